@@ -1,0 +1,74 @@
+"""What can go wrong, as a tree.
+
+ImgstreamError                 everything imgstream raises on purpose; the command line prints it as one line, exit 1
+├── SpecError (ValueError)     a SampleSpec that cannot be
+├── NoImagesError              nothing to read under the folder that was given
+├── DatasetError               images are there, but cannot be used as asked (one class, no labels, too many bad files)
+├── AugmentError               an augmentation that cannot be loaded, or that broke a sample
+├── ModelError                 a model or weights file that cannot be had
+├── RunError                   a run folder that is missing, unfinished, damaged or in the way
+├── OutputError                a result that cannot be written
+└── BadImage                   one file that is no usable image: .reason (of REASONS), .detail, .path
+"""
+
+from __future__ import annotations
+
+REASONS = (
+    "missing",  # no such file, or a link that leads nowhere
+    "empty",  # zero bytes
+    "truncated",  # the data ends before the image does
+    "corrupt",  # the right kind of file, with contents that cannot be decoded
+    "wrong kind",  # not an image at all, whatever its name says
+    "unsupported",  # an image, of a kind that no decoder here reads
+    "too large",  # declares more pixels than SampleSpec.max_pixels; found before decoding
+    "not a regular file",  # a folder, pipe, socket or device
+    "no permission",
+    "read error",  # the file system failed while reading
+)
+"""Every reason a file can be bad for; contract: nothing else is ever reported."""
+
+
+class ImgstreamError(Exception):
+    """Base of every error that imgstream raises on purpose."""
+
+
+class SpecError(ImgstreamError, ValueError):
+    """A SampleSpec field with an impossible value."""
+
+
+class NoImagesError(ImgstreamError):
+    """A folder, file list or pattern that yields no image."""
+
+
+class DatasetError(ImgstreamError):
+    """Images that cannot be used as asked."""
+
+
+class AugmentError(ImgstreamError):
+    """An augmentation that cannot be loaded, or that returned something that is no sample."""
+
+
+class ModelError(ImgstreamError):
+    """A model name or weights file that cannot be used."""
+
+
+class RunError(ImgstreamError):
+    """A run folder that is missing, damaged, or would be overwritten."""
+
+
+class OutputError(ImgstreamError):
+    """A result that cannot be written where it was asked for."""
+
+
+class BadImage(ImgstreamError):
+    """One file that is no usable image. `reason` is one of REASONS; `detail` says what was found."""
+
+    def __init__(self, reason: str, detail: str, path: str | None = None) -> None:
+        if reason not in REASONS:
+            raise ValueError(f"unknown reason {reason!r}; one of {', '.join(REASONS)}")
+        self.reason, self.detail, self.path = reason, detail, path
+        super().__init__(reason, detail, path)
+
+    def __str__(self) -> str:
+        text = f"{self.reason}: {self.detail}"
+        return text if self.path is None else f"{self.path}: {text}"

@@ -1,0 +1,110 @@
+"""SampleSpec: the one definition of what a sample is. Saved with every model; only this file knows a mean, a 255 or a fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from imgstream.errors import SpecError
+
+Fit = Literal["crop", "pad", "stretch"]
+Scale = Literal["unit", "signed", "imagenet", "raw"]
+
+FORMAT_VERSION = 1
+DEFAULT_MAX_PIXELS = 178_956_970
+"""Pillow's own decompression-bomb limit (Image.MAX_IMAGE_PIXELS, doubled: where it raises): 178 MP."""
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision and Keras ("torch" mode), RGB in [0, 1]
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampleSpec:
+    """How a file becomes a sample: float32 (height, width, channels), RGB or grey.
+
+    Raises SpecError, naming the field, when a value is impossible.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    """(height, width) in pixels, each 1 to 8192. Cost grows with the product."""
+    fit: Fit = "crop"
+    """crop: the largest centred box of the target's aspect; pad: the whole image on black; stretch: the whole image, distorted."""
+    channels: int = 3
+    """3 = RGB, 1 = grey (a JPEG's own luma; Rec. 601 luma of everything else)."""
+    scale: Scale = "unit"
+    """unit: [0, 1]; signed: [-1, 1]; imagenet: per-channel mean and deviation removed; raw: [0, 255]."""
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    """Files that declare more stored pixels are bad ("too large"), found before anything is decoded."""
+
+    def __post_init__(self) -> None:
+        size = self.size
+        if isinstance(size, int) and not isinstance(size, bool):
+            size = (size, size)
+        try:
+            height, width = (int(n) for n in size)
+            whole = tuple(size) == (height, width)
+        except (TypeError, ValueError):
+            raise SpecError(f"size must be (height, width) in pixels, such as (224, 224); got {self.size!r}") from None
+        if not whole or not (1 <= height <= 8192 and 1 <= width <= 8192):
+            raise SpecError(f"size must be two whole numbers of pixels from 1 to 8192; got {self.size!r}")
+        object.__setattr__(self, "size", (height, width))
+        if self.fit not in get_args(Fit):
+            raise SpecError(f"fit must be one of {', '.join(get_args(Fit))}; got {self.fit!r}")
+        if self.channels not in (1, 3):
+            raise SpecError(f"channels must be 3 (RGB) or 1 (grey); got {self.channels!r}")
+        if self.scale not in get_args(Scale):
+            raise SpecError(f"scale must be one of {', '.join(get_args(Scale))}; got {self.scale!r}")
+        if self.scale == "imagenet" and self.channels != 3:
+            raise SpecError('scale="imagenet" has one mean for each of R, G and B: it needs channels=3')
+        if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int) or self.max_pixels < 1:
+            raise SpecError(f"max_pixels must be a whole number of pixels, 1 or more; got {self.max_pixels!r}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of one sample."""
+        return (*self.size, self.channels)
+
+    def affine(self) -> tuple[np.ndarray, np.ndarray]:
+        """The scale as float32 (channels,) `gain` and `bias`: sample = pixel * gain + bias, pixel in 0..255."""
+        if self.scale == "unit":
+            gain, bias = [1 / 255] * self.channels, [0.0] * self.channels
+        elif self.scale == "signed":
+            gain, bias = [2 / 255] * self.channels, [-1.0] * self.channels
+        elif self.scale == "imagenet":
+            gain = [1 / (255 * s) for s in _IMAGENET_STD]
+            bias = [-m / s for m, s in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]
+        else:
+            gain, bias = [1.0] * self.channels, [0.0] * self.channels
+        return np.array(gain, np.float32), np.array(bias, np.float32)
+
+    def to_float(self, pixels: np.ndarray, out: np.ndarray) -> None:
+        """Scale uint8 (..., C) `pixels` into float32 `out` of the same shape, without allocating.
+
+        `out` may be a slot of a batch: this is the only place where a pixel becomes a float.
+        """
+        gain, bias = self.affine()
+        if np.all(gain == gain[0]):  # a scalar factor is one pass at memory speed; a per-channel one broadcasts
+            np.multiply(pixels, gain[0], out=out, dtype=np.float32)
+        else:
+            np.multiply(pixels, gain, out=out, dtype=np.float32)
+        if bias.any():
+            np.add(out, bias[0] if np.all(bias == bias[0]) else bias, out=out)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict, read back by from_json."""
+        return {"format": FORMAT_VERSION, **dataclasses.asdict(self), "size": list(self.size)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> SampleSpec:
+        """The spec that to_json wrote. Raises SpecError on an unknown version or field."""
+        fields = dict(data)
+        version = fields.pop("format", None)
+        if version != FORMAT_VERSION:
+            raise SpecError(f"spec.json has format {version!r}; this imgstream reads format {FORMAT_VERSION}")
+        unknown = set(fields) - {f.name for f in dataclasses.fields(cls)}
+        if unknown:
+            raise SpecError(f"spec.json has fields this imgstream does not know: {', '.join(sorted(unknown))}")
+        fields["size"] = tuple(fields["size"])
+        return cls(**fields)
