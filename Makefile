@@ -1,0 +1,41 @@
+# Everything a newcomer needs. Each target first makes .venv, once, and again when pyproject.toml changes.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## train on sample_data/ and name the pictures in sample_data/new/: about two minutes
+	@rm -rf runs/demo
+	$(BIN)/python train.py sample_data --label-pattern '^(?P<label>cats|dogs)/' --out runs/demo --size 96 --minutes 1.5
+	$(BIN)/imgstream predict runs/demo sample_data/new -o runs/demo/new.csv
+
+test: $(READY) ## the whole test suite
+	$(BIN)/python -m pytest -q
+
+check: $(READY) ## formatting, lint, types, layers, documentation
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_docs.py
+
+bench: $(READY) ## how fast batches leave the loader on this machine; DIR=photos for your own images
+	$(BIN)/python bench/loaders.py $(or $(DIR),sample_data)
+
+clean: ## remove runs, builds and caches; .venv stays
+	rm -rf runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "imgstream needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing imgstream and what it needs into .venv (TensorFlow is large: this takes some minutes, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

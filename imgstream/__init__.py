@@ -1,0 +1,55 @@
+"""imgstream: image classification on large folders, in memory that does not grow with them.
+
+    scan        folder → ImageIndex            paths and labels, memory-mapped; no pixels
+    split       ImageIndex → train, val        by a hash of each path: a new file never moves an old one
+    order       (seed, epoch) → row numbers    an exact permutation, computed, never stored
+    decode      file → uint8 (H, W, C)         header, box, reduction, EXIF, crop, resize: SampleSpec's one definition
+    augment     uint8 → uint8                  drawn from (seed, epoch, row), whatever the number of threads
+    Stream      rows → float32 (B, H, W, C)    a few batches in flight, their memory recycled
+    train       Stream → run folder            model, spec, class names, golden samples
+    predict     run folder, files → one row a file, bad ones with their reason
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # read when albumentations is imported: it would ask the network otherwise
+
+if TYPE_CHECKING:
+    from imgstream.errors import BadImage, ImgstreamError
+    from imgstream.index import ImageIndex, scan
+    from imgstream.prediction.rows import Prediction
+    from imgstream.runs import Run, load_run
+    from imgstream.spec import SampleSpec
+    from imgstream.stream import Stream
+    from imgstream.training import train
+
+_HOMES = {
+    "BadImage": "errors",
+    "ImgstreamError": "errors",
+    "ImageIndex": "index",
+    "scan": "index",
+    "SampleSpec": "spec",
+    "Stream": "stream",
+    "train": "training",
+    "Run": "runs",
+    "load_run": "runs",
+    "Prediction": "prediction.rows",
+}
+__all__ = ["BadImage", "ImageIndex", "ImgstreamError", "Prediction", "Run", "SampleSpec", "Stream", "load_run", "scan", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name's module when it is first asked for: `import imgstream` itself costs milliseconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'imgstream' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"imgstream.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,139 @@
+"""From what a user gives as `augment` to a Preset or Policy, and to JSON for the run folder and back."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from imgstream.augment.policies import Policy
+from imgstream.augment.presets import PRESETS, Preset
+from imgstream.errors import AugmentError
+
+FORMAT_VERSION = 1
+_CHOICES = f"none, {', '.join(PRESETS)}, a policy.yaml or policy.json that albumentations saved, or file.py:function"
+
+
+def resolve(augment: Any) -> Preset | Policy | None:
+    """The augmentation that `augment` names: None, a preset's name, "policy.yaml", "policy.json", "file.py:function", an
+    albumentations transform, a callable (image uint8 (H, W, C), rng numpy Generator) -> image, or an already resolved one.
+
+    Raises AugmentError when there is no such thing, saying what there is.
+    """
+    if augment is None or isinstance(augment, Preset | Policy):
+        return augment
+    if isinstance(augment, str | Path):
+        return _by_name(str(augment))
+    if _is_albumentations(augment):
+        return _from_albumentations(augment)
+    if callable(augment):
+        name = getattr(augment, "__qualname__", type(augment).__qualname__)
+        return Policy(name, function=augment)
+    raise AugmentError(f"augment must be {_CHOICES}, an albumentations transform or a callable (image, rng); got {augment!r}")
+
+
+def to_json(augmentation: Preset | Policy | None) -> dict[str, Any]:
+    """What a run folder keeps. An albumentations policy is kept whole, in its own serialised form; a function by its source."""
+    if augmentation is None:
+        return {"format": FORMAT_VERSION, "kind": "none"}
+    if isinstance(augmentation, Preset):
+        return {"format": FORMAT_VERSION, "kind": "preset", "name": augmentation.name}
+    if augmentation.compose is not None:
+        try:
+            policy = augmentation.compose.to_dict()
+        except Exception as error:
+            raise AugmentError(f"augmentation {augmentation.name} cannot be saved with the run: {error}. Give it as file.py:function") from error
+        return {"format": FORMAT_VERSION, "kind": "albumentations", "name": augmentation.name, "policy": policy}
+    return {"format": FORMAT_VERSION, "kind": "function", "name": augmentation.name, "source": augmentation.source}
+
+
+def from_json(data: dict[str, Any]) -> Preset | Policy | None:
+    """What to_json kept. Raises AugmentError for a function that was defined in Python and so has no file to load it from."""
+    if data.get("format") != FORMAT_VERSION:
+        raise AugmentError(f"the run's augmentation has format {data.get('format')!r}; this imgstream reads format {FORMAT_VERSION}")
+    kind = data["kind"]
+    if kind == "none":
+        return None
+    if kind == "preset":
+        return _by_name(data["name"])
+    if kind == "albumentations":
+        return Policy(data["name"], compose=_deserialised(data["policy"], data["name"]))
+    if data.get("source"):
+        return _by_name(data["source"])
+    raise AugmentError(f"the run was trained with the Python function {data['name']}: give it again as augment=")
+
+
+def _by_name(name: str) -> Preset | Policy | None:
+    if name == "none":
+        return None
+    if name in PRESETS:
+        return PRESETS[name]
+    path, _, function = name.rpartition(":")
+    if path.endswith(".py"):
+        return _from_python(Path(path), function, name)
+    if Path(name).suffix.lower() in (".yaml", ".yml", ".json"):
+        return _from_policy_file(Path(name))
+    raise AugmentError(f"no augmentation named {name!r}: choose {_CHOICES}")
+
+
+def _from_policy_file(path: Path) -> Policy:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AugmentError(f"cannot read the augmentation policy {path}: {error}") from error
+    import yaml  # a dependency of albumentations; YAML includes JSON
+
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise AugmentError(f"{path} is no YAML or JSON: {error}") from error
+    return Policy(path.name, compose=_deserialised(data, str(path)))
+
+
+def _deserialised(data: Any, name: str) -> Any:
+    import albumentations
+
+    if not isinstance(data, dict) or not isinstance(data.get("transform"), dict):
+        raise AugmentError(f"{name} is no albumentations policy: it must be what albumentations.save() writes, with a `transform` at the top")
+    try:
+        transform = albumentations.from_dict(data)
+    except Exception as error:
+        raise AugmentError(f"albumentations cannot load the policy {name}: {type(error).__name__}: {error}") from error
+    return _composed(transform)
+
+
+def _from_python(path: Path, function: str, name: str) -> Policy:
+    if not path.is_file():
+        raise AugmentError(f"no such file: {path} (from --augment {name})")
+    module_spec = importlib.util.spec_from_file_location(f"imgstream_augment_{path.stem}", path)
+    assert module_spec is not None and module_spec.loader is not None  # a .py path always has a loader
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise AugmentError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    found = getattr(module, function, None)
+    if found is None:
+        names = ", ".join(n for n, v in vars(module).items() if callable(v) and not n.startswith("_")) or "none"
+        raise AugmentError(f"{path} has no function {function!r}; found: {names}")
+    if _is_albumentations(found):
+        return _from_albumentations(found)
+    if not callable(found):
+        raise AugmentError(f"{function} in {path} is a {type(found).__name__}, not a function (image, rng) -> image")
+    return Policy(function, function=found, source=f"{path.resolve()}:{function}")
+
+
+def _is_albumentations(value: Any) -> bool:
+    albumentations = sys.modules.get("albumentations")  # not imported: then nobody can have given one
+    return albumentations is not None and isinstance(value, albumentations.BasicTransform | albumentations.BaseCompose)
+
+
+def _from_albumentations(transform: Any) -> Policy:
+    return Policy(type(transform).__name__, compose=_composed(transform))
+
+
+def _composed(transform: Any) -> Any:
+    import albumentations
+
+    return transform if isinstance(transform, albumentations.BaseCompose) else albumentations.Compose([transform])

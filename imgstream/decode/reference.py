@@ -1,0 +1,157 @@
+"""Bytes to pixels, the reference that both paths are measured by: oriented uint8 at 1, 1/2, 1/4 or 1/8 of a file's size.
+
+JPEGs go to libjpeg-turbo directly (simplejpeg: accurate DCT, fancy upsampling, scaling inside the DCT), into memory that is used again: this
+road allocates nothing. Everything else, and a JPEG that libjpeg warns of, goes through Pillow.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from simplejpeg import decode_jpeg
+
+from imgstream.decode import pillow
+from imgstream.errors import BadImage
+from imgstream.header import Header
+
+_KEPT = 96 << 20  # bytes, 32 MP of RGB; a larger picture gets memory of its own, which goes when the caller lets go of it
+
+
+class Decoder:
+    """Decodes one file after another into its own scratch memory. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._decoded = _Scratch()
+        self._turned = _Scratch()
+
+    def decode(self, data: memoryview, header: Header, reduction: int, channels: int) -> np.ndarray:
+        """uint8 (height, width, channels), RGB or grey, oriented; each side is ceil(oriented side / reduction).
+
+        reduction: 1, 2, 4 or 8. channels: 3, or 1: a JPEG's own luma, Rec. 601 luma of anything else. The array may lie in scratch memory
+        and is valid until the next decode. Raises BadImage when the data ends early or cannot be decoded.
+        """
+        if header.kind == "jpeg":
+            pixels = self._jpeg(data, header, reduction, channels)
+        else:
+            pixels = shrink(_of_size(pillow.load(data, header), header.height, header.width), reduction)
+        pixels = _with_channels(pixels, channels)
+        if header.orientation == 1:
+            return pixels
+        return orient(pixels, header.orientation, self._turned.room(pixels.size))
+
+    def _jpeg(self, data: memoryview, header: Header, reduction: int, channels: int) -> np.ndarray:
+        height, width = -(-header.height // reduction), -(-header.width // reduction)
+        try:
+            pixels = decode_jpeg(
+                data,
+                "RGB" if channels == 3 else "GRAY",
+                fastdct=False,
+                fastupsample=False,
+                min_height=height,
+                min_width=width,
+                buffer=self._decoded.room(height * width * channels),
+                strict=True,  # fail on warnings too: among them is the premature end, and only their text tells them apart
+            )
+        except ValueError as error:
+            pixels = _jpeg_again(data, header, reduction, channels, str(error))
+        return _of_size(pixels, height, width)
+
+
+def _jpeg_again(data: memoryview, header: Header, reduction: int, channels: int, complaint: str) -> np.ndarray:
+    """A JPEG that libjpeg complained of: decoded by Pillow, which forgives junk in the data, but no early end.
+
+    Pillow also reads what simplejpeg's interface has no name for, such as unusual subsampling.
+    """
+    if "Premature end of JPEG" in complaint:
+        raise BadImage("truncated", complaint)
+    try:
+        pixels = pillow.load(data, header, reduction, grey=channels == 1)
+    except BadImage as error:
+        if error.reason == "corrupt" and not complaint.startswith("tj"):  # libjpeg says it better than Pillow, its wrapper does not
+            raise BadImage("unsupported" if "Unsupported color" in complaint else "corrupt", complaint) from None
+        raise
+    if pixels.shape[:2] == (header.height, header.width):  # Pillow does not scale when a side is smaller than the reduction
+        pixels = shrink(pixels, reduction)
+    return pixels
+
+
+class _Scratch:
+    """Memory that is used again and grows to the largest picture, but not beyond _KEPT."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(1 << 20, np.uint8)
+
+    def room(self, size: int) -> np.ndarray:
+        """uint8 of at least `size` elements."""
+        if size <= self._memory.size:
+            return self._memory
+        memory = np.empty(size, np.uint8)
+        if size <= _KEPT:
+            self._memory = memory
+        return memory
+
+
+def _of_size(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    if pixels.shape[:2] != (height, width):
+        raise BadImage("corrupt", f"declares {width}×{height} pixels here, but decodes to {pixels.shape[1]}×{pixels.shape[0]}")
+    return pixels
+
+
+def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """(h, w) or (h, w, 1 or 3) as (h, w, channels)."""
+    if pixels.ndim == 3 and pixels.shape[2] == channels:
+        return pixels
+    if channels == 3:
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    return (pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))[..., None]
+
+
+def shrink(pixels: np.ndarray, reduction: int) -> np.ndarray:
+    """The mean of each reduction × reduction block of uint8 (h, w) or (h, w, 3), rounded to nearest; ceil(h / r), ceil(w / r).
+
+    A block cut by the right or bottom edge is the mean of the pixels that are there.
+    """
+    if reduction == 1:
+        return pixels
+    height, width = pixels.shape[:2]
+    rows, columns = height // reduction, width // reduction
+    out = np.empty((-(-height // reduction), -(-width // reduction), *pixels.shape[2:]), np.uint8)
+    whole = pixels[: rows * reduction, : columns * reduction]
+    if whole.size:
+        out[:rows, :columns] = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+    right, bottom = pixels[:, columns * reduction :], pixels[rows * reduction :, : columns * reduction]
+    if right.size:
+        out[:, columns:] = _block_means(right, reduction, width - columns * reduction)
+    if bottom.size:
+        out[rows:, :columns] = _block_means(bottom, height - rows * reduction, reduction)
+    return out
+
+
+def _block_means(strip: np.ndarray, down: int, across: int) -> np.ndarray:
+    """Means of down × across blocks; the last row of blocks may be cut."""
+    starts = np.arange(0, strip.shape[0], down)
+    sums = np.add.reduceat(strip, starts, axis=0, dtype=np.uint32)
+    sums = np.add.reduceat(sums, np.arange(0, strip.shape[1], across), axis=1)
+    counts = np.diff(starts, append=strip.shape[0]) * across
+    return np.rint(sums / counts.reshape(-1, *[1] * (strip.ndim - 1))).astype(np.uint8)
+
+
+def orient(pixels: np.ndarray, orientation: int, memory: np.ndarray) -> np.ndarray:
+    """uint8 (h, w, C) turned as EXIF `orientation` 2..8 asks; written into `memory`, uint8 of at least as many elements."""
+    height, width, channels = pixels.shape
+    shape = (width, height) if orientation > 4 else (height, width)
+    turned = memory[: pixels.size].reshape(*shape, channels)
+    if orientation in _ROTATIONS:
+        cv2.rotate(pixels, _ROTATIONS[orientation], dst=turned)
+    elif orientation == 2:
+        cv2.flip(pixels, 1, dst=turned)
+    elif orientation == 4:
+        cv2.flip(pixels, 0, dst=turned)
+    elif orientation == 5:
+        cv2.transpose(pixels, dst=turned)
+    else:  # 7, the other diagonal; too rare for memory of its own
+        cv2.transpose(cv2.rotate(pixels, cv2.ROTATE_180), dst=turned)
+    return turned
+
+
+_ROTATIONS = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}

@@ -1,0 +1,449 @@
+"""What a file's bytes say it is: kind, stored size, orientation. Nothing is decoded; both paths plan from what is read here.
+
+Walks the containers' markers, chunks and boxes with struct, in place, a few microseconds a JPEG. Every loop is bounded, because sizes and
+counts come from the file and may lie.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple, NoReturn
+
+from imgstream.errors import BadImage
+
+Bytes = bytes | memoryview
+
+
+class Header(NamedTuple):
+    """What a file declares. Never trusted: the decoder compares it with what it got."""
+
+    kind: str  # jpeg png gif bmp webp tiff avif heic
+    width: int  # as stored, before orientation; of a HEIC, whose decoder turns by itself, as decoded
+    height: int
+    orientation: int  # EXIF 1..8: how the stored rows and columns are to be turned; 1 if none or invalid
+
+    @property
+    def oriented(self) -> tuple[int, int]:
+        """(width, height) after orientation."""
+        return (self.height, self.width) if self.orientation > 4 else (self.width, self.height)
+
+
+def read_header(data: Bytes) -> Header:
+    """The header of a whole image file, or of its first part where everything needed lies in it.
+
+    Raises BadImage: "empty", "truncated" (it ends before the header does), "corrupt", "wrong kind" or "unsupported"; the detail names what
+    was found.
+    """
+    try:
+        if data[:3] == b"\xff\xd8\xff":
+            return _jpeg(data)
+        head = bytes(data[:32])
+        if not head:
+            raise BadImage("empty", "0 bytes")
+        for kind, signature, reader in _READERS:
+            if signature.match(head):
+                header = reader(data)
+                if header.width < 1 or header.height < 1:
+                    raise BadImage("corrupt", f"declares {header.width}×{header.height} pixels")
+                return header
+        _refuse(data)
+    except (struct.error, IndexError):  # every read past the end arrives here
+        raise BadImage("truncated", f"ends within its header, after {_count(len(data))}") from None
+
+
+_MOST_PARTS = 1_000_000
+"""Markers, chunks or boxes followed before a file is called corrupt: a 1.4 GB PNG in the usual 8 KB chunks has 170,000."""
+
+
+# ---- JPEG
+
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
+_SCAN = re.compile(rb"\xff\xda")
+_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA})  # the SOF kinds libjpeg-turbo decodes
+_OTHER_FRAMES = frozenset({0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF})
+_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length: TEM, RSTn, SOI
+_MOST_SCANS = 500  # libjpeg-turbo's own limit where it guards against scan bombs; encoders write about 10
+_SUSPECT = 10**11  # bytes × pixels from which scans are counted: below, the worst file costs seconds
+
+
+def _jpeg(data: Bytes) -> Header:
+    at, orientation = 2, 0
+    for _ in range(_MOST_PARTS):
+        marker = data[at + 1]
+        if data[at] != 0xFF or marker == 0xFF or marker == 0x00:  # fill bytes or junk: libjpeg skips to the next marker, with a warning
+            found = _MARKER.search(data, at)
+            if found is None:
+                raise BadImage("truncated", "ends before its size is declared")
+            at = found.start()
+            marker = data[at + 1]
+        if marker in _FRAMES:
+            precision, height, width = struct.unpack_from(">BHH", data, at + 4)
+            if precision != 8:
+                raise BadImage("unsupported" if precision <= 16 else "corrupt", f"a JPEG of {precision} bits a sample")
+            if not height:
+                raise BadImage("unsupported", "a JPEG that declares its height after its pixels (DNL), or never")
+            if not width:
+                raise BadImage("corrupt", "declares a width of 0")
+            if len(data) * width * height > _SUSPECT:
+                _check_scans(data, at, progressive=marker in (0xC2, 0xCA))
+            return Header("jpeg", width, height, orientation or 1)
+        if marker in _BARE:
+            at += 2
+            continue
+        if marker in _OTHER_FRAMES:
+            raise BadImage("unsupported", "a hierarchical or arithmetic lossless JPEG")
+        if marker in (0xD9, 0xDA):
+            raise BadImage("corrupt", "its size is never declared (no frame header before the first scan or the end)")
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        if length < 2:
+            raise BadImage("corrupt", f"a JPEG segment of length {length}")
+        if marker == 0xE1 and not orientation and data[at + 4 : at + 9] == b"Exif\0":
+            orientation = _exif_orientation(data[at + 10 : at + 2 + length])
+        at += 2 + length
+    raise BadImage("corrupt", f"more than {_MOST_PARTS:,} JPEG segments")
+
+
+def _check_scans(data: Bytes, frame: int, progressive: bool) -> None:
+    """Refuse a large JPEG whose decoder would pass over all its pixels thousands of times."""
+    if not progressive:
+        components = data[frame + 9]
+        scan = _SCAN.search(data, frame)
+        if scan is None or data[scan.start() + 4] >= components:
+            return  # one scan holds everything
+    scans = sum(1 for _, _ in zip(_SCAN.finditer(data, frame), range(_MOST_SCANS + 1), strict=False))
+    if scans > _MOST_SCANS:
+        raise BadImage("corrupt", f"a JPEG of more than {_MOST_SCANS} scans: a decompression bomb")
+
+
+def _exif_orientation(exif: Bytes) -> int:
+    """The orientation in a TIFF-shaped EXIF block; 1 if there is none, or the block is damaged."""
+    try:
+        return _tiff_tags(exif, {274}).get(274, 1)
+    except (struct.error, IndexError, BadImage):
+        return 1
+
+
+# ---- PNG
+
+
+def png_chunks(data: Bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each whole chunk of a PNG (length, name, body and check sum), up to IEND or the end of the data.
+
+    Raises BadImage "corrupt" where no chunk can be.
+    """
+    at, end = 8, len(data)
+    for _ in range(_MOST_PARTS):
+        if at + 12 > end:
+            return
+        length, name = struct.unpack_from(">I4s", data, at)
+        if not name.isalpha():
+            raise BadImage("corrupt", f"a PNG whose chunks break off after {at:,} bytes")
+        after = at + 12 + length
+        if after > end:
+            return
+        yield name, at, after
+        if name == b"IEND":
+            return
+        at = after
+
+
+def _png(data: Bytes) -> Header:
+    name, width, height = struct.unpack_from(">4sII", data, 12)
+    if name == b"CgBI":
+        raise BadImage("unsupported", "an iOS-only PNG (CgBI)")
+    if name != b"IHDR":
+        raise BadImage("corrupt", "a PNG whose first chunk is no IHDR")
+    orientation = 1
+    for name, start, end in png_chunks(data):  # eXIf may lie behind the pixels
+        if name == b"eXIf":
+            orientation = _exif_orientation(data[start + 8 : end - 4])
+    return Header("png", width, height, orientation)
+
+
+# ---- GIF
+
+
+def _gif(data: Bytes) -> Header:
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + _colours(flags)
+    for _ in range(_MOST_PARTS):
+        block = data[at]
+        if block == 0x2C:  # the first frame; one that reaches over the canvas widens it, as browsers have it
+            x, y, frame_width, frame_height = struct.unpack_from("<HHHH", data, at + 1)
+            if not frame_width or not frame_height:
+                raise BadImage("corrupt", f"its first frame is {frame_width}×{frame_height} pixels")
+            return Header("gif", max(width, x + frame_width), max(height, y + frame_height), 1)
+        if block == 0x3B:
+            raise BadImage("corrupt", "a GIF without a frame")
+        if block != 0x21:  # decoders search on
+            at += 1
+            continue
+        at += 2
+        while data[at]:
+            at += 1 + data[at]
+        at += 1
+    raise BadImage("corrupt", f"more than {_MOST_PARTS:,} GIF blocks before the first frame")
+
+
+def _colours(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+# ---- BMP
+
+
+def _bmp(data: Bytes) -> Header:
+    (header_size,) = struct.unpack_from("<I", data, 14)
+    if header_size == 12:
+        width, height = struct.unpack_from("<HH", data, 18)
+    elif header_size in (16, 40, 52, 56, 64, 108, 124):
+        width, height = struct.unpack_from("<ii", data, 18)
+    else:
+        raise BadImage("unsupported", f"a BMP with a header of {header_size} bytes")
+    return Header("bmp", width, abs(height), 1)  # a negative height says that rows run from the top
+
+
+# ---- WebP
+
+
+def _webp(data: Bytes) -> Header:
+    name = bytes(data[12:16])
+    if name == b"VP8 ":
+        sync, width, height = struct.unpack_from("<3sHH", data, 23)
+        if sync != b"\x9d\x01\x2a":
+            raise BadImage("corrupt", "a WebP whose first frame is no key frame")
+        return Header("webp", width & 0x3FFF, height & 0x3FFF, 1)
+    if name == b"VP8L":
+        mark, bits = struct.unpack_from("<BI", data, 20)
+        if mark != 0x2F:
+            raise BadImage("corrupt", "a lossless WebP without its signature")
+        return Header("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1)
+    if name != b"VP8X":
+        raise BadImage("corrupt", f"a WebP that starts with a chunk {name!r}")
+    (flags,) = struct.unpack_from("<B", data, 20)
+    width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+    if len(data) < 30:
+        raise IndexError
+    return Header("webp", width, height, _webp_orientation(data) if flags & 0x08 else 1)
+
+
+def _webp_orientation(data: Bytes) -> int:
+    at = 30
+    for _ in range(_MOST_PARTS):
+        if at + 8 > len(data):
+            break
+        name, length = struct.unpack_from("<4sI", data, at)
+        if name == b"EXIF":
+            exif = data[at + 8 : at + 8 + length]
+            return _exif_orientation(exif[6:] if exif[:4] == b"Exif" else exif)  # some writers keep JPEG's prefix
+        at += 8 + length + length % 2
+    return 1
+
+
+# ---- TIFF, and EXIF, which is shaped like one
+
+_TIFF_VALUES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # BYTE SHORT LONG LONG8
+
+
+def _tiff(data: Bytes) -> Header:
+    tags = _tiff_tags(data, {256, 257, 274})
+    if 256 not in tags or 257 not in tags:
+        raise BadImage("corrupt", "a TIFF whose first directory declares no size")
+    orientation = tags.get(274, 1)
+    return Header("tiff", tags[256], tags[257], orientation if 1 <= orientation <= 8 else 1)
+
+
+def _tiff_tags(data: Bytes, wanted: set[int]) -> dict[int, int]:
+    """The first value of each wanted tag in the first directory; an orientation out of 1..8 is left out."""
+    order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
+    if order is None:
+        raise BadImage("corrupt", "no TIFF byte order")
+    if 43 in data[2:4]:  # BigTIFF
+        (start,) = struct.unpack_from(order + "Q", data, 8)
+        (entries,) = struct.unpack_from(order + "Q", data, start)
+        first, entry_size, value_at = start + 8, 20, 12
+    else:
+        (start,) = struct.unpack_from(order + "I", data, 4)
+        (entries,) = struct.unpack_from(order + "H", data, start)
+        first, entry_size, value_at = start + 2, 12, 8
+    found: dict[int, int] = {}
+    for at in range(first, first + min(entries, 0xFFFF) * entry_size, entry_size):
+        tag, form = struct.unpack_from(order + "HH", data, at)
+        if tag in wanted and form in _TIFF_VALUES:
+            (value,) = struct.unpack_from(order + _TIFF_VALUES[form], data, at + value_at)
+            if tag != 274 or 1 <= value <= 8:
+                found.setdefault(tag, value)
+                if len(found) == len(wanted):
+                    break
+    return found
+
+
+# ---- AVIF and HEIC: ISO boxes
+
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"mif2"}
+_CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0}  # boxes that hold boxes, and the bytes before the first
+_TURNS = {  # EXIF orientation of (quarter turns against the clock, then mirrored: None, 0 top-bottom, 1 left-right)
+    (0, None): 1, (0, 0): 4, (0, 1): 2,
+    (1, None): 8, (1, 0): 5, (1, 1): 7,
+    (2, None): 3, (2, 0): 2, (2, 1): 4,
+    (3, None): 6, (3, 0): 7, (3, 1): 5,
+}  # fmt: skip
+
+
+def iso_boxes(data: Bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start of body and end of each box between two offsets; an end may lie past the data where the data was cut."""
+    for _ in range(_MOST_PARTS):
+        if at + 8 > end:
+            return
+        size, name = struct.unpack_from(">I4s", data, at)
+        body = at + 8
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", data, body)
+            body += 8
+        after = at + size if size else end
+        if after < body:
+            raise BadImage("corrupt", f"a box {name!r} of {size} bytes")
+        yield name, body, after
+        at = after
+
+
+def _iso(data: Bytes) -> Header:
+    (size,) = struct.unpack_from(">I", data)
+    brands = {bytes(data[at : at + 4]) for at in (8, *range(16, min(size, 512), 4))}
+    kind = "avif" if brands & _AVIF_BRANDS else "heic" if brands & _HEIC_BRANDS else None
+    if kind is None:
+        _refuse(data)
+    primary, properties, used = 1, [], {}
+    stack = [(0, len(data))]
+    while stack:
+        for name, start, end in iso_boxes(data, *stack.pop()):
+            if name in _CONTAINERS:
+                if end > len(data):
+                    raise IndexError
+                stack.append((start + _CONTAINERS[name], end))
+                if name == b"ipco":
+                    properties = list(iso_boxes(data, start, end))
+            elif name == b"pitm":
+                (primary,) = struct.unpack_from(">I" if data[start] else ">H", data, start + 4)
+            elif name == b"ipma":
+                used = _associations(data, start)
+    width = height = turns = 0
+    mirror = crop = None
+    for index in used.get(primary, ()):
+        if not 1 <= index <= len(properties):
+            continue
+        name, start, _ = properties[index - 1]
+        if name == b"ispe":
+            width, height = struct.unpack_from(">II", data, start + 4)
+        elif name == b"irot":
+            turns = data[start] & 3
+        elif name == b"imir":
+            mirror = data[start] & 1
+        elif name == b"clap":
+            crop = struct.unpack_from(">IIII", data, start)
+    if not width:
+        raise BadImage("truncated" if not properties else "corrupt", "declares no size for its main image")
+    if kind == "avif":
+        return Header("avif", width, height, _TURNS[turns, mirror])
+    if crop and crop[1] and crop[3]:
+        width, height = crop[0] // crop[1], crop[2] // crop[3]
+    return Header("heic", *((height, width) if turns % 2 else (width, height)), 1)
+
+
+def _associations(data: Bytes, start: int) -> dict[int, list[int]]:
+    """Which properties (1-based) belong to which item: the body of an ipma box."""
+    version, flags, items = struct.unpack_from(">B2xBI", data, start)
+    item_form, index_form, index_mask = ">I" if version else ">H", ">H" if flags & 1 else ">B", 0x7FFF if flags & 1 else 0x7F
+    at, used = start + 8, {}
+    for _ in range(min(items, _MOST_PARTS)):
+        (item,) = struct.unpack_from(item_form, data, at)
+        at += struct.calcsize(item_form)
+        count = data[at]
+        at += 1
+        width = struct.calcsize(index_form)
+        used[item] = [struct.unpack_from(index_form, data, at + i * width)[0] & index_mask for i in range(count)]
+        at += count * width
+    return used
+
+
+# ---- everything else
+
+_READERS = (
+    ("png", re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
+    ("gif", re.compile(rb"GIF8[79]a"), _gif),
+    ("webp", re.compile(rb"RIFF....WEBP", re.DOTALL), _webp),
+    ("tiff", re.compile(rb"II[*+]\0|MM\0[*+]"), _tiff),
+    ("bmp", re.compile(rb"BM.{12}[\x0c-\x7c]\0\0\0", re.DOTALL), _bmp),
+    ("iso", re.compile(rb"....ftyp", re.DOTALL), _iso),
+)
+
+_OTHER_IMAGES = (
+    (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "a JPEG XL image"),
+    (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 image"),
+    (rb"8BPS", "a Photoshop document"),
+    (rb"\x00\x00[\x01\x02]\x00.\x00", "an icon (ICO)"),
+    (rb"P[1-7][ \t\r\n]", "a Netpbm image (PBM, PGM, PPM)"),
+    (rb"\x76\x2f\x31\x01", "an OpenEXR image"),
+    (rb"#\?RADIANCE", "a Radiance HDR image"),
+    (rb"qoif", "a QOI image"),
+    (rb"DDS ", "a DDS texture"),
+    (rb"\x8aMNG|\x8bJNG", "an MNG or JNG"),
+    (rb"BM", "a BMP with an unknown header"),
+)
+_NO_IMAGES = (
+    (rb"(?i:<!doctype\s+html|<html|<head|<body|<script)", "an HTML page"),
+    (rb"%PDF", "a PDF document"),
+    (rb"%!PS", "a PostScript document"),
+    (rb"PK\x03\x04", "a ZIP archive"),
+    (rb"Rar!", "a RAR archive"),
+    (rb"7z\xbc\xaf", "a 7-Zip archive"),
+    (rb"\x1f\x8b", "gzip-compressed data"),
+    (rb"RIFF....AVI ", "an AVI video"),
+    (rb"RIFF....WAVE", "a WAV recording"),
+    (rb"....ftypqt", "a QuickTime video"),
+    (rb"....ftyp", "an MP4 video"),
+    (rb"\x1aE\xdf\xa3", "a Matroska or WebM video"),
+    (rb"ID3|\xff[\xfb\xf3\xf2]", "an MP3 recording"),
+    (rb"\x7fELF|MZ", "a program"),
+    (rb"\x00\x05\x16\x07", "a macOS resource file"),
+    (rb"version https://git-lfs", "a Git LFS pointer; run git lfs pull"),
+    (rb"[\[{]", "JSON or other text"),
+    (rb"<", "an XML or HTML text"),
+)
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"GIF87a", b"II*\0", b"MM\0*")
+
+
+def _refuse(data: Bytes) -> NoReturn:
+    """Raise BadImage for bytes that are none of our kinds, saying what they seem to be."""
+    head = bytes(data[:512])
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"<") and b"<svg" in bytes(data[:4096]).lower():
+        raise BadImage("unsupported", "an SVG drawing")
+    for pattern, name in _OTHER_IMAGES:
+        if re.match(pattern, head, re.DOTALL):
+            raise BadImage("unsupported", name)
+    for pattern, name in _NO_IMAGES:
+        if re.match(pattern, text, re.DOTALL):
+            raise BadImage("wrong kind", name)
+    if any(signature.startswith(head) for signature in _SIGNATURES) or (head[:4] == b"RIFF" and len(head) < 12):
+        raise BadImage("truncated", f"ends after {_count(len(head))}")
+    if not head.strip(b"\0"):
+        raise BadImage("wrong kind", "starts with zeros only")
+    if all(byte in b"\t\n\r\f" or 32 <= byte != 127 for byte in head) and _is_text(head):
+        raise BadImage("wrong kind", "plain text")
+    raise BadImage("wrong kind", f"no image signature; starts with {head[:8].hex(' ')}")
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        return len(head) > 3 and error.start >= len(head) - 3  # cut within a character
+    return True
+
+
+def _count(size: int) -> str:
+    return "1 byte" if size == 1 else f"{size:,} bytes"

@@ -1,0 +1,46 @@
+"""cnn: imgstream's own small network, a pre-activation-free ResNet that trains from scratch on two CPU cores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+WIDTHS = (32, 64, 128, 256)
+
+
+def build_cnn(shape: tuple[int, int, int], class_count: int) -> keras.Model:
+    """Images float32 (B, H, W, C) → logits float32 (B, class_count).
+
+    A strided stem, then one stage a width, each of two residual blocks (He et al., "Deep residual learning", 2015) with BatchNorm, the
+    last of each residual branch beginning at zero so that the network starts as the identity (Goyal et al., 2017), global average
+    pooling and a linear head.
+    """
+    inputs = keras.Input(shape, name="image")
+    x = _conv(inputs, WIDTHS[0], 3, strides=2)
+    x = layers.Activation("relu")(_norm(x))
+    for stage, width in enumerate(WIDTHS):
+        for block in range(2):
+            x = _block(x, width, strides=2 if stage and not block else 1)
+    x = layers.GlobalAveragePooling2D()(x)
+    outputs = layers.Dense(class_count, dtype="float32", name="logits")(x)
+    return keras.Model(inputs, outputs, name="cnn")
+
+
+def _block(x: Any, width: int, strides: int) -> Any:
+    shortcut = x
+    if strides > 1 or x.shape[-1] != width:
+        shortcut = layers.AveragePooling2D(strides, padding="same")(x) if strides > 1 else x
+        shortcut = _norm(_conv(shortcut, width, 1))
+    x = layers.Activation("relu")(_norm(_conv(x, width, 3, strides=strides)))
+    x = _norm(_conv(x, width, 3), zero=True)
+    return layers.Activation("relu")(layers.Add()([x, shortcut]))
+
+
+def _conv(x: Any, width: int, kernel: int, strides: int = 1) -> Any:
+    return layers.Conv2D(width, kernel, strides=strides, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+
+
+def _norm(x: Any, zero: bool = False) -> Any:
+    return layers.BatchNormalization(momentum=0.9, gamma_initializer="zeros" if zero else "ones")(x)

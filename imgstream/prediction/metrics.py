@@ -1,0 +1,66 @@
+"""Counting what a classifier got right. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of `logits` (..., K) along the last axis, float32 of the same shape; in float64 inside, safe for any finite float32."""
+    shifted = np.asarray(logits, np.float64)
+    powers = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
+
+
+class ConfusionMatrix:
+    """How often each true class was taken for each class; memory K², whatever the number of images."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = list(class_names)
+        self.counts = np.zeros((len(self.class_names), len(self.class_names)), np.int64)
+        """int64 (K, K): rows are the true class, columns the predicted one."""
+
+    def update(self, labels: np.ndarray, predicted: np.ndarray) -> None:
+        """Count a batch: integer (B,) true and predicted class indices, 0 to K - 1. Raises ValueError on others and counts none."""
+        labels, predicted = np.asarray(labels), np.asarray(predicted)
+        if labels.ndim != 1 or labels.shape != predicted.shape:
+            raise ValueError(f"labels and predicted must be one integer an image; got shapes {labels.shape} and {predicted.shape}")
+        for name, classes in (("labels", labels), ("predicted", predicted)):
+            wrong = classes[(classes < 0) | (classes >= len(self.class_names))]
+            if wrong.size:
+                raise ValueError(f"{name} must be 0 to {len(self.class_names) - 1}; got {wrong[0]}. Leave unlabelled images (-1) out")
+        np.add.at(self.counts, (labels, predicted), 1)
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images whose class was found, 0 to 1; 0.0 of none."""
+        return _ratio(self.counts.trace(), self.counts.sum())
+
+    def report(self) -> dict[str, Any]:
+        """JSON-ready: accuracy, images, class_names, per_class {name: precision, recall, f1, n}, confusion_matrix.
+
+        n is the number of images of the class; a ratio of nothing is 0.0.
+        """
+        per_class = {}
+        for i, name in enumerate(self.class_names):
+            hits, n, claimed = self.counts[i, i], self.counts[i].sum(), self.counts[:, i].sum()
+            per_class[name] = {
+                "precision": _ratio(hits, claimed),
+                "recall": _ratio(hits, n),
+                "f1": _ratio(2 * hits, n + claimed),
+                "n": int(n),
+            }
+        return {
+            "accuracy": self.accuracy,
+            "images": int(self.counts.sum()),
+            "class_names": self.class_names,
+            "per_class": per_class,
+            "confusion_matrix": self.counts.tolist(),
+        }
+
+
+def _ratio(part: np.integer[Any], whole: np.integer[Any]) -> float:
+    return float(part / whole) if whole else 0.0

@@ -1,0 +1,187 @@
+"""Predictions as a file: .csv, .jsonl or .parquet, one row at a time in constant memory, whole or absent. See docs/formats.md."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import csv
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol
+
+from imgstream.atomic import atomic_file, check_target
+from imgstream.errors import OutputError
+from imgstream.prediction.rows import Prediction
+
+FORMAT_VERSION = 1
+ROW_GROUP = 4096
+"""Rows that a Parquet file is written in, and so the most that are ever held."""
+
+
+class Writer(Protocol):
+    """Takes predictions in the order in which they shall stand in the file."""
+
+    def write(self, prediction: Prediction) -> None:
+        """Add one row. Raises OutputError."""
+
+    def close(self) -> None:
+        """Hand over what is still held; open_writer calls it."""
+
+
+@contextlib.contextmanager
+def open_writer(path: str | os.PathLike[str], class_names: Sequence[str], top_k: int = 1) -> Iterator[Writer]:
+    """A writer of the kind that the extension of `path` names; the file appears when the block ends, and not at all if it raises.
+
+    `top_k` (1 or more) is the number of classes written a row, at most all of them. Raises OutputError, at once when it can be known.
+    """
+    if top_k < 1:
+        raise ValueError(f"top_k must be 1 or more; got {top_k}")
+    check_output(path)
+    kind, mode = _KINDS[_extension(path)]
+    with atomic_file(path, mode) as file, contextlib.closing(kind(file, class_names, min(top_k, len(class_names)))) as writer:
+        yield writer
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Raise OutputError if predictions plainly cannot be written to `path`: to be asked before hours of work. Creates nothing."""
+    if _extension(path) not in _KINDS:
+        found = repr(_extension(path)) if _extension(path) else "no extension"
+        raise OutputError(f"cannot tell the format of {os.fspath(path)!r}: it has {found}. End the name in {', '.join(_KINDS)}")
+    check_target(path)
+
+
+def columns(top_k: int) -> list[str]:
+    """The columns of the CSV and Parquet forms; fixed by `top_k` alone, so that a file can be written as a stream."""
+    others = [f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("label", "score")]
+    return ["path", "label", "score", "error", *others, "path_b64"]
+
+
+class _JsonLines:
+    """One JSON object a line."""
+
+    def __init__(self, file: IO[str], class_names: Sequence[str], top_k: int) -> None:
+        self._file, self._class_names, self._top_k = file, class_names, top_k
+
+    def write(self, prediction: Prediction) -> None:
+        best = [
+            f'{{"label": {_json_text(name)}, "score": {_json_score(score)}}}'
+            for name, score in prediction.top_k(self._class_names, self._top_k)
+        ]
+        fields = [
+            f'"path": {_json_text(prediction.path)}',
+            f'"label": {_json_text(prediction.label)}',
+            f'"score": {_json_score(prediction.score)}',
+            f'"top_k": [{", ".join(best)}]',
+            f'"error": {_json_text(prediction.error)}',
+        ]
+        exact = _path_b64(prediction)
+        if exact is not None:
+            fields.append(f'"path_b64": "{exact}"')
+        self._file.write(f"{{{', '.join(fields)}}}\n")
+
+    def close(self) -> None:
+        pass
+
+
+class _Csv:
+    """A header, then one record a file; quoted where a field holds a comma, a quote or a line end."""
+
+    def __init__(self, file: IO[str], class_names: Sequence[str], top_k: int) -> None:
+        self._file, self._class_names, self._top_k = file, class_names, top_k
+        self._writer = csv.writer(_EndsInNewline(file), lineterminator="\r\n")
+        self._writer.writerow(columns(top_k))
+
+    def write(self, prediction: Prediction) -> None:
+        cells = _cells(prediction, self._class_names, self._top_k)
+        self._writer.writerow([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in cells])
+
+    def close(self) -> None:
+        pass
+
+
+class _EndsInNewline:
+    r"""Ends records in \n. csv.writer itself must be told \r\n: before Python 3.13 it quotes only the line ends that it writes."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, record: str) -> int:
+        return self._file.write(record.removesuffix("\r\n") + "\n")
+
+
+class _Parquet:
+    """The CSV's columns, typed: strings, and float32 scores unrounded. Written a row group at a time."""
+
+    def __init__(self, file: IO[bytes], class_names: Sequence[str], top_k: int) -> None:
+        import pyarrow as pa  # here: most runs write no Parquet, and the import is not free
+        import pyarrow.parquet as pq
+
+        fields = [(name, pa.float32() if name.startswith("score") else pa.string()) for name in columns(top_k)]
+        self._schema = pa.schema(fields, metadata={"imgstream.predictions": str(FORMAT_VERSION)})
+        self._batch = pa.record_batch
+        self._writer = pq.ParquetWriter(file, self._schema)
+        self._class_names, self._top_k = class_names, top_k
+        self._rows: list[list[str | float | None]] = []
+
+    def write(self, prediction: Prediction) -> None:
+        self._rows.append(_cells(prediction, self._class_names, self._top_k))
+        if len(self._rows) == ROW_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        if self._rows:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        self._writer.write_batch(self._batch([list(column) for column in zip(*self._rows, strict=True)], schema=self._schema))
+        self._rows.clear()
+
+
+_KINDS: dict[str, tuple[Any, Literal["w", "wb"]]] = {".csv": (_Csv, "w"), ".jsonl": (_JsonLines, "w"), ".parquet": (_Parquet, "wb")}
+
+
+def _extension(path: str | os.PathLike[str]) -> str:
+    return Path(path).suffix.lower()
+
+
+def _cells(prediction: Prediction, class_names: Sequence[str], top_k: int) -> list[str | float | None]:
+    """One row under `columns(top_k)`; None where there is nothing to say."""
+    cells: list[str | float | None] = [_utf8(prediction.path), _utf8(prediction.label), prediction.score, _utf8(prediction.error)]
+    others = prediction.top_k(class_names, top_k)[1:]
+    for name, score in others:
+        cells += [_utf8(name), score]
+    cells += [None, None] * (top_k - 1 - len(others))
+    cells.append(_path_b64(prediction))
+    return cells
+
+
+def _path_b64(prediction: Prediction) -> str | None:
+    """The path's exact bytes in base64, if `path` cannot show them."""
+    try:
+        prediction.path_bytes.decode("utf-8")
+    except UnicodeDecodeError:
+        return base64.b64encode(prediction.path_bytes).decode("ascii")
+    return None
+
+
+def _utf8(text: str | None) -> str | None:
+    """Text that UTF-8 can hold: surrogates, which stand for bytes of a name that is no UTF-8, become U+FFFD."""
+    return None if text is None else re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+_LINE_ENDS = str.maketrans({end: f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"})
+"""Characters that JSON leaves as they are and that some readers take for the end of a line."""
+
+
+def _json_text(text: str | None) -> str:
+    return json.dumps(_utf8(text), ensure_ascii=False).translate(_LINE_ENDS)
+
+
+def _json_score(score: float | None) -> str:
+    """Six decimals; null for no score and for one that JSON has no number for (a model that gives NaN)."""
+    return "null" if score is None or not math.isfinite(score) else f"{score:.6f}"

@@ -1,0 +1,50 @@
+"""Tables for the terminal. File names are hostile: never read as markup, never sent raw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from imgstream.prediction.rows import Prediction
+
+MOST_ROWS = 20
+
+
+def prediction_table(first: Sequence[Prediction], total: int) -> Table:
+    """The first predictions, at most MOST_ROWS of them, as path, label and score; of how many (`total`) is said below if more."""
+    shown = first[:MOST_ROWS]
+    table = Table("path", "label", caption=f"the first {len(shown):,} of {total:,}" if total > len(shown) else None)
+    table.add_column("score", justify="right")
+    for prediction in shown:
+        outcome = Text(printable(prediction.error or prediction.label or ""), "red" if prediction.error else "")
+        score = "" if prediction.score is None else f"{prediction.score:.3f}"
+        table.add_row(_name(prediction.path), outcome, score)
+    return table
+
+
+def reasons_table(bad: Iterable[tuple[str, str]]) -> Table:
+    """How many files were bad for each reason, most first, with one example each; `bad` yields (path, "reason" or "reason: detail")."""
+    counts: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for path, why in bad:
+        reason = why.partition(":")[0]
+        counts[reason] += 1
+        examples.setdefault(reason, path)
+    table = Table("reason")
+    table.add_column("files", justify="right")
+    table.add_column("for example", overflow="fold")
+    for reason, count in counts.most_common():
+        table.add_row(Text(printable(reason)), f"{count:,}", _name(examples[reason]))
+    return table
+
+
+def printable(text: str) -> str:
+    r"""`text` on one line and harmless: control characters, text-direction marks and surrogates as escapes such as \n and \x1b."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _name(path: str) -> Text:
+    return Text(printable(path), overflow="fold")  # a name that is cut off cannot be found again

@@ -1,0 +1,108 @@
+"""The files of a run folder: their names, their JSON, and the model's own file. Each is whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from imgstream.atomic import write_bytes, write_json
+from imgstream.errors import OutputError, RunError
+
+FORMAT_VERSION = 1
+
+
+class RunFolder:
+    """A run's files at `path`. Nothing is read or made until asked for."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @property
+    def model(self) -> Path:
+        """model.keras: the best weights, averaged."""
+        return self.path / "model.keras"
+
+    @property
+    def index(self) -> Path:
+        """index.arrow: the table that the run was trained on."""
+        return self.path / "index.arrow"
+
+    @property
+    def history(self) -> Path:
+        """history.csv: a line an epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def skipped(self) -> Path:
+        """skipped.csv: path, reason and detail of each bad file met."""
+        return self.path / "skipped.csv"
+
+    @property
+    def golden(self) -> Path:
+        """golden.npz: encoded samples and their logits."""
+        return self.path / "golden.npz"
+
+    @property
+    def checkpoints(self) -> Path:
+        """checkpoints/: where training goes on from."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """tensorboard/: event files, with the TensorFlow backend."""
+        return self.path / "tensorboard"
+
+    def make(self) -> None:
+        """Create the folder. Raises OutputError when that cannot be."""
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the run folder {self.path}: {error.strerror}. Choose another --out") from error
+
+    def read_json(self, name: str) -> Any:
+        """The contents of one of the JSON files. Raises RunError when it is missing or damaged."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{self.path} is no run folder: it has no {name}. A run folder is what `imgstream train DIR --out RUN` writes") from None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / name} cannot be read: {error}") from error
+
+    def write_json(self, name: str, data: Any) -> None:
+        """Write one of the JSON files. Raises OutputError."""
+        write_json(self.path / name, data)
+
+    def state(self) -> dict[str, Any]:
+        """run.json, of a version this imgstream reads. Raises RunError."""
+        state = self.read_json("run.json")
+        if not isinstance(state, dict) or state.get("format") != FORMAT_VERSION:
+            found = state.get("format") if isinstance(state, dict) else type(state).__name__
+            raise RunError(f"{self.path}/run.json has format {found!r}; this imgstream reads format {FORMAT_VERSION}")
+        return state
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Write run.json."""
+        self.write_json("run.json", {"format": FORMAT_VERSION, **state})
+
+    def save_model(self, model: Any) -> None:
+        """Write model.keras through a temporary file: Keras writes by name, so the atomic part is the rename."""
+        temporary = self.path / f".model-{os.getpid()}.keras"
+        try:
+            model.save(temporary)
+            write_bytes(self.model, temporary.read_bytes())
+        except OSError as error:
+            raise OutputError(f"cannot write {self.model}: {error.strerror or error}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    def fingerprint(self) -> str:
+        """What predictions depend on, as 16 hex digits: the model's bytes, the spec and the class names."""
+        digest = hashlib.sha256()
+        for name in ("model.keras", "spec.json", "class_names.json"):
+            digest.update(hashlib.sha256((self.path / name).read_bytes()).digest())
+        return digest.hexdigest()[:16]

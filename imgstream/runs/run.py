@@ -1,0 +1,107 @@
+"""Run: a trained model with all that belongs to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+from imgstream.errors import RunError
+from imgstream.index import ImageIndex, scan
+from imgstream.prediction.evaluate import Evaluation, Progress, evaluate
+from imgstream.prediction.forward import Forward
+from imgstream.prediction.predict import predict
+from imgstream.prediction.rows import Prediction
+from imgstream.runs.folder import RunFolder
+from imgstream.runs.golden import KINDS, check_golden
+from imgstream.spec import SampleSpec
+from imgstream.stream import Stream
+
+BATCH_SIZE = 32
+
+Source = str | os.PathLike[str] | ImageIndex | Iterable[str | bytes | os.PathLike[str]]
+
+
+class Run:
+    """What `train` gives and `load_run` opens: the model, how its samples are made, and what its numbers mean."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.state = folder.state()
+        """run.json: state, fingerprint, plans, metrics, versions."""
+        if not folder.model.exists():
+            raise RunError(f"{folder.path} holds no model yet (state: {self.state.get('state')}). Go on with imgstream train … --resume")
+        self.spec = SampleSpec.from_json(folder.read_json("spec.json"))
+        """How a file becomes a sample."""
+        self.class_names: list[str] = list(folder.read_json("class_names.json")["class_names"])
+        """The meaning of each logit."""
+
+    def __repr__(self) -> str:
+        return f"Run({os.fspath(self.folder.path)!r}, {len(self.class_names)} classes, {self.metrics})"
+
+    @property
+    def path(self) -> str:
+        """The run folder."""
+        return os.fspath(self.folder.path)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What training measured on its validation part: accuracy, loss, images."""
+        return dict(self.state.get("metrics", {}))
+
+    @cached_property
+    def model(self) -> Any:
+        """The Keras model: float32 (B, *spec.shape) → logits float32 (B, K). Checked against its golden samples when it is loaded.
+
+        Raises RunError when the file is damaged, or gives other logits than it gave when it was saved.
+        """
+        import keras
+
+        try:
+            model = keras.saving.load_model(self.folder.model, compile=False)
+        except Exception as error:
+            raise RunError(f"{self.folder.model} cannot be loaded: {str(error).splitlines()[0]}") from error
+        mixed = any(layer.dtype_policy.compute_dtype != "float32" for layer in model.layers)
+        check_golden(self.folder.golden, self.spec, Forward(model, max(BATCH_SIZE, len(KINDS))), device(), mixed)
+        return model
+
+    def evaluate(
+        self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, progress: Progress | None = None
+    ) -> Evaluation:
+        """Accuracy, loss and confusion on labelled images: a folder of class folders, or an index. Classes are matched by name.
+
+        Raises DatasetError when none of the folder's classes is the model's.
+        """
+        index, model = _index(source), self.model
+        stream = Stream(index, self.spec, batch_size=batch_size, workers=workers)
+        return evaluate(model, self.class_names, stream, progress=progress)
+
+    def predict(self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None) -> Iterator[Prediction]:
+        """One Prediction for every image, in index order, lazily and in constant memory; bad files too, with their reason.
+
+        `source`: a folder, one file, an index, or an iterable of paths.
+        """
+        index, model = _index(source), self.model
+        return predict(model, self.class_names, Stream(index, self.spec, batch_size=batch_size, workers=workers))
+
+
+def load_run(path: str | os.PathLike[str]) -> Run:
+    """Open the run folder at `path`. The model itself is loaded, and checked, when it is first used. Raises RunError."""
+    return Run(RunFolder(path))
+
+
+def device() -> str:
+    """What the model computes on: "tensorflow cpu", "jax gpu", …: golden samples are compared strictly on the same only."""
+    import keras
+
+    kinds = {name.split(":")[0].lower() for name in keras.distribution.list_devices()}
+    return f"{keras.backend.backend()} {'gpu' if 'gpu' in kinds else 'cpu'}"
+
+
+def _index(source: Source) -> ImageIndex:
+    if isinstance(source, ImageIndex):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return ImageIndex.from_paths([source]) if os.path.isfile(source) else scan(source)
+    return ImageIndex.from_paths(source)

@@ -1,0 +1,124 @@
+"""Where bytes come from: one file, one read, into memory that is used again. Never writes, never waits."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from typing import NoReturn
+
+from imgstream.errors import BadImage
+from imgstream.header import Header, read_header
+
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)  # opening a pipe nobody writes to would wait for ever
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)  # Windows would translate line ends
+)
+_KEPT = 32 << 20  # bytes; a larger file gets memory of its own, which goes when the caller lets go of it
+_FIRST_PART = 1 << 20  # bytes of such a file that are read before it is worth the rest
+_MOST_BYTES_A_PIXEL = 8  # 16-bit RGBA, uncompressed
+
+_REASONS = {
+    errno.ENOENT: "missing",
+    errno.ENOTDIR: "missing",
+    errno.ELOOP: "missing",
+    errno.ENAMETOOLONG: "missing",
+    errno.EACCES: "no permission",
+    errno.EPERM: "no permission",
+    errno.EISDIR: "not a regular file",
+    errno.ENXIO: "not a regular file",  # a socket, or a device that is not there
+    errno.EOPNOTSUPP: "not a regular file",  # a socket, on macOS
+}
+
+
+class FileReader:
+    """Reads files one after another into one buffer. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(1 << 18)
+
+    def read(self, path: bytes | str, max_pixels: int) -> tuple[memoryview, Header]:
+        """The whole file and its header; the bytes are valid until the next read.
+
+        Raises BadImage for a file that cannot be read, is no image, or declares more than `max_pixels` pixels.
+        """
+        try:
+            descriptor = os.open(path, _FLAGS)
+        except OSError as error:
+            _fail(error, path)
+        except ValueError:  # a zero byte, or a character that file names cannot hold here
+            raise BadImage("missing", "no file can have this name") from None
+        with io.FileIO(descriptor) as file:
+            try:
+                data = self._read(file, max_pixels)
+            except OSError as error:
+                _fail(error, path)
+        header = read_header(data)
+        _check_size(header, max_pixels)
+        return data, header
+
+    def _read(self, file: io.FileIO, max_pixels: int) -> memoryview:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise BadImage("not a regular file", _file_type(status.st_mode))
+        size = status.st_size
+        if size > _KEPT:
+            _check_first_part(file, size, max_pixels)
+            buffer = bytearray(size)
+        else:
+            if size > len(self._buffer):
+                self._buffer = bytearray(min(size + size // 4, _KEPT))
+            buffer = self._buffer
+        data = memoryview(buffer)[:size]
+        done = 0
+        while done < size:
+            count = file.readinto(data[done:])
+            if not count:  # it shrank since it was opened: what is left will be judged as it is
+                break
+            done += count
+        return data[:done].toreadonly()
+
+
+def _check_first_part(file: io.FileIO, size: int, max_pixels: int) -> None:
+    """Refuse a large file by its first part, before memory is taken for the rest. Leaves the file at its start."""
+    first = file.read(_FIRST_PART)
+    file.seek(0)
+    try:
+        _check_size(read_header(first), max_pixels)
+    except BadImage as error:
+        if error.reason != "truncated":  # a header that goes on behind the first part is read again with the rest
+            raise
+    limit = max_pixels * _MOST_BYTES_A_PIXEL + _KEPT
+    if size > limit:
+        need = f"no image within the limit of {_megapixels(max_pixels)} needs more than {limit / 1e6:,.0f} MB"
+        raise BadImage("too large", f"a file of {size / 1e6:,.0f} MB; {need}")
+
+
+def _check_size(header: Header, max_pixels: int) -> None:
+    pixels = header.width * header.height
+    if pixels > max_pixels:
+        size = f"{header.width}×{header.height} = {_megapixels(pixels)}"
+        raise BadImage("too large", f"declares {size}; the limit is {_megapixels(max_pixels)}")
+
+
+def _megapixels(pixels: int) -> str:
+    return f"{pixels // 1_000_000:,} MP" if pixels >= 10_000_000 else f"{pixels:,} pixels"
+
+
+def _file_type(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device"  # a socket cannot be opened
+
+
+def _fail(error: OSError, path: bytes | str) -> NoReturn:
+    reason = _REASONS.get(error.errno or 0, "read error")
+    detail = error.strerror or type(error).__name__
+    if reason == "missing" and os.path.islink(path):
+        detail = "a link that leads nowhere" if error.errno == errno.ENOENT else f"a link: {detail}"
+    elif error.errno == errno.ENXIO:
+        detail = "a socket, or a device that is not there"
+    raise BadImage(reason, detail) from None

@@ -1,0 +1,179 @@
+"""Stream: an index and a spec become float32 batches, in an order that is a pure function of (seed, epoch)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from imgstream.augment import resolve
+from imgstream.errors import DatasetError, SpecError
+from imgstream.index import ImageIndex
+from imgstream.order import permute
+from imgstream.spec import SampleSpec
+from imgstream.stream.engine import Batch, Engine, Request, Work
+
+if TYPE_CHECKING:
+    from imgstream.stream.keras import KerasStream
+
+OnBad = Literal["skip", "raise"]
+
+_ORDER_BLOCK = 2048  # positions ordered at a time: the vectorised permutation costs the same for 32 as for a thousand
+
+
+class Stream:
+    """Batches of images and labels from an index, in constant memory.
+
+    Args:
+        index: what to read; see imgstream.scan.
+        spec: what a sample is.
+        augment: None, "light", "standard", "strong", a policy file, "file.py:function", an albumentations transform, or a callable
+            (image uint8 (H, W, C), rng numpy Generator) -> image of the same shape and dtype.
+        batch_size: samples in a batch. Memory: about four batches are in flight.
+        shuffle: an exact permutation of all rows, another one each epoch; False keeps the index's order.
+        seed: of the order and of every sample's augmentation. Any whole number.
+        on_bad: "skip" leaves bad files out and lists them in `skipped`; "raise" raises BadImage at the first.
+        workers: threads; None takes one for each CPU core of this process. Batches are the same, to the bit, for any number.
+        shard: (k, n): only positions k, k + n, k + 2n, … of the global order; see `shard`.
+
+    Raises SpecError or AugmentError for impossible arguments.
+    """
+
+    def __init__(
+        self,
+        index: ImageIndex,
+        spec: SampleSpec | None = None,
+        *,
+        augment: Any = None,
+        batch_size: int = 32,
+        shuffle: bool = False,
+        seed: int = 0,
+        on_bad: OnBad = "skip",
+        workers: int | None = None,
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
+        if not isinstance(index, ImageIndex):
+            raise SpecError(f"Stream reads an index: Stream(imgstream.scan({index!r}), …)")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise SpecError(f"batch_size must be a whole number, 1 or more; got {batch_size!r}")
+        if on_bad not in get_args(OnBad):
+            raise SpecError(f'on_bad must be "skip" or "raise"; got {on_bad!r}')
+        if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+            raise SpecError(f"workers must be None or a whole number of threads, 1 or more; got {workers!r}")
+        if not 0 <= shard[0] < shard[1]:
+            raise SpecError(f"shard must be (k, n) with 0 <= k < n; got {shard!r}")
+        self.index, self.spec = index, spec if spec is not None else SampleSpec()
+        self.augmentation = resolve(augment)
+        self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), int(seed)
+        self.on_bad, self.workers = on_bad, workers
+        self._shard = shard
+        self._skipped: dict[int, str] = {}
+        self._engine: Engine | None = None
+
+    def __len__(self) -> int:
+        """Batches in an epoch: ceil(samples / batch_size), before bad files are left out."""
+        return -(-self.sample_count // self.batch_size)
+
+    def __repr__(self) -> str:
+        name = self.augmentation.name if self.augmentation is not None else None
+        return f"Stream({self.sample_count} samples in {len(self)} batches of {self.batch_size}, {self.spec}, augment={name!r})"
+
+    @property
+    def sample_count(self) -> int:
+        """Rows in an epoch, good and bad."""
+        k, n = self._shard
+        return max(0, -(-(len(self.index) - k) // n))
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """(path, reason) of every bad file met so far, each once, in the order they were met; path as index.path gives it."""
+        return [(self.index.path(position), reason) for position, reason in self._skipped.items()]
+
+    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The epoch's batches from number `start` on: (images, labels), float32 (B, H, W, C) and int32 (B,).
+
+        Labels are float32 (B, K) when the augmentation mixes them. B is smaller than batch_size where files were bad; a batch with
+        none left is left out. What is yielded is yours to keep.
+        """
+        for batch in self.traced_batches(epoch, start):
+            if len(batch.images):
+                yield batch.images, batch.labels
+
+    def traced_batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """As `batches`, each with the index positions of its samples and what was wrong with its bad files; empty batches too."""
+        if epoch < 0 or start < 0:
+            raise SpecError(f"epoch and start must be 0 or more; got epoch={epoch}, start={start}")
+        if self._engine is None:
+            work = Work(
+                spec=self.spec,
+                augmentation=self.augmentation,
+                seed=self.seed,
+                path_bytes=self.index.path_bytes,
+                class_count=len(self.index.class_names),
+                raise_bad=self.on_bad == "raise",
+            )
+            self._engine = Engine(work, self.batch_size, self.workers or _cpu_count())
+        for batch in self._engine.run(self._requests(epoch, start)):
+            for position, error in batch.bad:
+                self._skipped.setdefault(position, error.reason)
+            yield batch
+
+    def to_keras(self) -> KerasStream:
+        """The batches as a keras.utils.PyDataset, for fit, evaluate and predict; each pass is the next epoch."""
+        from imgstream.stream.keras import KerasStream
+
+        return KerasStream(self)
+
+    def replace(self, **changes: Any) -> Stream:
+        """A new stream with some arguments changed and an empty list of skipped files: stream.replace(augment=None)."""
+        arguments = {
+            "index": self.index,
+            "spec": self.spec,
+            "augment": self.augmentation,
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "seed": self.seed,
+            "on_bad": self.on_bad,
+            "workers": self.workers,
+            "shard": self._shard,
+        }
+        unknown = set(changes) - set(arguments)
+        if unknown:
+            raise SpecError(f"Stream has no argument {', '.join(sorted(unknown))}; it has {', '.join(arguments)}")
+        return Stream(**(arguments | changes))
+
+    def shard(self, k: int, n: int) -> Stream:
+        """Part k of n: positions k, k + n, k + 2n, … of this stream's order, in batches. The n parts are disjoint and complete."""
+        if self._shard != (0, 1):
+            raise SpecError(f"this stream is shard {self._shard[0]} of {self._shard[1]} already; shard the whole one")
+        return self.replace(shard=(k, n))
+
+    def _requests(self, epoch: int, start: int) -> Iterator[Request]:
+        size, count = self.batch_size, self.sample_count
+        k, n = self._shard
+        labels = self.index.labels
+        block_batches = max(1, _ORDER_BLOCK // size)
+        for first in range(start, len(self), block_batches):
+            ordered = k + n * np.arange(first * size, min((first + block_batches) * size, count), dtype=np.int64)
+            if self.shuffle:
+                ordered = permute(ordered, len(self.index), self.seed, epoch)
+            for offset in range(0, len(ordered), size):
+                positions = ordered[offset : offset + size]
+                number = first + offset // size
+                yield Request(number, epoch, positions, self.index.rows[positions].astype(np.int64), labels[positions])
+
+
+def _cpu_count() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+def require_labels(index: ImageIndex, what: str) -> None:
+    """Raise DatasetError when a row of `index` has no label; `what` says who needs them."""
+    missing = int((index.labels < 0).sum())
+    if missing:
+        raise DatasetError(f"{what} needs a label for each image; {missing} of {len(index)} under {index.root} have none")

@@ -1,0 +1,359 @@
+"""The loop: batches in, weights out; validated, checkpointed, on time, and stopped without loss by Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from imgstream.atomic import write_text
+from imgstream.errors import BadImage, DatasetError
+from imgstream.prediction.evaluate import Evaluation, evaluate
+from imgstream.runs.folder import RunFolder
+from imgstream.stream import Batch, Stream
+from imgstream.training import checkpoint
+from imgstream.training.averaging import WeightAverage
+from imgstream.training.schedule import Clock, Plan, one_cycle
+from imgstream.training.settings import TrainSettings
+
+CLOSING_SECONDS = 4.0
+"""Kept back at the end of --minutes for writing the run and leaving Python."""
+_MAX_VALIDATION_SHARE = 0.1
+_MIN_BAD = 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Status:
+    """Where training is, told after each step and each validation."""
+
+    epoch: int
+    epochs: int | None
+    step: int
+    last_step: int | None
+    images_per_second: float
+    seconds_left: float | None
+    loss: float
+    accuracy: float
+    skipped: int
+    validation: Evaluation | None = None
+    """Set once after each validation."""
+
+
+Report = Callable[[Status], None]
+
+
+@dataclasses.dataclass
+class State:
+    """What a checkpoint keeps beside the arrays; JSON-ready."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    """The next batch of the epoch."""
+    elapsed: float = 0.0
+    """Seconds of the runs before this one."""
+    plans: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    best: dict[str, Any] | None = None
+    since_best: int = 0
+    rows: int = 0
+    """Files of this epoch so far, and how many of them were bad."""
+    bad: int = 0
+
+
+class Fit:
+    """One training, from a fresh or restored state to its end."""
+
+    def __init__(
+        self,
+        model: Any,
+        train: Stream,
+        val: Stream,
+        settings: TrainSettings,
+        folder: RunFolder,
+        *,
+        started: float,
+        report: Report | None,
+    ) -> None:
+        """`started`: time.monotonic() of the command's start, from which `settings.minutes` counts."""
+        self.model, self.train, self.val, self.settings, self.folder = model, train, val, settings, folder
+        self.average = WeightAverage(model)
+        self.state = State()
+        self.best: list[np.ndarray] | None = None
+        self.images_seen, self.train_seconds = 0, 0.0
+        self._report, self._started = report, started
+        self._plan = Plan()
+        self._clock: Clock | None = None
+        self._class_weights = _class_weights(train) if settings.balance else None
+        self._bad: dict[str, BadImage] = {}
+        self._metrics = {"loss": float("nan"), "accuracy": float("nan")}
+        self._stop = threading.Event()
+        self._finished = False
+        self._validation_batches: int | None = None
+
+    def restore(self) -> None:
+        """Go on from the newest checkpoint, if there is one. Raises RunError when it does not fit."""
+        file = checkpoint.latest(self.folder.checkpoints)
+        if file is not None:
+            state, self.best = checkpoint.restore(file, self.model, self.average)
+            self.state = State(**state)
+
+    def run(self) -> bool:
+        """Train to the end; False when Ctrl-C ended it before. Either way `best` or `average` holds the weights to keep."""
+        settings, state = self.settings, self.state
+        if settings.minutes is not None:
+            self._clock = Clock(self._started + 60 * settings.minutes - state.elapsed)
+        if state.plans:
+            self._plan = Plan(**{k: state.plans[-1][k] for k in ("step", "progress", "last_step")})
+        epochs = settings.planned_epochs
+        with _interrupts(self._stop):
+            while epochs is None or state.epoch < epochs:
+                if not self._epoch():
+                    break
+        if self._stop.is_set() and not self._finished:
+            self._checkpoint()
+            return False
+        return True
+
+    def _epoch(self) -> bool:
+        """The rest of the current epoch and its validation; False when training ends with it."""
+        state, settings = self.state, self.settings
+        if self._clock is None:
+            assert settings.planned_epochs is not None
+            steps = len(self.train) - state.batch + (settings.planned_epochs - state.epoch - 1) * len(self.train)
+            self._refit(state.step + steps)
+        self.model.reset_metrics()
+        seen_before, seconds_before = self.images_seen, self.train_seconds
+        ended, first_batch = False, state.batch
+        window = _Window(last=time.monotonic(), first_step=state.step, since=time.monotonic())
+        for batch in self.train.traced_batches(state.epoch, state.batch):
+            self._count(batch)
+            state.batch = batch.number + 1
+            if len(batch.images):
+                ended = self._step(batch, window)
+            if ended or self._stop.is_set():
+                break
+        if self._stop.is_set():
+            return False
+        if not ended:
+            state.epoch, state.batch, state.rows, state.bad = state.epoch + 1, 0, 0, 0
+        if self.images_seen == seen_before:
+            if not ended and not first_batch:
+                raise DatasetError(f"no image under {self.train.index.root} could be read: all {len(self.train.index)} are bad; see skipped.csv")
+        last = ended or state.epoch == settings.planned_epochs
+        if last or self._validation_due():
+            rate = (self.images_seen - seen_before) / max(1e-9, self.train_seconds - seconds_before)
+            self._validate(rate)
+        if self._clock is not None and not last:
+            self._refit_to_clock()
+        if settings.patience is not None and state.since_best >= settings.patience:
+            last = True
+        self._checkpoint()
+        self._finished = last
+        return not last and not self._stop.is_set()
+
+    def _step(self, batch: Batch, window: _Window) -> bool:
+        """One step; True when it was the last that the plan or the clock has."""
+        state, labels = self.state, batch.labels
+        if labels.ndim == 1:
+            labels = np.eye(len(self.train.index.class_names), dtype=np.float32)[labels]
+        weights = None if self._class_weights is None else labels @ self._class_weights
+        self.model.optimizer.learning_rate = self.settings.peak_learning_rate * one_cycle(self._plan.at(state.step))
+        logs = self.model.train_on_batch(batch.images, labels, sample_weight=weights, return_dict=True)
+        self._metrics = {name: float(logs[name]) for name in ("loss", "accuracy")}
+        state.step += 1
+        self.average.update(state.step)
+        now = time.monotonic()
+        self.images_seen += len(batch.images)
+        self.train_seconds += now - window.last
+        window.last = now
+        if self._clock is not None:
+            steps = state.step - window.first_step
+            if steps == window.length:  # at 4, 8, 16, 32, … steps of the pass
+                if state.step > 4:  # the first ones compile
+                    self._clock.stepped(now - window.since, steps - window.counted)
+                    self._refit_to_clock()
+                window.counted, window.since, window.length = steps, now, 2 * window.length
+            if self._time_is_over(now):
+                return True
+        self._tell(now)
+        return self._clock is not None and state.step >= self._plan.last_step > 0
+
+    def _time_is_over(self, now: float) -> bool:
+        assert self._clock is not None
+        return now >= self._clock.deadline - CLOSING_SECONDS - self._clock.validation_seconds
+
+    def _refit_to_clock(self) -> None:
+        assert self._clock is not None
+        now = time.monotonic()
+        if not self._clock.validation_seconds:  # not measured yet: a forward pass is about a third of a step
+            self._clock.validation_seconds = self._clock.step_seconds * len(self.val) / 3
+            budget = _MAX_VALIDATION_SHARE * 60 * (self.settings.minutes or 0)
+            if self._clock.validation_seconds > budget:
+                self._validation_batches = max(1, int(len(self.val) * budget / self._clock.validation_seconds))
+                self._clock.validation_seconds = budget
+        left = self._clock.steps_left(now, len(self.train), CLOSING_SECONDS)
+        self._refit(self.state.step + left)
+
+    def _refit(self, last_step: int) -> None:
+        if last_step != self._plan.last_step or not self.state.plans:
+            self._plan = self._plan.refitted(self.state.step, last_step)
+            measured = self._clock.to_json() if self._clock is not None else {}
+            self.state.plans.append({**dataclasses.asdict(self._plan), **measured})
+
+    def _validation_due(self) -> bool:
+        """With a clock, validating takes about a twentieth of the time; without one, it is done every epoch."""
+        return self._clock is None or self.state.epoch % self._clock.epochs_between(len(self.train)) == 0
+
+    def _validate(self, images_per_second: float) -> None:
+        state, began = self.state, time.monotonic()
+        with self.average.applied():
+            result = evaluate(self.model, self.train.index.class_names, self.val, max_batches=self._validation_batches)
+        seconds = time.monotonic() - began
+        if self._clock is not None:
+            self._clock.validation_seconds = seconds
+        scores = {"accuracy": result.accuracy, "loss": result.loss, "images": int(result.confusion.counts.sum()), "epoch": state.epoch}
+        if self.best is None or state.best is None or (-result.accuracy, result.loss) <= (-state.best["accuracy"], state.best["loss"]):
+            self.best, state.best, state.since_best = [v.copy() for v in self.average.values], scores, 0
+        else:
+            state.since_best += 1
+        state.history.append(
+            {
+                "epoch": state.epoch,
+                "step": state.step,
+                "loss": round(self._metrics["loss"], 6),
+                "accuracy": round(self._metrics["accuracy"], 6),
+                "val_loss": round(result.loss, 6),
+                "val_accuracy": round(result.accuracy, 6),
+                "learning_rate": round(float(self.model.optimizer.learning_rate), 8),
+                "images_per_second": round(images_per_second, 1),
+                "seconds": round(self.elapsed(), 1),
+            }
+        )
+        self._write_records(result)
+        self._tell(time.monotonic(), result)
+
+    def elapsed(self) -> float:
+        """Seconds of this run and those that it goes on from."""
+        return self.state.elapsed + time.monotonic() - self._started
+
+    def _checkpoint(self) -> None:
+        state = {**dataclasses.asdict(self.state), "elapsed": self.elapsed()}
+        checkpoint.save(self.folder.checkpoints, self.model, self.average, self.best, state)
+
+    def _count(self, batch: Batch) -> None:
+        """Keep the books of bad files; raise DatasetError when there are too many."""
+        state = self.state
+        state.rows += len(batch.positions) + len(batch.bad)
+        state.bad += len(batch.bad)
+        for position, error in batch.bad:
+            self._bad.setdefault(self.train.index.path(position), error)
+        limit = max(_MIN_BAD, self.settings.max_bad * state.rows)
+        if state.bad > limit:
+            self._write_skipped()
+            path, error = next(reversed(self._bad.items()))
+            raise DatasetError(
+                f"{state.bad} of the first {state.rows} files of the epoch are bad, more than {limit:.0f}: the last was {path!r} "
+                f"({error.reason}: {error.detail}). All are listed in {self.folder.skipped}. Mend them, or allow more with --max-bad"
+            )
+
+    def _write_records(self, result: Evaluation) -> None:
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, fieldnames=list(self.state.history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.state.history)
+        write_text(self.folder.history, buffer.getvalue())
+        self._write_skipped(result.skipped)
+        _write_tensorboard(os.fspath(self.folder.tensorboard), self.state.history[-1])
+
+    def _write_skipped(self, of_validation: list[tuple[str, str]] | None = None) -> None:
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(("path", "reason", "detail"))
+        writer.writerows((path, error.reason, error.detail) for path, error in self._bad.items())
+        writer.writerows((path, reason, "") for path, reason in of_validation or [])
+        write_text(self.folder.skipped, buffer.getvalue())
+
+    def _tell(self, now: float, validation: Evaluation | None = None) -> None:
+        if self._report is None:
+            return
+        rate = self.images_seen / self.train_seconds if self.train_seconds else 0.0
+        left = None
+        if self._clock is not None:
+            left = max(0.0, self._clock.deadline - now)
+        elif rate:
+            left = (self._plan.last_step - self.state.step) * self.settings.batch_size / rate
+        self._report(
+            Status(
+                epoch=self.state.epoch,
+                epochs=self.settings.planned_epochs,
+                step=self.state.step,
+                last_step=self._plan.last_step or None,
+                images_per_second=rate,
+                seconds_left=left,
+                loss=self._metrics["loss"],
+                accuracy=self._metrics["accuracy"],
+                skipped=len(self._bad),
+                validation=validation,
+            )
+        )
+
+
+@dataclasses.dataclass
+class _Window:
+    """A stretch of steps whose speed is measured."""
+
+    last: float  # when the last step ended
+    first_step: int
+    since: float = 0.0
+    counted: int = 0
+    length: int = 4
+
+
+def _class_weights(stream: Stream) -> np.ndarray:
+    """float32 (K,): the inverse of each class's share, 1 on average over the images."""
+    labels = stream.index.labels
+    counts = np.bincount(labels, minlength=len(stream.index.class_names))
+    return (len(labels) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
+
+
+@contextlib.contextmanager
+def _interrupts(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C sets `stop`, so that a step is never left half done; the second interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def on_interrupt(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _write_tensorboard(folder: str, row: dict[str, Any]) -> None:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    with tf.summary.create_file_writer(folder).as_default():
+        for name, value in row.items():
+            if name not in ("epoch", "step"):
+                tf.summary.scalar(name, value, step=row["step"])

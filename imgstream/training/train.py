@@ -1,0 +1,215 @@
+"""The whole command: from a folder of class folders to a finished run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from imgstream.augment import resolve, to_json
+from imgstream.errors import DatasetError, RunError
+from imgstream.index import ImageIndex, scan
+from imgstream.models import build_model, model_info
+from imgstream.prediction.forward import Forward
+from imgstream.runs.folder import RunFolder
+from imgstream.runs.golden import write_golden
+from imgstream.runs.run import BATCH_SIZE, Run, device
+from imgstream.spec import SampleSpec
+from imgstream.stream import Stream
+from imgstream.training.fit import Fit, Report
+from imgstream.training.settings import TrainSettings
+
+VALIDATION_BATCH = 128
+
+
+def train(
+    source: str | os.PathLike[str] | ImageIndex,
+    *,
+    out: str | os.PathLike[str],
+    resume: bool = False,
+    report: Report | None = None,
+    scanned: Callable[[int], None] | None = None,
+    started: float | None = None,
+    **options: Any,
+) -> Run:
+    """Train a classifier on a folder of class folders and leave a run folder at `out`; returns its Run.
+
+    `options` are the fields of TrainSettings, which are the command line's options: minutes=15, model="MobileNetV2", …
+    `report` is called with a Status after each step and validation, `scanned` with the number of files found so far. `started` is
+    the time.monotonic() that `minutes` counts from; None means now.
+
+    `resume` goes on with an unfinished run (and gives back a finished one); without one it starts. Ctrl-C keeps what was learnt: the
+    run is written, loadable, and KeyboardInterrupt is raised. Raises DatasetError, NoImagesError, ModelError, AugmentError, RunError
+    (a run is there already), OutputError.
+    """
+    started = time.monotonic() if started is None else started
+    settings = _settings(options)
+    folder = RunFolder(out)
+    state = folder.state() if (folder.path / "run.json").exists() else None
+    augmentation = resolve(settings.augment)
+    recorded = settings.to_json(to_json(augmentation))
+    if state is not None:
+        if not resume:
+            raise RunError(f"{folder.path} holds a run already ({state['state']}). Go on with it with --resume, or choose another --out")
+        if state["state"] == "finished":
+            return Run(folder)
+        _check_same(folder, recorded)
+    info = model_info(settings.model)
+    spec = SampleSpec(
+        size=settings.size or info.size,
+        fit=settings.fit,  # type: ignore[arg-type]  # SampleSpec checks it
+        channels=settings.channels,
+        scale="signed" if settings.channels == 1 and info.scale == "imagenet" else info.scale,
+    )
+    index = ImageIndex.load(folder.index) if state is not None else _labelled(source, settings, scanned)
+    train_index, val_index = _split(index, settings)
+    class_names = index.class_names
+
+    model = _compiled(settings, spec, len(class_names))
+    folder.make()
+    if state is None:
+        index.save(folder.index)
+        folder.write_json("spec.json", spec.to_json())
+        folder.write_json("class_names.json", {"format": 1, "class_names": class_names})
+        folder.write_json("settings.json", recorded)
+        folder.write_state({"state": "running", "created": _now(), "versions": _versions()})
+    shared = {"seed": settings.seed, "workers": settings.workers, "shuffle": True}
+    fit = Fit(
+        model,
+        Stream(train_index, spec, augment=augmentation, batch_size=settings.batch_size, **shared),
+        Stream(val_index, spec, batch_size=VALIDATION_BATCH, **shared),
+        settings,
+        folder,
+        started=started,
+        report=report,
+    )
+    if state is not None:
+        fit.restore()
+    finished = fit.run()
+    _write_run(folder, fit, spec, finished)
+    if not finished:
+        raise KeyboardInterrupt
+    return Run(folder)
+
+
+def _settings(options: dict[str, Any]) -> TrainSettings:
+    known = {f.name for f in dataclasses.fields(TrainSettings)}
+    if unknown := set(options) - known:
+        raise DatasetError(f"train has no option {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
+    return TrainSettings(**options)
+
+
+def _check_same(folder: RunFolder, recorded: dict[str, Any]) -> None:
+    """Resuming with other options would be another run: say which differ."""
+    before = folder.read_json("settings.json")
+    now = {**recorded, "size": list(recorded["size"]) if recorded["size"] else None}
+    different = [name for name in now if name != "workers" and now[name] != before.get(name)]
+    if different:
+        was = ", ".join(f"{name}={before.get(name)!r}" for name in different)
+        raise RunError(f"{folder.path} was started with other options ({was}): resume with the same, or choose another --out")
+
+
+def _labelled(source: str | os.PathLike[str] | ImageIndex, settings: TrainSettings, scanned: Callable[[int], None] | None) -> ImageIndex:
+    """The rows that have a label, of at least two classes with images each."""
+    index = source if isinstance(source, ImageIndex) else scan(source, settings.label_pattern, progress=scanned)
+    labels = index.labels
+    names = index.class_names
+    if len(names) < 2:
+        found = f"one class, {names[0]!r}" if names else "no class folders"
+        raise DatasetError(
+            f"training needs two classes or more, and {index.root} has {found}. Put each class's images in a folder of its own, such as "
+            f"{os.path.join(index.root, 'cats')} and {os.path.join(index.root, 'dogs')}, or name the classes with --label-pattern"
+        )
+    counts = np.bincount(labels[labels >= 0], minlength=len(names))
+    empty = [name for name, count in zip(names, counts, strict=True) if not count]
+    if empty:
+        raise DatasetError(f"no images of {', '.join(map(repr, empty))} under {index.root}: remove the empty folder, or fill it")
+    return index if (labels >= 0).all() else index.take(np.flatnonzero(labels >= 0))
+
+
+def _split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, ImageIndex]:
+    if settings.val is not None:
+        return index, scan(settings.val, settings.label_pattern)
+    train_index, val_index = index.split(val=settings.val_share, seed=settings.seed)
+    counts = np.bincount(train_index.labels, minlength=len(index.class_names))
+    for name, count in zip(index.class_names, counts, strict=True):
+        if not count:
+            raise DatasetError(f"class {name!r} has no image left to train on once validation has its part: add images, or give --val DIR")
+    if not len(val_index):
+        raise DatasetError(f"no image of {index.root} is left to validate on: add images, or give --val DIR")
+    return train_index, val_index
+
+
+def _compiled(settings: TrainSettings, spec: SampleSpec, class_count: int) -> Any:
+    import keras
+
+    keras.utils.set_random_seed(settings.seed % 2**32)
+    on_gpu = device().endswith("gpu")
+    before = keras.mixed_precision.dtype_policy()
+    if on_gpu:
+        keras.mixed_precision.set_global_policy("mixed_float16")
+    elif keras.backend.backend() == "tensorflow" and settings.minutes is None:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()  # contract: equal to the bit on CPU, for --epochs
+    try:
+        model = build_model(settings.model, spec.shape, class_count, settings.weights)
+    finally:
+        keras.mixed_precision.set_global_policy(before)
+    optimizer = keras.optimizers.SGD(settings.peak_learning_rate, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    model.compile(
+        optimizer,
+        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile="auto" if on_gpu else False,  # on CPU, XLA trains these networks at two thirds of the speed
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+WEIGHT_DECAY = 5e-3
+"""Keras decays by rate × weight outside the momentum: with momentum 0.9 this is what 5e-4 is to an L2 penalty inside it."""
+
+
+def _write_run(folder: RunFolder, fit: Fit, spec: SampleSpec, finished: bool) -> None:
+    """The model with its best average, its golden samples, and run.json last: a run.json that says so has all the rest beside it."""
+    if fit.best is not None:
+        fit.average.values = fit.best
+    with fit.average.applied():
+        folder.save_model(fit.model)
+        write_golden(folder.golden, spec, Forward(fit.model, BATCH_SIZE), device())
+    state = folder.state()
+    state.update(
+        state="finished" if finished else "interrupted",
+        fingerprint=folder.fingerprint(),
+        metrics=fit.state.best or {},
+        steps=fit.state.step,
+        epochs=fit.state.epoch,
+        plans=fit.state.plans,
+        seconds=round(fit.elapsed(), 1),
+        images_per_second=round(fit.images_seen / max(1e-9, fit.train_seconds), 1),
+    )
+    state.pop("format")
+    folder.write_state(state)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _versions() -> dict[str, str]:
+    packages = ("imgstream", "keras", "tensorflow", "numpy", "opencv-python-headless", "simplejpeg", "pillow", "albumentations")
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # TensorFlow under another backend
+    return versions
