@@ -1,13 +1,13 @@
 """imgstream: image classification on large folders, in memory that does not grow with them.
 
-    scan        folder → ImageIndex            paths and labels, memory-mapped; no pixels
-    split       ImageIndex → train, val        by a hash of each path: a new file never moves an old one
-    order       (seed, epoch) → row numbers    an exact permutation, computed, never stored
-    decode      file → uint8 (H, W, C)         header, box, reduction, EXIF, crop, resize: SampleSpec's one definition
-    augment     uint8 → uint8                  drawn from (seed, epoch, row), whatever the number of threads
-    Stream      rows → float32 (B, H, W, C)    a few batches in flight, their memory recycled
-    train       Stream → run folder            model, spec, class names, golden samples
-    predict     run folder, files → one row a file, bad ones with their reason
+scan        folder → ImageIndex            paths and labels, memory-mapped; no pixels
+split       ImageIndex → train, val        by a hash of each path: a new file never moves an old one
+order       (seed, epoch) → row numbers    an exact permutation, computed, never stored
+decode      file → uint8 (H, W, C)         header, box, reduction, EXIF, crop, resize: SampleSpec's one definition
+augment     uint8 → uint8                  drawn from (seed, epoch, row), whatever the number of threads
+Stream      rows → float32 (B, H, W, C)    a few batches in flight, their memory recycled
+train       Stream → run folder            model, spec, class names, golden samples
+predict     run folder, files → one row a file, bad ones with their reason
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def read_header(data: Bytes) -> Header:
         head = bytes(data[:32])
         if not head:
             raise BadImage("empty", "0 bytes")
-        for kind, signature, reader in _READERS:
+        for signature, reader in _READERS:
             if signature.match(head):
                 header = reader(data)
                 if header.width < 1 or header.height < 1:
@@ -72,7 +72,7 @@ def _jpeg(data: Bytes) -> Header:
     at, orientation = 2, 0
     for _ in range(_MOST_PARTS):
         marker = data[at + 1]
-        if data[at] != 0xFF or marker == 0xFF or marker == 0x00:  # fill bytes or junk: libjpeg skips to the next marker, with a warning
+        if data[at] != 0xFF or marker in (0xFF, 0x00):  # fill bytes or junk: libjpeg skips to the next marker, with a warning
             found = _MARKER.search(data, at)
             if found is None:
                 raise BadImage("truncated", "ends before its size is declared")
@@ -174,6 +174,7 @@ def _gif(data: Bytes) -> Header:
             x, y, frame_width, frame_height = struct.unpack_from("<HHHH", data, at + 1)
             if not frame_width or not frame_height:
                 raise BadImage("corrupt", f"its first frame is {frame_width}×{frame_height} pixels")
+            data[at + 10 + _colours(data[at + 9])]  # IndexError unless its colours are there
             return Header("gif", max(width, x + frame_width), max(height, y + frame_height), 1)
         if block == 0x3B:
             raise BadImage("corrupt", "a GIF without a frame")
@@ -372,12 +373,12 @@ def _associations(data: Bytes, start: int) -> dict[int, list[int]]:
 # ---- everything else
 
 _READERS = (
-    ("png", re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
-    ("gif", re.compile(rb"GIF8[79]a"), _gif),
-    ("webp", re.compile(rb"RIFF....WEBP", re.DOTALL), _webp),
-    ("tiff", re.compile(rb"II[*+]\0|MM\0[*+]"), _tiff),
-    ("bmp", re.compile(rb"BM.{12}[\x0c-\x7c]\0\0\0", re.DOTALL), _bmp),
-    ("iso", re.compile(rb"....ftyp", re.DOTALL), _iso),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
+    (re.compile(rb"GIF8[79]a"), _gif),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), _webp),
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), _tiff),
+    (re.compile(rb"BM.{12}[\x0c-\x7c]\0\0\0", re.DOTALL), _bmp),
+    (re.compile(rb"....ftyp", re.DOTALL), _iso),
 )
 
 _OTHER_IMAGES = (
@@ -391,7 +392,7 @@ _OTHER_IMAGES = (
     (rb"qoif", "a QOI image"),
     (rb"DDS ", "a DDS texture"),
     (rb"\x8aMNG|\x8bJNG", "an MNG or JNG"),
-    (rb"BM", "a BMP with an unknown header"),
+    (rb"BM.{4}\x00\x00\x00\x00.{8}", "a BMP with an unknown header"),
 )
 _NO_IMAGES = (
     (rb"(?i:<!doctype\s+html|<html|<head|<body|<script)", "an HTML page"),
@@ -428,7 +429,8 @@ def _refuse(data: Bytes) -> NoReturn:
     for pattern, name in _NO_IMAGES:
         if re.match(pattern, text, re.DOTALL):
             raise BadImage("wrong kind", name)
-    if any(signature.startswith(head) for signature in _SIGNATURES) or (head[:4] == b"RIFF" and len(head) < 12):
+    cut = any(head.startswith(start) and len(head) < least for start, least in ((b"RIFF", 12), (b"BM", 18)))
+    if cut or any(signature.startswith(head) for signature in _SIGNATURES):
         raise BadImage("truncated", f"ends after {_count(len(head))}")
     if not head.strip(b"\0"):
         raise BadImage("wrong kind", "starts with zeros only")

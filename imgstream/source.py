@@ -51,19 +51,21 @@ class FileReader:
             _fail(error, path)
         except ValueError:  # a zero byte, or a character that file names cannot hold here
             raise BadImage("missing", "no file can have this name") from None
-        with io.FileIO(descriptor) as file:
-            try:
-                data = self._read(file, max_pixels)
-            except OSError as error:
-                _fail(error, path)
+        try:
+            data = self._read(descriptor, max_pixels)
+        except OSError as error:
+            _fail(error, path)
+        finally:
+            os.close(descriptor)
         header = read_header(data)
         _check_size(header, max_pixels)
         return data, header
 
-    def _read(self, file: io.FileIO, max_pixels: int) -> memoryview:
-        status = os.fstat(file.fileno())
+    def _read(self, descriptor: int, max_pixels: int) -> memoryview:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise BadImage("not a regular file", _file_type(status.st_mode))
+        file = io.FileIO(descriptor, closefd=False)
         size = status.st_size
         if size > _KEPT:
             _check_first_part(file, size, max_pixels)

@@ -43,7 +43,9 @@ def to_json(augmentation: Preset | Policy | None) -> dict[str, Any]:
         try:
             policy = augmentation.compose.to_dict()
         except Exception as error:
-            raise AugmentError(f"augmentation {augmentation.name} cannot be saved with the run: {error}. Give it as file.py:function") from error
+            raise AugmentError(
+                f"augmentation {augmentation.name} cannot be saved with the run: {error}. Give it as file.py:function"
+            ) from error
         return {"format": FORMAT_VERSION, "kind": "albumentations", "name": augmentation.name, "policy": policy}
     return {"format": FORMAT_VERSION, "kind": "function", "name": augmentation.name, "source": augmentation.source}
 
@@ -95,7 +97,9 @@ def _deserialised(data: Any, name: str) -> Any:
     import albumentations
 
     if not isinstance(data, dict) or not isinstance(data.get("transform"), dict):
-        raise AugmentError(f"{name} is no albumentations policy: it must be what albumentations.save() writes, with a `transform` at the top")
+        raise AugmentError(
+            f"{name} is no albumentations policy: it must be what albumentations.save() writes, with a `transform` at the top"
+        )
     try:
         transform = albumentations.from_dict(data)
     except Exception as error:

@@ -102,7 +102,8 @@ class Preset:
 
     def apply(self, image: np.ndarray, numbers: np.ndarray, scratch: np.ndarray) -> np.ndarray:
         """Everything after the crop, on uint8 (H, W, C). Works between `image` and `scratch` (same shape); returns the one that holds
-        the result, so nothing is allocated."""
+        the result, so nothing is allocated.
+        """
         height, width, channels = image.shape
         if self.flips(numbers):
             cv2.flip(image, 1, dst=_plain(scratch))

@@ -6,6 +6,7 @@ Plugins are opened directly: Image.open would apply Pillow's own pixel limit, wh
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib
@@ -73,27 +74,26 @@ def _silence_pillow() -> None:
 
     libtiff is reached through Pillow's own extension module, which is linked against it; a build that hides it stays noisy.
     """
-    from PIL import Image
+    from PIL import _imaging
 
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     for setter in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
-        try:
-            getattr(ctypes.CDLL(Image.core.__file__), setter)(None)
-        except (OSError, AttributeError):
-            pass
+        with contextlib.suppress(OSError, AttributeError):
+            getattr(ctypes.CDLL(_imaging.__file__), setter)(None)
 
 
 def _stream(data: memoryview, kind: str) -> io.BytesIO:
     """The file as Pillow reads it. Raises BadImage "truncated" for a container that goes on behind the end of the data."""
     if kind == "png":
         return io.BytesIO(_bare_png(data))
-    if kind == "webp" and int.from_bytes(data[4:8], "little") + 8 > len(data) + 1:  # one byte: padding that some writers leave out
-        raise BadImage("truncated", f"{len(data):,} of the {int.from_bytes(data[4:8], 'little') + 8:,} bytes it declares")
-    if kind in ("avif", "heic"):
-        end = max((end for _, _, end in iso_boxes(data, 0, len(data))), default=0)
-        if end > len(data):
-            raise BadImage("truncated", f"{len(data):,} of the {end:,} bytes it declares")
+    declared = 0
+    if kind == "webp":
+        declared = 8 + int.from_bytes(data[4:8], "little")
+    elif kind in ("avif", "heic"):
+        declared = max(end for _, _, end in iso_boxes(data, 0, len(data)))
+    if declared > len(data):
+        raise BadImage("truncated", f"{len(data):,} of the {declared:,} bytes it declares")
     return io.BytesIO(data)
 
 
@@ -143,7 +143,7 @@ def _unturned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(pixels.swapaxes(0, 1) if orientation > 4 else pixels)
 
 
-_SIGNS_OF_AN_END = ("truncat", "not enough image data", "unexpected end")
+_SIGNS_OF_AN_END = ("truncat", "not enough image data", "unexpected end", "requires a buffer")
 _SIGNS_OF_A_LIMIT = ("unsupported", "not supported", "unknown", "not installed", "unable to handle")
 
 
@@ -162,8 +162,9 @@ def _bad(error: Exception, kind: str) -> BadImage:
 
 def _is_cut(image: Any, size: int) -> bool:
     """Whether a TIFF keeps a strip or tile behind the end of the file; libtiff's errors do not tell."""
+    tags = image.tag_v2
     try:
-        places = ((273, 279), (324, 325))  # offsets and byte counts, of strips and of tiles
-        return any(start + count > size for starts, counts in places for start, count in zip(*map(image.tag_v2.get, (starts, counts), ((), ()))))
-    except Exception:
+        starts, counts = (tags[273], tags[279]) if 273 in tags else (tags[324], tags[325])
+        return any(start + count > size for start, count in zip(starts, counts, strict=False))
+    except Exception:  # the tags may be as damaged as the rest
         return False

@@ -160,7 +160,9 @@ def _load_h5(model: Any, path: Path) -> int:
             return sum(bool((a != b).any()) for a, b in zip(before, model.get_weights(), strict=True))
     weights = model.weights[: len(arrays)]
     if any(tuple(w.shape) != a.shape for w, a in zip(weights, arrays, strict=False)) or len(weights) < len(arrays):
-        raise ModelError(f"the {len(arrays)} arrays in {path} have other shapes than the layers of {model.name}: it is another network's file")
+        raise ModelError(
+            f"the {len(arrays)} arrays in {path} have other shapes than the layers of {model.name}: it is another network's file"
+        )
     for weight, array in zip(weights, arrays, strict=True):
         weight.assign(array)
     return len(arrays)

@@ -13,16 +13,15 @@ WIDTHS = (32, 64, 128, 256)
 def build_cnn(shape: tuple[int, int, int], class_count: int) -> keras.Model:
     """Images float32 (B, H, W, C) → logits float32 (B, class_count).
 
-    A strided stem, then one stage a width, each of two residual blocks (He et al., "Deep residual learning", 2015) with BatchNorm, the
-    last of each residual branch beginning at zero so that the network starts as the identity (Goyal et al., 2017), global average
-    pooling and a linear head.
+    A strided stem, then a residual block (He et al., "Deep residual learning", 2015) for each width, with BatchNorm, the last of each
+    residual branch beginning at zero so that the network starts as the identity (Goyal et al., 2017), global average pooling and a
+    linear head.
     """
     inputs = keras.Input(shape, name="image")
     x = _conv(inputs, WIDTHS[0], 3, strides=2)
     x = layers.Activation("relu")(_norm(x))
     for stage, width in enumerate(WIDTHS):
-        for block in range(2):
-            x = _block(x, width, strides=2 if stage and not block else 1)
+        x = _block(x, width, strides=2 if stage else 1)
     x = layers.GlobalAveragePooling2D()(x)
     outputs = layers.Dense(class_count, dtype="float32", name="logits")(x)
     return keras.Model(inputs, outputs, name="cnn")

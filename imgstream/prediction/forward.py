@@ -9,7 +9,8 @@ import numpy as np
 
 class Forward:
     """Logits of batches up to `batch_size`. Short batches are filled up with zeros, so that the model is compiled for one shape only,
-    and an image's logits do not depend on how full its batch was."""
+    and an image's logits do not depend on how full its batch was.
+    """
 
     def __init__(self, model: Any, batch_size: int) -> None:
         self._model, self._batch_size = model, batch_size

@@ -68,7 +68,9 @@ class RunFolder:
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RunError(f"{self.path} is no run folder: it has no {name}. A run folder is what `imgstream train DIR --out RUN` writes") from None
+            raise RunError(
+                f"{self.path} is no run folder: it has no {name}. A run folder is what `imgstream train DIR --out RUN` writes"
+            ) from None
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path / name} cannot be read: {error}") from error
 
@@ -89,10 +91,12 @@ class RunFolder:
         self.write_json("run.json", {"format": FORMAT_VERSION, **state})
 
     def save_model(self, model: Any) -> None:
-        """Write model.keras through a temporary file: Keras writes by name, so the atomic part is the rename."""
+        """Write model.keras, without its optimizer. Keras writes by name only, so the atomic part comes after it."""
+        import keras
+
         temporary = self.path / f".model-{os.getpid()}.keras"
         try:
-            model.save(temporary)
+            keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
             write_bytes(self.model, temporary.read_bytes())
         except OSError as error:
             raise OutputError(f"cannot write {self.model}: {error.strerror or error}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,7 +31,7 @@ Logits = Callable[[np.ndarray], np.ndarray]
 def write_golden(file: Path, spec: SampleSpec, logits: Logits, device: str) -> None:
     """Draw and encode one image a kind, and keep them with their logits and the `device` these were computed on."""
     encoded = [_draw(kind, number) for number, kind in enumerate(KINDS)]
-    arrays = {f"input_{kind.lower()}": np.frombuffer(data, np.uint8) for kind, data in zip(KINDS, encoded, strict=True)}
+    arrays: dict[str, Any] = {f"input_{kind.lower()}": np.frombuffer(data, np.uint8) for kind, data in zip(KINDS, encoded, strict=True)}
     buffer = io.BytesIO()
     np.savez(buffer, format=1, logits=logits(_samples(encoded, spec)), device=np.array(device), **arrays)
     write_bytes(file, buffer.getvalue())

@@ -13,7 +13,8 @@ _ALIGNMENT = 64  # what TensorFlow and XLA want for taking an array without a co
 
 class BatchBuffers:
     """Float32 arrays of one shape. An array's memory comes back by itself when it and every view of it are gone, so whoever was given
-    a batch (Keras, a tensor that aliases it, a user's list) may keep it for as long as they like."""
+    a batch (Keras, a tensor that aliases it, a user's list) may keep it for as long as they like.
+    """
 
     def __init__(self, shape: tuple[int, ...], keep: int) -> None:
         """`keep`: how many unused buffers are held for reuse; more than that go back to the system."""
@@ -31,7 +32,7 @@ class BatchBuffers:
             start = -memory.ctypes.data % _ALIGNMENT
             raw = memory[start : start + self._bytes]
         # Through a memoryview the array is no view of `raw` in NumPy's eyes, so views of it hold it, not `raw`: its end is theirs.
-        array: np.ndarray = np.frombuffer(memoryview(raw), np.float32).reshape(self._shape)
+        array: np.ndarray = np.frombuffer(raw.data, np.float32).reshape(self._shape)
         owner = array.base
         assert isinstance(owner, np.ndarray)
         key = id(owner)

@@ -1,5 +1,6 @@
 """The threads that fill batches. Samples are handed out one by one, over several open batches, so no thread waits at a batch's end;
-batches leave in order. Every sample's pixels and numbers depend on its row alone, so the number of threads changes nothing."""
+batches leave in order. Every sample's pixels and numbers depend on its row alone, so the number of threads changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -165,7 +166,7 @@ class _OpenBatch:
         except BadImage as error:
             error.path = os.fsdecode(path)
             self._bad[slot] = error
-        except BaseException as error:  # noqa: BLE001 - it is raised again on the consumer's thread
+        except BaseException as error:
             self._error = error
         finally:
             with self._lock:

@@ -128,7 +128,7 @@ class Stream:
 
     def replace(self, **changes: Any) -> Stream:
         """A new stream with some arguments changed and an empty list of skipped files: stream.replace(augment=None)."""
-        arguments = {
+        arguments: dict[str, Any] = {
             "index": self.index,
             "spec": self.spec,
             "augment": self.augmentation,

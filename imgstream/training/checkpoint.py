@@ -19,7 +19,8 @@ KEPT = 2
 
 def save(folder: Path, model: Any, average: WeightAverage, best: list[np.ndarray] | None, state: dict[str, Any]) -> None:
     """Write step-N.npz: every variable of the model (Keras' seed generators too) and of its optimizer, the average, the best average
-    so far, and the JSON-ready `state` with its "step". The last KEPT files stay. Raises OutputError."""
+    so far, and the JSON-ready `state` with its "step". The last KEPT files stay. Raises OutputError.
+    """
     arrays = {f"variable_{i}": _array(v) for i, v in enumerate(_variables(model))}
     arrays |= {f"average_{i}": v for i, v in enumerate(average.values)}
     arrays |= {f"best_{i}": v for i, v in enumerate(best or [])}

@@ -148,7 +148,9 @@ class Fit:
             state.epoch, state.batch, state.rows, state.bad = state.epoch + 1, 0, 0, 0
         if self.images_seen == seen_before:
             if not ended and not first_batch:
-                raise DatasetError(f"no image under {self.train.index.root} could be read: all {len(self.train.index)} are bad; see skipped.csv")
+                raise DatasetError(
+                    f"no image under {self.train.index.root} could be read: all {len(self.train.index)} are bad; see skipped.csv"
+                )
         last = ended or state.epoch == settings.planned_epochs
         if last or self._validation_due():
             rate = (self.images_seen - seen_before) / max(1e-9, self.train_seconds - seconds_before)

@@ -27,9 +27,12 @@ class Plan:
     step: int = 0
     progress: float = 0.0
     last_step: int = 0
+    """0 = not known yet: progress stays."""
 
     def at(self, step: int) -> float:
         """Progress at `step`, 0 to 1."""
+        if not self.last_step:
+            return self.progress
         if self.last_step <= self.step:
             return 1.0
         return min(1.0, self.progress + (1 - self.progress) * (step - self.step) / (self.last_step - self.step))

@@ -79,7 +79,7 @@ def train(
         folder.write_json("class_names.json", {"format": 1, "class_names": class_names})
         folder.write_json("settings.json", recorded)
         folder.write_state({"state": "running", "created": _now(), "versions": _versions()})
-    shared = {"seed": settings.seed, "workers": settings.workers, "shuffle": True}
+    shared: dict[str, Any] = {"seed": settings.seed, "workers": settings.workers, "shuffle": True}
     fit = Fit(
         model,
         Stream(train_index, spec, augment=augmentation, batch_size=settings.batch_size, **shared),

@@ -160,7 +160,11 @@ def test_load_refuses_an_arrow_file_of_another_kind_or_format(index: ImageIndex,
     index.save(tmp_path / "index.arrow")
     with pa.memory_map(str(tmp_path / "index.arrow")) as file:
         table = pa.ipc.open_file(file).read_all()
-        for other in (table.drop_columns("label"), table.replace_schema_metadata({"imgstream": '{"format": 2}'}), table.replace_schema_metadata(None)):
+        for other in (
+            table.drop_columns("label"),
+            table.replace_schema_metadata({"imgstream": '{"format": 2}'}),
+            table.replace_schema_metadata(None),
+        ):
             with pa.ipc.new_file(str(tmp_path / "other.arrow"), other.schema) as writer:
                 writer.write_table(other)
             with pytest.raises(DatasetError):
@@ -169,7 +173,9 @@ def test_load_refuses_an_arrow_file_of_another_kind_or_format(index: ImageIndex,
 
 @in_one_folder
 @given(at=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), cut=st.booleans())
-def test_a_damaged_table_is_refused_or_gives_paths_and_never_breaks(index: ImageIndex, tmp_path: Path, at: float, value: int, cut: bool) -> None:
+def test_a_damaged_table_is_refused_or_gives_paths_and_never_breaks(
+    index: ImageIndex, tmp_path: Path, at: float, value: int, cut: bool
+) -> None:
     file = tmp_path / "index.arrow"
     index.save(file)
     content = bytearray(file.read_bytes())

@@ -1,0 +1,84 @@
+"""The command line. Each command is a thin file: options in, library call, tables out.
+
+main turns what goes wrong into one line and an exit code: 0 done, 1 could not be done, 2 wrong arguments, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+STARTED = time.monotonic()
+"""When the command began: what --minutes counts from."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line with `arguments` (sys.argv's own when None) and exit with its code."""
+    with _quiet_decoders():
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    import click
+
+    from imgstream.cli.app import command
+    from imgstream.errors import ImgstreamError
+    from imgstream.report.progress import error_console
+    from imgstream.report.terminal import printable
+
+    try:
+        result = command().main(arguments, prog_name="imgstream", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except ImgstreamError as error:
+        error_console().print(f"imgstream: {printable(str(error))}", style="red", markup=False, soft_wrap=True)
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        error_console().print("Stopped.", markup=False)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away: its wish
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if not hasattr(error, "exit_code"):
+            raise  # a fault of ours: the traceback is what a report needs
+        if hasattr(error, "show"):
+            error.show()
+        return int(error.exit_code)
+
+
+@contextlib.contextmanager
+def _quiet_decoders() -> Iterator[None]:
+    """Send file descriptor 2 away for the block, and sys.stderr to where it led: libjpeg, libpng, libtiff, OpenCV and TensorFlow write
+    to the descriptor, Python to sys.stderr. A crash in native code is still told, by faulthandler.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    try:
+        descriptor = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # no real stderr, as under a test's capture
+        yield
+        return
+    if descriptor != 2:
+        yield
+        return
+    python_stderr = sys.stderr
+    kept = os.dup(2)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
+    os.close(devnull)
+    sys.stderr = open(kept, "w", buffering=1, encoding=python_stderr.encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    faulthandler.enable(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        faulthandler.disable()
+        os.dup2(kept, 2)
+        sys.stderr = python_stderr

@@ -1,0 +1,28 @@
+"""The commands, gathered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from imgstream.cli import evaluate, index, predict, show, train
+
+app = typer.Typer(
+    name="imgstream",
+    help="Image classification on folders of any size: train, evaluate, predict, swap augmentations.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("show")(show.show)
+app.command("index")(index.index)
+
+
+def command() -> Any:
+    """The click command behind the app."""
+    return typer.main.get_command(app)

@@ -1,0 +1,59 @@
+"""imgstream evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from imgstream.cli import options
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train wrote.")],
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder with one folder of images for each class.")],
+    as_json: options.Json = False,
+    label_pattern: options.LabelPattern = None,
+    workers: options.Workers = None,
+) -> None:
+    """Measure a run on labelled images: accuracy, and precision, recall and F1 of each class.
+
+    [bold]Examples[/bold]
+
+      imgstream evaluate runs/pets holdout/
+
+      imgstream evaluate runs/pets holdout/ --json > metrics.json
+    """
+    from imgstream.index import scan
+    from imgstream.report.progress import counting
+    from imgstream.report.terminal import printable, reasons_table
+    from imgstream.runs import load_run
+
+    opened = load_run(run)
+    with counting("Listing images") as scanned:
+        index = scan(directory, label_pattern, progress=scanned)
+    with counting("Evaluating", len(index)) as done:
+        result = opened.evaluate(index, workers=workers, progress=done)
+    if as_json:
+        print(json.dumps(result.report()))
+        return
+    console = Console(highlight=False)
+    table = Table("class")
+    for name in ("precision", "recall", "f1", "images"):
+        table.add_column(name, justify="right")
+    report = result.report()
+    for name, scores in report["per_class"].items():
+        figures = (f"{scores[key]:.3f}" for key in ("precision", "recall", "f1"))
+        table.add_row(Text(printable(name)), *figures, f"{scores['n']:,}")
+    console.print(table)
+    console.print(f"Accuracy {100 * result.accuracy:.2f} % on {report['images']:,} images, loss {result.loss:.4f}")
+    if result.unknown_classes:
+        names = ", ".join(printable(n) for n in result.unknown_classes[:10])
+        console.print(f"Left out, as no class of the model: {names}", markup=False, soft_wrap=True)
+    if result.skipped:
+        console.print(reasons_table(result.skipped))

@@ -1,0 +1,30 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """ "224" or "180x299" (height × width) as (height, width). Raises typer.BadParameter."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})(?:[xX×](\d{1,5}))?", text.strip())
+    if not match:
+        raise typer.BadParameter(f"{text!r} is no size; give pixels as N, or HxW such as 180x299")
+    height = int(match[1])
+    return height, int(match[2] or height)
+
+
+AUGMENT_HELP = "none, light, standard, strong, policy.yaml, policy.json or file.py:function"
+
+Size = Annotated[Any, typer.Option("--size", metavar="N|HxW", parser=parse_size, help="Size of a sample in pixels.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Threads that read and decode (default: one for each core).")]
+LabelPattern = Annotated[
+    str | None,
+    typer.Option("--label-pattern", metavar="REGEX", help="Take labels from the path instead of the folder: a pattern with (?P<label>…)."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]

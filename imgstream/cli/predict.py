@@ -1,0 +1,79 @@
+"""imgstream predict."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from imgstream.cli import options
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train wrote.")],
+    sources: Annotated[list[str], typer.Argument(metavar="DIR|FILE…|-", help="A folder, files, or - for paths on stdin, one a line.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where to: .csv, .jsonl or .parquet.")],
+    top_k: Annotated[int, typer.Option("--top-k", min=1, help="How many classes to write for each image.")] = 1,
+    workers: options.Workers = None,
+) -> None:
+    """Name the class of every image: one row a file, in index order, bad files with their reason.
+
+    [bold]Examples[/bold]
+
+      imgstream predict runs/pets new_photos/ -o predictions.csv
+
+      imgstream predict runs/pets a.jpg b.png -o two.jsonl --top-k 3
+
+      find . -name '*.jpg' | imgstream predict runs/pets - -o found.parquet
+    """
+    from imgstream.prediction.writers import check_output, open_writer
+    from imgstream.report.progress import counting
+    from imgstream.report.terminal import MOST_ROWS, prediction_table, printable, reasons_table
+    from imgstream.runs import load_run
+
+    check_output(output)
+    opened = load_run(run)
+    index = _index(sources)
+    first, bad, total = [], [], 0
+    with counting("Predicting", len(index)) as done, open_writer(output, opened.class_names, top_k) as writer:
+        for prediction in opened.predict(index, workers=workers):
+            writer.write(prediction)
+            total += 1
+            if len(first) < MOST_ROWS:
+                first.append(prediction)
+            if prediction.error is not None:
+                bad.append((prediction.path, prediction.error))
+            done(total)
+    console = Console(highlight=False)
+    console.print(prediction_table(first, total))
+    if bad:
+        console.print(reasons_table(bad))
+    console.print(f"{total:,} images: {total - len(bad):,} predicted, {len(bad):,} bad.")
+    console.print(f"Predictions: {printable(str(output))}    Model: {printable(opened.path)}", markup=False, soft_wrap=True)
+
+
+def _index(sources: list[str]) -> ImageIndex:
+    from imgstream.index import ImageIndex, scan
+    from imgstream.report.progress import counting
+
+    if sources == ["-"]:
+        return ImageIndex.from_paths(_stdin_paths())
+    folders = [source for source in sources if os.path.isdir(source)]
+    if not folders:
+        return ImageIndex.from_paths(sources)
+    if len(sources) > 1:
+        raise typer.BadParameter(f"give one folder, or files; got the folder {folders[0]!r} among {len(sources)} paths")
+    with counting("Listing images") as scanned:
+        return scan(sources[0], progress=scanned)
+
+
+def _stdin_paths() -> Iterator[bytes]:
+    """The lines of stdin, as bytes: names need not be UTF-8."""
+    for line in sys.stdin.buffer:
+        if path := line.rstrip(b"\r\n"):
+            yield path

@@ -1,0 +1,97 @@
+"""imgstream train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from imgstream.cli import STARTED, options
+
+
+def train(
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder with one folder of images for each class.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder to write.")],
+    val: Annotated[str | None, typer.Option("--val", metavar="DIR", help="Validate on this folder (default: a fifth of DIR).")] = None,
+    size: options.Size = None,
+    fit: Annotated[str, typer.Option("--fit", help="How an image meets the size: crop, pad or stretch.")] = "crop",
+    channels: Annotated[int, typer.Option("--channels", help="3 for RGB, 1 for grey.")] = 3,
+    model: Annotated[str, typer.Option("--model", metavar="NAME", help="cnn (ours), or one of keras.applications.")] = "cnn",
+    weights: Annotated[str, typer.Option("--weights", metavar="none|imagenet|FILE", help="What to begin with.")] = "none",
+    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "standard",
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the images (default: 20).")] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", metavar="M", help="Instead of --epochs: the wall time of the whole command.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 64,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Peak of the one-cycle schedule.")] = None,
+    balance: Annotated[bool, typer.Option("--balance", help="Weigh rare classes more.")] = False,
+    patience: Annotated[int | None, typer.Option("--patience", min=1, help="Stop after N validations without a better one.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the split, the order, the augmentation and the weights.")] = 0,
+    workers: options.Workers = None,
+    label_pattern: options.LabelPattern = None,
+    max_bad: Annotated[float, typer.Option("--max-bad", help="Stop when more than max(20, this share) of the files are bad.")] = 0.05,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN, or start it.")] = False,
+) -> None:
+    """Train a classifier on a folder of class folders.
+
+    [bold]Examples[/bold]
+
+      imgstream train photos/ --out runs/pets --minutes 15
+
+      imgstream train photos/ --out runs/pets --epochs 40 --size 128 --augment strong
+
+      imgstream train flat/ --out runs/flat --label-pattern '(?P<label>cat|dog)\\.'
+
+      imgstream train photos/ --out runs/mobile --model MobileNetV2 --weights imagenet
+    """
+    if epochs is not None and minutes is not None:
+        raise typer.BadParameter("--epochs fixes the work and --minutes the time: give one of them")
+
+    from imgstream.report.progress import TrainingProgress, duration
+    from imgstream.report.terminal import printable
+    from imgstream.training import train as run_training
+
+    with TrainingProgress() as progress:
+        try:
+            run = run_training(
+                directory,
+                out=out,
+                resume=resume,
+                report=progress,
+                scanned=progress.scanned,
+                started=STARTED,
+                val=val,
+                size=size,
+                fit=fit,
+                channels=channels,
+                model=model,
+                weights=weights,
+                augment=augment,
+                epochs=epochs,
+                minutes=minutes,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                balance=balance,
+                patience=patience,
+                seed=seed,
+                workers=workers,
+                label_pattern=label_pattern,
+                max_bad=max_bad,
+            )
+        except KeyboardInterrupt:
+            print(f"Interrupted. What was learnt is kept in {printable(str(out))}; the same command with --resume goes on from there.")
+            raise
+    console, state = Console(highlight=False), run.state
+    metrics = run.metrics
+    console.print(
+        f"Trained {state['steps']:,} steps in {duration(state['seconds'])} at {state['images_per_second']:,.0f} images/s. Best validation "
+        f"accuracy {100 * metrics['accuracy']:.2f} % on {metrics['images']:,} images.",
+        soft_wrap=True,
+    )
+    skipped = max(0, sum(1 for _ in run.folder.skipped.open(encoding="utf-8", errors="replace")) - 1)
+    if skipped:
+        console.print(f"Left out as bad: {skipped:,} files, listed in {printable(str(run.folder.skipped))}", soft_wrap=True, markup=False)
+    console.print(f"The run is in {printable(run.path)}: model.keras, history.csv, settings.json and more", soft_wrap=True, markup=False)

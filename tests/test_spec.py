@@ -1,0 +1,106 @@
+"""SampleSpec: what it refuses, how pixels become floats, and that it survives JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imgstream.errors import SpecError
+from imgstream.spec import SampleSpec
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("size", (0, 10)),
+        ("size", (10, 8193)),
+        ("size", (10.5, 10)),
+        ("size", (float("nan"), 10)),
+        ("size", (float("inf"), 10)),
+        ("size", (10, 10, 3)),
+        ("size", "large"),
+        ("size", None),
+        ("size", True),
+        ("fit", "zoom"),
+        ("channels", 4),
+        ("channels", "3"),
+        ("scale", "tanh"),
+        ("max_pixels", 0),
+        ("max_pixels", 1.5),
+        ("max_pixels", True),
+    ],
+)
+def test_a_wrong_spec_cannot_be_built_and_the_error_names_the_field(field: str, value: Any) -> None:
+    with pytest.raises(SpecError, match=field):
+        SampleSpec(**{field: value})
+
+
+def test_imagenet_scale_needs_three_channels() -> None:
+    with pytest.raises(SpecError, match="channels=3"):
+        SampleSpec(scale="imagenet", channels=1)
+
+
+def test_one_number_is_a_square() -> None:
+    assert SampleSpec(size=32).size == (32, 32)  # type: ignore[arg-type]
+
+
+def test_numbers_that_are_equal_to_whole_ones_become_plain_ints() -> None:
+    spec = SampleSpec(size=np.array([8, 9]), channels=np.int64(3))  # type: ignore[arg-type]
+    assert json.loads(json.dumps(spec.to_json()))["channels"] == 3
+    assert spec == SampleSpec(size=(8, 9))
+    assert type(SampleSpec(channels=1.0).channels) is int  # type: ignore[arg-type]
+
+
+def test_a_spec_is_frozen_and_its_shape_is_height_width_channels() -> None:
+    spec = SampleSpec(size=(4, 6), channels=1)
+    assert spec.shape == (4, 6, 1)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        spec.channels = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [
+        ("unit", [[0, 0, 0], [1, 0.2, 0.4]]),
+        ("raw", [[0, 0, 0], [255, 51, 102]]),
+        ("signed", [[-1, -1, -1], [1, -0.6, -0.2]]),
+        ("imagenet", [[-2.117904, -2.035714, -1.804444], [2.248908, -1.142857, -0.026667]]),
+    ],
+)
+def test_each_scale_gives_the_floats_it_promises(scale: Any, expected: list[list[float]]) -> None:
+    pixels = np.array([[[0, 0, 0], [255, 51, 102]]], np.uint8)
+    out = np.full((1, 2, 3), np.nan, np.float32)
+    SampleSpec(size=(1, 2), scale=scale).to_float(pixels, out)
+    np.testing.assert_allclose(out[0], expected, atol=2e-6)
+
+
+@pytest.mark.parametrize(("scale", "low", "high"), [("unit", 0, 1), ("signed", -1, 1), ("raw", 0, 255)])
+def test_no_pixel_leaves_the_promised_range(scale: Any, low: float, high: float) -> None:
+    out = np.empty((16, 16, 1), np.float32)
+    SampleSpec(size=(16, 16), channels=1, scale=scale).to_float(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), out)
+    assert (out.min(), out.max()) == (low, high)
+
+
+def test_a_spec_survives_json() -> None:
+    spec = SampleSpec(size=(7, 9), fit="pad", channels=1, scale="signed", max_pixels=12)
+    assert SampleSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"format": 2}, "format 2"), ({"colour": "sRGB"}, "colour"), ({"size": 0.5}, "size"), ({"size": ["a", "b"]}, "size")],
+)
+def test_json_of_another_format_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        SampleSpec.from_json(SampleSpec().to_json() | change)
+
+
+def test_json_without_a_field_is_refused_and_named() -> None:
+    data = SampleSpec().to_json()
+    del data["size"], data["fit"]
+    with pytest.raises(SpecError, match="fit, size"):
+        SampleSpec.from_json(data)
