@@ -9,7 +9,7 @@ import typer
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """ "224" or "180x299" (height × width) as (height, width). Raises typer.BadParameter."""
+    """Read "224" or "180x299" (height × width) as (height, width). Raises typer.BadParameter."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d{1,5})(?:[xX×](\d{1,5}))?", text.strip())

@@ -6,12 +6,16 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from imgstream.cli import options
+
+if TYPE_CHECKING:
+    from imgstream.index import ImageIndex
+    from imgstream.prediction.rows import Prediction
 
 
 def predict(
@@ -39,7 +43,9 @@ def predict(
     check_output(output)
     opened = load_run(run)
     index = _index(sources)
-    first, bad, total = [], [], 0
+    first: list[Prediction] = []
+    bad: list[tuple[str, str]] = []
+    total = 0
     with counting("Predicting", len(index)) as done, open_writer(output, opened.class_names, top_k) as writer:
         for prediction in opened.predict(index, workers=workers):
             writer.write(prediction)

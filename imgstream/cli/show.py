@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
 
 from imgstream.cli import options
+
+if TYPE_CHECKING:
+    from imgstream.stream import Stream
 
 DRAWS = 8
 
@@ -65,21 +68,21 @@ def show(
     without, with_ = _cost(plain), _cost(augmented)
     console = Console(highlight=False)
     console.print(
-        f"{printable(augment)}: {1e6 * max(0.0, with_ - without):,.0f} µs an image, on top of {1e6 * without:,.0f} µs for reading, decoding "
-        f"and resizing to {plain.spec.size[0]}x{plain.spec.size[1]} (one thread)",
+        f"{printable(augment)}: {1e6 * max(0.0, with_ - without):,.0f} µs an image, on top of {1e6 * without:,.0f} µs for reading, "
+        f"decoding and resizing to {plain.spec.size[0]}x{plain.spec.size[1]} (one thread)",
         markup=False,
         soft_wrap=True,
     )
     console.print(f"Sheet: {printable(str(output))}", markup=False)
 
 
-def _read(stream, epoch: int, start: int) -> dict[int, np.ndarray]:
+def _read(stream: Stream, epoch: int, start: int) -> dict[int, np.ndarray]:
     """One batch of an epoch, uint8 by index position: the epoch's number is the number of the draw."""
     batch = next(stream.traced_batches(epoch, start))
     return {int(position): np.clip(image, 0, 255).astype(np.uint8) for position, image in zip(batch.positions, batch.images, strict=True)}
 
 
-def _cost(stream) -> float:
+def _cost(stream: Stream) -> float:
     """Seconds an image: the best of several passes over the few files, which are in the page cache by now."""
     best = float("inf")
     for epoch in range(5):

@@ -35,7 +35,7 @@ def train(
     max_bad: Annotated[float, typer.Option("--max-bad", help="Stop when more than max(20, this share) of the files are bad.")] = 0.05,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN, or start it.")] = False,
 ) -> None:
-    """Train a classifier on a folder of class folders.
+    r"""Train a classifier on a folder of class folders.
 
     [bold]Examples[/bold]
 
@@ -43,7 +43,7 @@ def train(
 
       imgstream train photos/ --out runs/pets --epochs 40 --size 128 --augment strong
 
-      imgstream train flat/ --out runs/flat --label-pattern '(?P<label>cat|dog)\\.'
+      imgstream train flat/ --out runs/flat --label-pattern '(?P<label>cat|dog)\.'
 
       imgstream train photos/ --out runs/mobile --model MobileNetV2 --weights imagenet
     """

@@ -19,7 +19,7 @@ MODEL_NAMES = (
     *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small", "NASNetMobile"),
     *("ResNet50V2", "ResNet101V2", "ResNet152V2", "Xception"),
 )
-"""Those of keras.applications whose input scale a SampleSpec can express. (VGG and ResNet v1 want BGR minus a mean: ResNetV2 does better.)"""
+"""Those of keras.applications whose input scale a SampleSpec can express. (VGG and ResNet v1 want BGR minus a mean.)"""
 
 _SCALES: tuple[tuple[str, Scale], ...] = (
     # Each network's own preprocess_input in keras.applications; the "raw" ones have the scaling inside the model.

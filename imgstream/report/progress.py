@@ -59,8 +59,8 @@ class TrainingProgress:
         if status.validation is not None:
             result = status.validation
             self._console.print(
-                f"epoch {status.epoch:>3}   loss {status.loss:.4f}   accuracy {status.accuracy:.4f}   "
-                f"validation: loss {result.loss:.4f}   accuracy [bold]{result.accuracy:.4f}[/bold]   {status.images_per_second:,.0f} images/s"
+                f"epoch {status.epoch:>3}   loss {status.loss:.4f}   accuracy {status.accuracy:.4f}   validation: "
+                f"loss {result.loss:.4f}   accuracy [bold]{result.accuracy:.4f}[/bold]   {status.images_per_second:,.0f} images/s"
             )
             return
         of = f"/{status.epochs}" if status.epochs else ""

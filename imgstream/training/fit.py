@@ -146,11 +146,8 @@ class Fit:
             return False
         if not ended:
             state.epoch, state.batch, state.rows, state.bad = state.epoch + 1, 0, 0, 0
-        if self.images_seen == seen_before:
-            if not ended and not first_batch:
-                raise DatasetError(
-                    f"no image under {self.train.index.root} could be read: all {len(self.train.index)} are bad; see skipped.csv"
-                )
+        if self.images_seen == seen_before and not ended and not first_batch:
+            raise DatasetError(f"no image under {self.train.index.root} could be read: all are bad; see {self.folder.skipped}")
         last = ended or state.epoch == settings.planned_epochs
         if last or self._validation_due():
             rate = (self.images_seen - seen_before) / max(1e-9, self.train_seconds - seconds_before)
