@@ -49,7 +49,7 @@ def read_header(data: Bytes) -> Header:
                     raise BadImage("corrupt", f"declares {header.width}×{header.height} pixels")
                 return header
         _refuse(data)
-    except (struct.error, IndexError):  # every read past the end arrives here
+    except (struct.error, IndexError, OverflowError):  # every read past the end arrives here
         raise BadImage("truncated", f"ends within its header, after {_count(len(data))}") from None
 
 
@@ -121,7 +121,7 @@ def _exif_orientation(exif: Bytes) -> int:
     """The orientation in a TIFF-shaped EXIF block; 1 if there is none, or the block is damaged."""
     try:
         return _tiff_tags(exif, {274}).get(274, 1)
-    except (struct.error, IndexError, BadImage):
+    except (struct.error, IndexError, OverflowError, BadImage):
         return 1
 
 
@@ -257,23 +257,23 @@ def _tiff(data: Bytes) -> Header:
 
 
 def _tiff_tags(data: Bytes, wanted: set[int]) -> dict[int, int]:
-    """The first value of each wanted tag in the first directory; an orientation out of 1..8 is left out."""
+    """The value of each wanted tag in the first directory that has one; an orientation out of 1..8 is left out."""
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     if order is None:
         raise BadImage("corrupt", "no TIFF byte order")
     if 43 in data[2:4]:  # BigTIFF
         (start,) = struct.unpack_from(order + "Q", data, 8)
         (entries,) = struct.unpack_from(order + "Q", data, start)
-        first, entry_size, value_at = start + 8, 20, 12
+        first, entry_size, head = start + 8, 20, order + "HHQ"
     else:
         (start,) = struct.unpack_from(order + "I", data, 4)
         (entries,) = struct.unpack_from(order + "H", data, start)
-        first, entry_size, value_at = start + 2, 12, 8
+        first, entry_size, head = start + 2, 12, order + "HHI"
     found: dict[int, int] = {}
     for at in range(first, first + min(entries, 0xFFFF) * entry_size, entry_size):
-        tag, form = struct.unpack_from(order + "HH", data, at)
-        if tag in wanted and form in _TIFF_VALUES:
-            (value,) = struct.unpack_from(order + _TIFF_VALUES[form], data, at + value_at)
+        tag, form, count = struct.unpack_from(head, data, at)
+        if tag in wanted and count == 1 and form in _TIFF_VALUES:
+            (value,) = struct.unpack_from(order + _TIFF_VALUES[form], data, at + struct.calcsize(head))
             if tag != 274 or 1 <= value <= 8:
                 found.setdefault(tag, value)
                 if len(found) == len(wanted):

@@ -45,7 +45,7 @@ class SampleSpec:
         try:
             height, width = (int(n) for n in size)
             whole = tuple(size) == (height, width)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise SpecError(f"size must be (height, width) in pixels, such as (224, 224); got {self.size!r}") from None
         if not whole or not (1 <= height <= 8192 and 1 <= width <= 8192):
             raise SpecError(f"size must be two whole numbers of pixels from 1 to 8192; got {self.size!r}")
@@ -54,6 +54,7 @@ class SampleSpec:
             raise SpecError(f"fit must be one of {', '.join(get_args(Fit))}; got {self.fit!r}")
         if self.channels not in (1, 3):
             raise SpecError(f"channels must be 3 (RGB) or 1 (grey); got {self.channels!r}")
+        object.__setattr__(self, "channels", int(self.channels))
         if self.scale not in get_args(Scale):
             raise SpecError(f"scale must be one of {', '.join(get_args(Scale))}; got {self.scale!r}")
         if self.scale == "imagenet" and self.channels != 3:
@@ -98,13 +99,14 @@ class SampleSpec:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> SampleSpec:
-        """The spec that to_json wrote. Raises SpecError on an unknown version or field."""
+        """The spec that to_json wrote. Raises SpecError on an unknown version or field, or a missing one."""
         fields = dict(data)
         version = fields.pop("format", None)
         if version != FORMAT_VERSION:
             raise SpecError(f"spec.json has format {version!r}; this imgstream reads format {FORMAT_VERSION}")
-        unknown = set(fields) - {f.name for f in dataclasses.fields(cls)}
-        if unknown:
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unknown := fields.keys() - known:
             raise SpecError(f"spec.json has fields this imgstream does not know: {', '.join(sorted(unknown))}")
-        fields["size"] = tuple(fields["size"])
+        if missing := known - fields.keys():  # a default would be a guess at what the model was trained on
+            raise SpecError(f"spec.json lacks {', '.join(sorted(missing))}")
         return cls(**fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from pathlib import Path
 
@@ -130,12 +131,18 @@ def test_what_is_no_usable_image_is_named(data: bytes, reason: str, detail: str)
     assert "\n" not in caught.value.detail
 
 
-def test_a_jpeg_of_thousands_of_scans_is_a_bomb() -> None:
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\xff\xc2\0\x0b\x08\x20\0\x20\0\1\1\x11\0",  # progressive
+        b"\xff\xc0\0\x11\x08\x20\0\x20\0\3\1\x11\0\2\x11\0\3\x11\0",  # baseline, one component a scan
+    ],
+)
+def test_a_jpeg_of_thousands_of_scans_is_a_bomb(frame: bytes) -> None:
     scan = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
-    frame = b"\xff\xd8\xff\xc2\0\x0b\x08\x20\0\x20\0\1\1\x11\0"
     with pytest.raises(BadImage, match="scans"):
-        read_header(frame + scan * 2000)
-    assert read_header(frame + scan * 20 + b"\0" * 20_000).width == 0x2000
+        read_header(b"\xff\xd8" + frame + scan * 2000)
+    assert read_header(b"\xff\xd8" + frame + scan * 20 + b"\0" * 20_000).width == 0x2000
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF"])
@@ -158,6 +165,21 @@ def test_damage_gives_a_header_or_a_reason_and_nothing_else(format_: str, change
     for at, value in changes:
         data[at % len(data)] = value
     check(read_or_reason(data))
+
+
+def test_a_tiff_size_with_many_values_is_no_size() -> None:
+    data = bytearray(encode("TIFF"))
+    found = re.search(rb"\x01\x01[\x03\x04]\0\x01\0\0\0", data)  # tag 257, SHORT or LONG, one value
+    assert found
+    at = found.start()
+    struct.pack_into("<I", data, at + 4, 106)
+    with pytest.raises(BadImage, match="declares no size"):
+        read_header(data)
+
+
+def test_an_offset_beyond_all_memory_is_beyond_the_end() -> None:
+    with pytest.raises(BadImage, match="truncated"):
+        read_header(b"II+\0\x08\0\0\0" + b"\xff" * 8)
 
 
 @given(st.binary(max_size=200))

@@ -41,6 +41,9 @@ def load(data: memoryview, header: Header, reduction: int = 1, grey: bool = Fals
     image = None
     try:
         with _plugin(header.kind)(_stream(data, header.kind)) as image:
+            expected = header.oriented if header.kind == "tiff" else (header.width, header.height)
+            if image.size != expected:  # the size that was checked must be the one that is decoded
+                raise BadImage("corrupt", f"declares two sizes: {expected[0]}×{expected[1]} and {image.width}×{image.height}")
             if header.kind == "jpeg":
                 image.draft("L" if grey else None, (max(1, header.width // reduction), max(1, header.height // reduction)))
             image.load()
@@ -92,6 +95,8 @@ def _stream(data: memoryview, kind: str) -> io.BytesIO:
         declared = 8 + int.from_bytes(data[4:8], "little")
     elif kind in ("avif", "heic"):
         declared = max(end for _, _, end in iso_boxes(data, 0, len(data)))
+        if declared < len(data):  # the head of one more box, cut
+            declared += 8
     if declared > len(data):
         raise BadImage("truncated", f"{len(data):,} of the {declared:,} bytes it declares")
     return io.BytesIO(data)
@@ -109,7 +114,7 @@ def _bare_png(data: memoryview) -> bytes:
             parts.append(data[start:end])
     if last != b"IEND":
         raise BadImage("truncated", "a PNG that ends before its end mark")
-    if headers != 1:  # the size that was checked must be the one that is decoded
+    if headers != 1:
         raise BadImage("corrupt", f"a PNG with {headers} headers")
     return b"".join(parts)
 

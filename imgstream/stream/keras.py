@@ -37,6 +37,7 @@ class KerasStream(keras.utils.PyDataset):
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._keras_drives = False
         self._ended = False
+        self._within = self._last_given = False  # of a pass that Keras drives
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -48,9 +49,15 @@ class KerasStream(keras.utils.PyDataset):
         self._keras_drives = True
         return len(self)
 
+    def on_epoch_begin(self) -> None:
+        """Keras' word that a pass begins."""
+        self._within, self._last_given = True, False
+
     def on_epoch_end(self) -> None:
-        """Keras' word that the pass is over."""
-        self._ended = True
+        """Keras' word that the pass is over. It also says so before the first, and after a look at one batch to build a model."""
+        if self._within and self._last_given:
+            self._ended = True
+        self._within = False
 
     def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         if not -len(self) <= i < len(self):
@@ -64,8 +71,9 @@ class KerasStream(keras.utils.PyDataset):
             batch = self._kept.get(i)
             if batch is None:
                 batch = self._next_batch(i)
-            if i == len(self) - 1 and not self._keras_drives:
-                self._ended = True
+            if i == len(self) - 1:
+                self._last_given = True
+                self._ended = self._ended or not self._keras_drives
             return batch
 
     def _next_batch(self, i: int) -> tuple[np.ndarray, np.ndarray]:

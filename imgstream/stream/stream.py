@@ -89,7 +89,7 @@ class Stream:
     @property
     def skipped(self) -> list[tuple[str, str]]:
         """(path, reason) of every bad file met so far, each once, in the order they were met; path as index.path gives it."""
-        return [(self.index.path(position), reason) for position, reason in self._skipped.items()]
+        return [(self.index.path(position), reason) for position, reason in list(self._skipped.items())]
 
     def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The epoch's batches from number `start` on: (images, labels), float32 (B, H, W, C) and int32 (B,).

@@ -93,7 +93,7 @@ class Fit:
         self._report, self._started = report, started
         self._plan = Plan()
         self._clock: Clock | None = None
-        self._class_weights = _class_weights(train) if settings.balance else None
+        self._class_weights = class_weights(train) if settings.balance else None
         self._bad: dict[str, BadImage] = {}
         self._metrics = {"loss": float("nan"), "accuracy": float("nan")}
         self._stop = threading.Event()
@@ -318,7 +318,7 @@ class _Window:
     length: int = 4
 
 
-def _class_weights(stream: Stream) -> np.ndarray:
+def class_weights(stream: Stream) -> np.ndarray:
     """float32 (K,): the inverse of each class's share, 1 on average over the images."""
     labels = stream.index.labels
     counts = np.bincount(labels, minlength=len(stream.index.class_names))

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or leaves tables in the user's own cache folder."""
+    monkeypatch.setenv("IMGSTREAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def two_classes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """40 small JPEGs of dark/ and light/: told apart by any network in a few steps."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 40), ("light", 200)):
+        (folder / name).mkdir()
+        for i in range(20):
+            image = np.clip(rng.normal(level, 25, (40, 48, 3)), 0, 255).astype(np.uint8)
+            assert cv2.imwrite(str(folder / name / f"{i:02}.jpg"), image)
+    yield folder

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import pytest
+
+import imgstream as ims
+from imgstream.errors import DatasetError, RunError
+
+SMALL = {"size": (32, 32), "batch_size": 8, "epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def trained(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    ims.train(two_classes, out=out, **SMALL)
+    return out
+
+
+@pytest.fixture
+def copy(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "copy"))
+
+
+def test_a_model_whose_weights_were_changed_is_not_used(copy: Path) -> None:
+    model = keras.saving.load_model(copy / "model.keras", compile=False)
+    head = model.get_layer("logits")
+    head.set_weights([w + 0.01 for w in head.get_weights()])
+    model.save(copy / "model.keras")
+    with pytest.raises(RunError, match="golden samples differ"):
+        _ = ims.load_run(copy).model
+
+
+def test_a_spec_of_another_run_is_noticed(copy: Path) -> None:
+    spec = json.loads((copy / "spec.json").read_text())
+    (copy / "spec.json").write_text(json.dumps({**spec, "scale": "unit"}))
+    with pytest.raises(RunError, match="golden samples differ"):
+        _ = ims.load_run(copy).model
+
+
+@pytest.mark.parametrize("name", ["model.keras", "golden.npz", "spec.json", "class_names.json", "run.json"])
+def test_a_run_folder_with_a_file_missing_or_damaged_says_which(copy: Path, name: str) -> None:
+    (copy / name).write_bytes(b"\x00garbage")
+    with pytest.raises(RunError, match=name.partition(".")[0]):
+        _ = ims.load_run(copy).model
+    (copy / name).unlink()
+    with pytest.raises(RunError):
+        _ = ims.load_run(copy).model
+
+
+def test_a_folder_that_is_no_run_says_what_one_is(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="imgstream train"):
+        ims.load_run(tmp_path)
+
+
+def test_predicting_gives_one_row_a_file_in_index_order_bad_ones_with_their_reason(trained: Path, two_classes: Path, tmp_path: Path) -> None:
+    good = (two_classes / "dark" / "00.jpg").read_bytes()
+    for i in range(70):  # over two batches, of which one is all bad
+        (tmp_path / f"{i:02}.jpg").write_bytes(b"" if 30 <= i < 66 else good)
+    rows = list(ims.load_run(trained).predict(tmp_path))
+    assert [row.path for row in rows] == [f"{i:02}.jpg" for i in range(70)]
+    assert [row.error for row in rows] == [None] * 30 + ["empty: 0 bytes"] * 36 + [None] * 4
+    assert all(row.label is None and row.score is None and row.scores is None for row in rows[30:66])
+    assert len({row.scores.tobytes() for row in rows if row.scores is not None}) == 1  # the same file, whatever its batch
+
+
+def test_single_files_and_lists_of_paths_can_be_predicted(trained: Path, two_classes: Path) -> None:
+    run = ims.load_run(trained)
+    files = [two_classes / "light" / "03.jpg", two_classes / "dark" / "05.jpg", "gone.jpg"]
+    rows = list(run.predict(files))
+    assert [row.path for row in rows] == [str(f) for f in files]
+    assert rows[2].error is not None
+    assert rows[2].error.startswith("missing: ")
+    assert next(iter(run.predict(files[0]))).path_bytes == bytes(files[0])
+
+
+def test_evaluation_matches_classes_by_name_and_tells_folders_that_are_none(trained: Path, two_classes: Path, tmp_path: Path) -> None:
+    run = ims.load_run(trained)
+    shutil.copytree(two_classes / "light", tmp_path / "light")
+    shutil.copytree(two_classes / "dark", tmp_path / "a-stranger")
+    result = run.evaluate(tmp_path)
+    assert result.unknown_classes == ["a-stranger"]
+    whole = run.evaluate(two_classes)
+    assert result.confusion.counts[1].tolist() == whole.confusion.counts[1].tolist()
+    assert result.confusion.counts[0].tolist() == [0, 0]
+    shutil.rmtree(tmp_path / "light")
+    with pytest.raises(DatasetError, match="a-stranger"):
+        run.evaluate(tmp_path)

@@ -1,0 +1,74 @@
+"""Batch memory comes back when, and only when, nobody holds it any more."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+
+from imgstream.stream.buffers import BatchBuffers
+
+
+def address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def test_a_buffer_is_float32_of_its_shape_writable_and_aligned() -> None:
+    array = BatchBuffers((2, 3, 5, 3), keep=1).take()
+    assert (array.dtype, array.shape, array.flags.writeable, array.flags.c_contiguous) == (np.float32, (2, 3, 5, 3), True, True)
+    assert address(array) % 64 == 0
+    assert BatchBuffers((7,), keep=1).take().shape == (7,)
+
+
+def test_memory_that_nobody_holds_is_used_again() -> None:
+    buffers = BatchBuffers((4, 4), keep=2)
+    array = buffers.take()
+    first = address(array)
+    del array
+    assert address(buffers.take()) == first
+
+
+@pytest.mark.parametrize(
+    "hold", [lambda a: a, lambda a: a[1:], lambda a: a.T[0], lambda a: memoryview(a), lambda a: np.asarray(a[..., None])[0]]
+)
+def test_memory_that_a_view_still_holds_is_never_given_out(hold) -> None:  # type: ignore[no-untyped-def]
+    buffers = BatchBuffers((4, 4), keep=2)
+    array = buffers.take()
+    array[:] = 7
+    held = hold(array)
+    del array
+    gc.collect()
+    for _ in range(5):
+        buffers.take()[:] = 0
+    assert (np.asarray(held) == 7).all()
+    first = address(np.asarray(held))
+    del held
+    taken = [buffers.take() for _ in range(3)]
+    assert any(abs(address(one) - first) < 64 for one in taken)  # and now it is
+
+
+def test_only_so_many_unused_buffers_are_kept() -> None:
+    buffers = BatchBuffers((4,), keep=2)
+    taken = [buffers.take() for _ in range(6)]
+    taken.clear()
+    assert len(buffers._free) == 2
+
+
+def test_buffers_taken_and_dropped_on_many_threads_are_never_shared() -> None:
+    buffers, mixed = BatchBuffers((64,), keep=4), []
+
+    def work(number: int) -> None:
+        for _ in range(300):
+            array = buffers.take()
+            array[:] = number
+            mixed.append(bool((array != number).any()))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(mixed) == 1200
+    assert not any(mixed)
