@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -17,7 +16,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(scope="session")
-def two_classes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def two_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 small JPEGs of dark/ and light/: told apart by any network in a few steps."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
@@ -26,4 +25,4 @@ def two_classes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for i in range(20):
             image = np.clip(rng.normal(level, 25, (40, 48, 3)), 0, 255).astype(np.uint8)
             assert cv2.imwrite(str(folder / name / f"{i:02}.jpg"), image)
-    yield folder
+    return folder

@@ -31,7 +31,7 @@ def evaluate(
     """
     from imgstream.index import scan
     from imgstream.report.progress import counting
-    from imgstream.report.terminal import printable, reasons_table
+    from imgstream.report.terminal import Reasons, printable
     from imgstream.runs import load_run
 
     opened = load_run(run)
@@ -56,4 +56,4 @@ def evaluate(
         names = ", ".join(printable(n) for n in result.unknown_classes[:10])
         console.print(f"Left out, as no class of the model: {names}", markup=False, soft_wrap=True)
     if result.skipped:
-        console.print(reasons_table(result.skipped))
+        console.print(Reasons(result.skipped).table())

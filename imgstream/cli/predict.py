@@ -37,15 +37,14 @@ def predict(
     """
     from imgstream.prediction.writers import check_output, open_writer
     from imgstream.report.progress import counting
-    from imgstream.report.terminal import MOST_ROWS, prediction_table, printable, reasons_table
+    from imgstream.report.terminal import MOST_ROWS, Reasons, prediction_table, printable
     from imgstream.runs import load_run
 
     check_output(output)
     opened = load_run(run)
     index = _index(sources)
     first: list[Prediction] = []
-    bad: list[tuple[str, str]] = []
-    total = 0
+    bad, total = Reasons(), 0
     with counting("Predicting", len(index)) as done, open_writer(output, opened.class_names, top_k) as writer:
         for prediction in opened.predict(index, workers=workers):
             writer.write(prediction)
@@ -53,12 +52,12 @@ def predict(
             if len(first) < MOST_ROWS:
                 first.append(prediction)
             if prediction.error is not None:
-                bad.append((prediction.path, prediction.error))
+                bad.add(prediction.path, prediction.error)
             done(total)
     console = Console(highlight=False)
     console.print(prediction_table(first, total))
     if bad:
-        console.print(reasons_table(bad))
+        console.print(bad.table())
     console.print(f"{total:,} images: {total - len(bad):,} predicted, {len(bad):,} bad.")
     console.print(f"Predictions: {printable(str(output))}    Model: {printable(opened.path)}", markup=False, soft_wrap=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ def train(
     channels: Annotated[int, typer.Option("--channels", help="3 for RGB, 1 for grey.")] = 3,
     model: Annotated[str, typer.Option("--model", metavar="NAME", help="cnn (ours), or one of keras.applications.")] = "cnn",
     weights: Annotated[str, typer.Option("--weights", metavar="none|imagenet|FILE", help="What to begin with.")] = "none",
-    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "standard",
+    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "light",
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the images (default: 20).")] = None,
     minutes: Annotated[
         float | None, typer.Option("--minutes", metavar="M", help="Instead of --epochs: the wall time of the whole command.")
@@ -91,7 +92,8 @@ def train(
         f"accuracy {100 * metrics['accuracy']:.2f} % on {metrics['images']:,} images.",
         soft_wrap=True,
     )
-    skipped = max(0, sum(1 for _ in run.folder.skipped.open(encoding="utf-8", errors="replace")) - 1)
+    with run.folder.skipped.open(encoding="utf-8", newline="") as file:
+        skipped = sum(1 for _ in csv.reader(file)) - 1
     if skipped:
         console.print(f"Left out as bad: {skipped:,} files, listed in {printable(str(run.folder.skipped))}", soft_wrap=True, markup=False)
     console.print(f"The run is in {printable(run.path)}: model.keras, history.csv, settings.json and more", soft_wrap=True, markup=False)

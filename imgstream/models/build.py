@@ -38,6 +38,8 @@ class ModelInfo:
     scale: Scale
     size: tuple[int, int]
     """(height, width) it is best fed with; any size from 32 works."""
+    any_size: bool
+    """Whether one set of weights takes samples of any size: then training may begin with smaller ones."""
 
 
 def model_info(name: str) -> ModelInfo:
@@ -45,14 +47,15 @@ def model_info(name: str) -> ModelInfo:
     for known in MODEL_NAMES:
         if known.lower() == name.lower():
             if known == "cnn":
-                return ModelInfo(known, "signed", (96, 96))
+                return ModelInfo(known, "signed", (96, 96), any_size=True)
             scale: Scale = next((scale for prefix, scale in _SCALES if known.startswith(prefix)), "signed")
-            return ModelInfo(known, scale, (224, 224))
+            return ModelInfo(known, scale, (224, 224), any_size=False)
     raise ModelError(f"no model named {name!r}; there are: {', '.join(MODEL_NAMES)}")
 
 
-def build_model(name: str, shape: tuple[int, int, int], class_count: int, weights: str = "none") -> Any:
-    """A keras.Model: float32 (B, *shape) in the scale of model_info(name) → logits float32 (B, class_count).
+def build_model(name: str, shape: tuple[int | None, int | None, int], class_count: int, weights: str = "none") -> Any:
+    """A keras.Model: float32 (B, *shape) in the scale of model_info(name) → logits float32 (B, class_count). Height and width
+    of `shape` may be None where model_info says any_size.
 
     `weights`: "none" (random), "imagenet" (keras.applications' own, fetched once by Keras), or a file: a .keras model or .h5 weights.
     Of a file, all that fits is taken: the layers whose weights have the same shapes, so that a model of other classes gives its body.
@@ -72,12 +75,12 @@ def build_model(name: str, shape: tuple[int, int, int], class_count: int, weight
     return model
 
 
-def _application(name: str, shape: tuple[int, int, int], class_count: int, weights: str) -> Any:
+def _application(name: str, shape: tuple[int | None, int | None, int], class_count: int, weights: str) -> Any:
     import keras
 
     if weights == "imagenet" and shape[2] != 3:
         raise ModelError(f"the ImageNet weights of {name} are for RGB; train it with --channels 3, or with --weights none")
-    if min(shape[:2]) < 32:
+    if min(shape[0] or 32, shape[1] or 32) < 32:
         raise ModelError(f"{name} needs images of 32 pixels a side or more; got {shape[0]}x{shape[1]}")
     try:
         body = getattr(keras.applications, name)(

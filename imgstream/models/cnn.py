@@ -10,12 +10,12 @@ from keras import layers
 WIDTHS = (32, 64, 128, 256)
 
 
-def build_cnn(shape: tuple[int, int, int], class_count: int) -> keras.Model:
+def build_cnn(shape: tuple[int | None, int | None, int], class_count: int) -> keras.Model:
     """Images float32 (B, H, W, C) → logits float32 (B, class_count).
 
-    A strided stem, then a residual block (He et al., "Deep residual learning", 2015) for each width, with BatchNorm, the last of each
-    residual branch beginning at zero so that the network starts as the identity (Goyal et al., 2017), global average pooling and a
-    linear head.
+    A strided stem, then a residual block (He et al., "Deep residual learning", 2015) for each width, with BatchNorm, global average
+    pooling and a linear head. `shape` may leave height and width open (None). Residual branches do not begin at zero: in a network this
+    shallow that cost five points of accuracy in the first five epochs (docs/decisions/0005-progressive-resizing.md).
     """
     inputs = keras.Input(shape, name="image")
     x = _conv(inputs, WIDTHS[0], 3, strides=2)
@@ -33,7 +33,7 @@ def _block(x: Any, width: int, strides: int) -> Any:
         shortcut = layers.AveragePooling2D(strides, padding="same")(x) if strides > 1 else x
         shortcut = _norm(_conv(shortcut, width, 1))
     x = layers.Activation("relu")(_norm(_conv(x, width, 3, strides=strides)))
-    x = _norm(_conv(x, width, 3), zero=True)
+    x = _norm(_conv(x, width, 3))
     return layers.Activation("relu")(layers.Add()([x, shortcut]))
 
 
@@ -41,5 +41,5 @@ def _conv(x: Any, width: int, kernel: int, strides: int = 1) -> Any:
     return layers.Conv2D(width, kernel, strides=strides, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
 
 
-def _norm(x: Any, zero: bool = False) -> Any:
-    return layers.BatchNormalization(momentum=0.9, gamma_initializer="zeros" if zero else "ones")(x)
+def _norm(x: Any) -> Any:
+    return layers.BatchNormalization(momentum=0.9)(x)

@@ -64,7 +64,7 @@ class TrainingProgress:
             )
             return
         of = f"/{status.epochs}" if status.epochs else ""
-        steps = f"{status.step:,}/{status.last_step:,}" if status.last_step else f"{status.step:,}"
+        steps = f"{status.step:,}/{status.last_step:,}"
         left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
         skipped = f", {status.skipped:,} skipped" if status.skipped else ""
         self._status.update(

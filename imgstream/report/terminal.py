@@ -25,20 +25,33 @@ def prediction_table(first: Sequence[Prediction], total: int) -> Table:
     return table
 
 
-def reasons_table(bad: Iterable[tuple[str, str]]) -> Table:
-    """How many files were bad for each reason, most first, with one example each; `bad` yields (path, "reason" or "reason: detail")."""
-    counts: Counter[str] = Counter()
-    examples: dict[str, str] = {}
-    for path, why in bad:
+class Reasons:
+    """How many files were bad for each reason, with one example each: as small for a million bad files as for ten."""
+
+    def __init__(self, bad: Iterable[tuple[str, str]] = ()) -> None:
+        self._counts: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+        for path, why in bad:
+            self.add(path, why)
+
+    def __len__(self) -> int:
+        """Bad files so far."""
+        return self._counts.total()
+
+    def add(self, path: str, why: str) -> None:
+        """Count a file; `why` is "reason" or "reason: detail"."""
         reason = why.partition(":")[0]
-        counts[reason] += 1
-        examples.setdefault(reason, path)
-    table = Table("reason")
-    table.add_column("files", justify="right")
-    table.add_column("for example", overflow="fold")
-    for reason, count in counts.most_common():
-        table.add_row(Text(printable(reason)), f"{count:,}", _name(examples[reason]))
-    return table
+        self._counts[reason] += 1
+        self._examples.setdefault(reason, path)
+
+    def table(self) -> Table:
+        """A row a reason, most files first."""
+        table = Table("reason")
+        table.add_column("files", justify="right")
+        table.add_column("for example", overflow="fold")
+        for reason, count in self._counts.most_common():
+            table.add_row(Text(printable(reason)), f"{count:,}", _name(self._examples[reason]))
+        return table
 
 
 def printable(text: str) -> str:

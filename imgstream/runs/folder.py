@@ -90,19 +90,25 @@ class RunFolder:
         """Write run.json."""
         self.write_json("run.json", {"format": FORMAT_VERSION, **state})
 
-    def save_model(self, model: Any) -> None:
-        """Write model.keras, without its optimizer. Keras writes by name only, so the atomic part comes after it."""
+    def save_model(self, model: Any, shape: tuple[int, int, int]) -> Any:
+        """Write model.keras, without its optimizer and with its input's size fixed to `shape`; returns the model as it was written.
+
+        Keras writes by name only, so the atomic part comes after it.
+        """
         import keras
 
+        saved = keras.models.clone_model(model, input_tensors=keras.Input(shape, name=model.inputs[0].name))
+        saved.set_weights(model.get_weights())
         temporary = self.path / f".model-{os.getpid()}.keras"
         try:
-            keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
+            saved.save(temporary)
             write_bytes(self.model, temporary.read_bytes())
         except OSError as error:
             raise OutputError(f"cannot write {self.model}: {error.strerror or error}") from error
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+        return saved
 
     def fingerprint(self) -> str:
         """What predictions depend on, as 16 hex digits: the model's bytes, the spec and the class names."""

@@ -155,7 +155,7 @@ class _OpenBatch:
         self._lock = threading.Lock()
         self._bad: dict[int, BadImage] = {}
         self._mixes: list[Mix | None] = [None] * self.size
-        self._error: BaseException | None = None
+        self._errors: dict[int, BaseException] = {}
 
     def fill(self, slot: int, maker: _SampleMaker) -> None:
         """Make one sample. Nothing escapes: whatever goes wrong is told when the batch leaves."""
@@ -167,7 +167,7 @@ class _OpenBatch:
             error.path = os.fsdecode(path)
             self._bad[slot] = error
         except BaseException as error:
-            self._error = error
+            self._errors[slot] = error
         finally:
             with self._lock:
                 self._left -= 1
@@ -176,8 +176,8 @@ class _OpenBatch:
 
     def result(self) -> Batch:
         """The finished batch; raises what a thread met that is not just a bad file."""
-        if self._error is not None:
-            raise self._error
+        if self._errors:
+            raise self._errors[min(self._errors)]
         request = self.request
         bad = [(int(request.positions[slot]), error) for slot, error in sorted(self._bad.items())]
         if bad and self.work.raise_bad:
@@ -218,6 +218,6 @@ class _SampleMaker:
                 try:
                     pixels = augmentation.apply(pixels, sample_generator(self._work.seed, epoch, row))
                 except ImgstreamError as error:
-                    raise type(error)(f"{error} (at {path!r})") from error
+                    raise type(error)(f"{error} (at {os.fsdecode(path)!r})") from error
         self._work.spec.to_float(pixels, out)
         return mix

@@ -14,16 +14,19 @@ from imgstream.errors import DatasetError
 if TYPE_CHECKING:
     from imgstream.stream.stream import Stream
 
-_PEEKED = 2
-"""Keras' TensorFlow trainer reads the first batches once for their shapes and again for the epoch: they are kept for it."""
+_KEPT = 4
+"""First batches of a pass that are kept until it is past them: Keras reads one or two for their shapes, and again for the epoch."""
 
 
 class KerasStream(keras.utils.PyDataset):
     """What fit, evaluate and predict take. Each pass is the next epoch; threads and buffers stay from epoch to epoch.
 
-    seq[i] is (images float32 (B, H, W, C), labels int32 (B,) or float32 (B, K)). Reading in order is what it is fast at; any other i
-    starts the stream anew at that batch. Where every file of a batch is bad, a shuffled stream gives the next batch instead, going on
-    into the next epoch's order if it must; one in index order gives a batch of no rows, so that rows keep their places.
+    seq[i] is (images float32 (B, H, W, C), labels int32 (B,) or float32 (B, K)). In a loop of one's own it is batch i of the epoch:
+    reading in order is what it is fast at, any other i starts the stream anew there. Inside Keras, batches always come in the stream's
+    own order: fit's `shuffle`, which is True unless it is told otherwise, would only read the batches of an epoch in disorder.
+
+    Where every file of a batch is bad, a shuffled stream gives the next batch instead, going on into the next epoch's order if it must;
+    one in index order gives a batch of no rows, so that rows keep their places.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -34,57 +37,70 @@ class KerasStream(keras.utils.PyDataset):
         self._lock = threading.Lock()  # Keras reads ahead on its own thread
         self._batches: Iterator[tuple[np.ndarray, np.ndarray]] | None = None
         self._next = 0
-        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._kept: list[tuple[np.ndarray, np.ndarray]] = []
         self._keras_drives = False
-        self._ended = False
-        self._within = self._last_given = False  # of a pass that Keras drives
+        self._within = False  # of a pass of Keras
+        self._given = 0  # batches of it
+        self._complete = False  # the last pass was; the next one is another epoch
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return len(self.stream)
 
+    # Keras asks for `num_batches` (a person asks len) before each pass, before it looks at the first batches for their shapes, and
+    # when it gives up a pass that was only begun to build the model; never in the middle of one. So an answer is a new beginning: of
+    # the next epoch if the pass before was read to its end and Keras said so, else of the same one.
+
     @property
     def num_batches(self) -> int:
-        """Batches in an epoch. Keras asks here, a person asks len(): only Keras peeks, and only Keras says when an epoch ends."""
-        self._keras_drives = True
+        """Batches in an epoch, for Keras."""
+        with self._lock:
+            self._keras_drives, self._given = True, 0
+            self._begin()
         return len(self)
 
     def on_epoch_begin(self) -> None:
-        """Keras' word that a pass begins."""
-        self._within, self._last_given = True, False
+        """Keras' word that a pass begins, or goes on: with steps_per_epoch an epoch of Keras' is a part of one."""
+        with self._lock:
+            self._keras_drives = self._within = True
 
     def on_epoch_end(self) -> None:
-        """Keras' word that the pass is over. It also says so before the first, and after a look at one batch to build a model."""
-        if self._within and self._last_given:
-            self._ended = True
-        self._within = False
+        """Keras' word that the pass is over."""
+        with self._lock:
+            self._complete = self._within and self._given >= len(self)
+            self._keras_drives = 0 < self._given < len(self)
+            self._within = False
 
     def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         if not -len(self) <= i < len(self):
             raise IndexError(f"batch {i} of {len(self)}")
         i %= len(self)
         with self._lock:
-            if i == 0 and self._ended:
-                self.epoch += 1
-                self._batches, self._ended = None, False
-                self._kept.clear()
-            batch = self._kept.get(i)
-            if batch is None:
-                batch = self._next_batch(i)
-            if i == len(self) - 1:
-                self._last_given = True
-                self._ended = self._ended or not self._keras_drives
-            return batch
+            if self._keras_drives:
+                self._given += 1
+                return self._at(self._given - 1)
+            if i == 0:
+                self._begin()
+            self._complete = i == len(self) - 1
+            return self._at(i)
 
-    def _next_batch(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        if self._batches is None or i != self._next:
-            self._batches = self._read(i)
-        batch = next(self._batches)
-        self._next = i + 1
-        if i < _PEEKED:
-            self._kept[i] = batch
-        else:
+    def _begin(self) -> None:
+        if self._complete:
+            self.epoch += 1
+            self._batches, self._complete = None, False
             self._kept.clear()
+
+    def _at(self, place: int) -> tuple[np.ndarray, np.ndarray]:
+        if place < len(self._kept):
+            return self._kept[place]
+        if self._batches is None or place != self._next:
+            self._batches = self._read(place)
+        batch = next(self._batches)
+        self._next = place + 1
+        if place >= _KEPT:
+            self._kept.clear()
+        elif place == len(self._kept):
+            self._kept.append(batch)
         return batch
 
     def _read(self, start: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

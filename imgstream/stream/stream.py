@@ -69,7 +69,7 @@ class Stream:
         self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), int(seed)
         self.on_bad, self.workers = on_bad, workers
         self._shard = shard
-        self._skipped: dict[int, str] = {}
+        self._skipped: dict[bytes, str] = {}
         self._engine: Engine | None = None
 
     def __len__(self) -> int:
@@ -89,7 +89,7 @@ class Stream:
     @property
     def skipped(self) -> list[tuple[str, str]]:
         """(path, reason) of every bad file met so far, each once, in the order they were met; path as index.path gives it."""
-        return [(self.index.path(position), reason) for position, reason in list(self._skipped.items())]
+        return [(os.fsdecode(path), reason) for path, reason in list(self._skipped.items())]
 
     def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The epoch's batches from number `start` on: (images, labels), float32 (B, H, W, C) and int32 (B,).
@@ -117,7 +117,7 @@ class Stream:
             self._engine = Engine(work, self.batch_size, self.workers or _cpu_count())
         for batch in self._engine.run(self._requests(epoch, start)):
             for position, error in batch.bad:
-                self._skipped.setdefault(position, error.reason)
+                self._skipped.setdefault(self.index.path_bytes(position), error.reason)
             yield batch
 
     def to_keras(self) -> KerasStream:

@@ -22,7 +22,7 @@ from imgstream.runs.folder import RunFolder
 from imgstream.stream import Batch, Stream
 from imgstream.training import checkpoint
 from imgstream.training.averaging import WeightAverage
-from imgstream.training.schedule import Clock, Plan, one_cycle
+from imgstream.training.schedule import Clock, Plan, Sizes, one_cycle
 from imgstream.training.settings import TrainSettings
 
 CLOSING_SECONDS = 4.0
@@ -38,7 +38,7 @@ class Status:
     epoch: int
     epochs: int | None
     step: int
-    last_step: int | None
+    last_step: int
     images_per_second: float
     seconds_left: float | None
     loss: float
@@ -56,6 +56,8 @@ class State:
     """What a checkpoint keeps beside the arrays; JSON-ready."""
 
     step: int = 0
+    work: float = 0.0
+    """Steps, in units of a full-size one."""
     epoch: int = 0
     batch: int = 0
     """The next batch of the epoch."""
@@ -80,12 +82,18 @@ class Fit:
         val: Stream,
         settings: TrainSettings,
         folder: RunFolder,
+        sizes: Sizes,
         *,
         started: float,
         report: Report | None,
     ) -> None:
-        """`started`: time.monotonic() of the command's start, from which `settings.minutes` counts."""
-        self.model, self.train, self.val, self.settings, self.folder = model, train, val, settings, folder
+        """`train` and `val` give samples of the full size. `started`: time.monotonic() of the command's start, from which
+        `settings.minutes` counts.
+        """
+        self.model, self.train, self.val, self.settings, self.folder, self.sizes = model, train, val, settings, folder, sizes
+        self._streams = {sizes.full: train}
+        if sizes.small is not None:
+            self._streams[sizes.small] = train.replace(spec=dataclasses.replace(train.spec, size=sizes.small))
         self.average = WeightAverage(model)
         self.state = State()
         self.best: list[np.ndarray] | None = None
@@ -95,10 +103,12 @@ class Fit:
         self._clock: Clock | None = None
         self._class_weights = class_weights(train) if settings.balance else None
         self._bad: dict[str, BadImage] = {}
-        self._metrics = {"loss": float("nan"), "accuracy": float("nan")}
+        self._sums = np.zeros(3)  # of this epoch: images, loss, hits
         self._stop = threading.Event()
         self._finished = False
         self._validation_batches: int | None = None
+        self._validated = started
+        self._window = _Window()
 
     def restore(self) -> None:
         """Go on from the newest checkpoint, if there is one. Raises RunError when it does not fit."""
@@ -113,7 +123,7 @@ class Fit:
         if settings.minutes is not None:
             self._clock = Clock(self._started + 60 * settings.minutes - state.elapsed)
         if state.plans:
-            self._plan = Plan(**{k: state.plans[-1][k] for k in ("step", "progress", "last_step")})
+            self._plan = Plan(**{k: state.plans[-1][k] for k in ("work", "progress", "last_work")})
         epochs = settings.planned_epochs
         with _interrupts(self._stop):
             while epochs is None or state.epoch < epochs:
@@ -130,18 +140,20 @@ class Fit:
         if self._clock is None:
             assert settings.planned_epochs is not None
             steps = len(self.train) - state.batch + (settings.planned_epochs - state.epoch - 1) * len(self.train)
-            self._refit(state.step + steps)
-        self.model.reset_metrics()
+            self._refit(state.work + steps / self.sizes.steps_in(1.0, self._progress))
+        self._sums[:] = 0
         seen_before, seconds_before = self.images_seen, self.train_seconds
         ended, first_batch = False, state.batch
-        window = _Window(last=time.monotonic(), first_step=state.step, since=time.monotonic())
-        for batch in self.train.traced_batches(state.epoch, state.batch):
-            self._count(batch)
-            state.batch = batch.number + 1
-            if len(batch.images):
-                ended = self._step(batch, window)
-            if ended or self._stop.is_set():
-                break
+        self._window.last = time.monotonic()
+        while not ended and not self._stop.is_set() and state.batch < len(self.train):
+            size = self.sizes.at(self._progress)  # a change in mid-epoch goes on with the epoch's next batch
+            for batch in self._streams[size].traced_batches(state.epoch, state.batch):
+                self._count(batch)
+                state.batch = batch.number + 1
+                if len(batch.images):
+                    ended = self._step(batch)
+                if ended or self._stop.is_set() or self.sizes.at(self._progress) != size:
+                    break
         if self._stop.is_set():
             return False
         if not ended:
@@ -160,32 +172,35 @@ class Fit:
         self._finished = last
         return not last and not self._stop.is_set()
 
-    def _step(self, batch: Batch, window: _Window) -> bool:
+    def _step(self, batch: Batch) -> bool:
         """One step; True when it was the last that the plan or the clock has."""
         state, labels = self.state, batch.labels
         if labels.ndim == 1:
             labels = np.eye(len(self.train.index.class_names), dtype=np.float32)[labels]
         weights = None if self._class_weights is None else labels @ self._class_weights
-        self.model.optimizer.learning_rate = self.settings.peak_learning_rate * one_cycle(self._plan.at(state.step))
+        self.model.optimizer.learning_rate = self.settings.peak_learning_rate * one_cycle(self._progress)
         logs = self.model.train_on_batch(batch.images, labels, sample_weight=weights, return_dict=True)
-        self._metrics = {name: float(logs[name]) for name in ("loss", "accuracy")}
-        state.step += 1
+        self._sums += len(labels) * np.array([1.0, float(logs["loss"]), float(logs["accuracy"])])
+        cost = self.sizes.cost(self._progress)
+        state.step, state.work = state.step + 1, state.work + cost
         self.average.update(state.step)
         now = time.monotonic()
         self.images_seen += len(batch.images)
-        self.train_seconds += now - window.last
-        window.last = now
+        self.train_seconds += now - self._window.last
         if self._clock is not None:
-            steps = state.step - window.first_step
-            if steps == window.length:  # at 4, 8, 16, 32, … steps of the pass
-                if state.step > 4:  # the first ones compile
-                    self._clock.stepped(now - window.since, steps - window.counted)
-                    self._refit_to_clock()
-                window.counted, window.since, window.length = steps, now, 2 * window.length
+            if self._window.is_full_with(now, cost):
+                self._clock.worked(self._window.seconds, self._window.work)
+                self._window.empty()
+                self._refit_to_clock()
             if self._time_is_over(now):
                 return True
+        self._window.last = now
         self._tell(now)
-        return self._clock is not None and state.step >= self._plan.last_step > 0
+        return self._clock is not None and self._progress >= 1
+
+    @property
+    def _progress(self) -> float:
+        return self._plan.at(self.state.work)
 
     def _time_is_over(self, now: float) -> bool:
         assert self._clock is not None
@@ -194,32 +209,34 @@ class Fit:
     def _refit_to_clock(self) -> None:
         assert self._clock is not None
         now = time.monotonic()
+        if self._clock.work_seconds is None:
+            return
         if not self._clock.validation_seconds:  # not measured yet: a forward pass is about a third of a step
-            self._clock.validation_seconds = self._clock.step_seconds * len(self.val) / 3
+            images = self.val.sample_count / self.settings.batch_size
+            self._clock.validation_seconds = self._clock.work_seconds * images / 3
             budget = _MAX_VALIDATION_SHARE * 60 * (self.settings.minutes or 0)
             if self._clock.validation_seconds > budget:
                 self._validation_batches = max(1, int(len(self.val) * budget / self._clock.validation_seconds))
                 self._clock.validation_seconds = budget
-        left = self._clock.steps_left(now, len(self.train), CLOSING_SECONDS)
-        self._refit(self.state.step + left)
+        self._refit(self.state.work + self._clock.work_left(now, CLOSING_SECONDS))
 
-    def _refit(self, last_step: int) -> None:
-        if last_step != self._plan.last_step or not self.state.plans:
-            self._plan = self._plan.refitted(self.state.step, last_step)
+    def _refit(self, last_work: float) -> None:
+        if abs(last_work - self._plan.last_work) > 1e-6 or not self.state.plans:
+            self._plan = self._plan.refitted(self.state.work, last_work)
             measured = self._clock.to_json() if self._clock is not None else {}
             self.state.plans.append({**dataclasses.asdict(self._plan), **measured})
 
     def _validation_due(self) -> bool:
-        """With a clock, validating takes about a twentieth of the time; without one, it is done every epoch."""
-        return self._clock is None or self.state.epoch % self._clock.epochs_between(len(self.train)) == 0
+        """Every epoch, but with a clock not so often that it takes much of the time."""
+        return self._clock is None or self._clock.validation_due(time.monotonic() - self._validated)
 
     def _validate(self, images_per_second: float) -> None:
         state, began = self.state, time.monotonic()
         with self.average.applied():
             result = evaluate(self.model, self.train.index.class_names, self.val, max_batches=self._validation_batches)
-        seconds = time.monotonic() - began
+        self._validated = time.monotonic()
         if self._clock is not None:
-            self._clock.validation_seconds = seconds
+            self._clock.validation_seconds = self._validated - began
         scores = {"accuracy": result.accuracy, "loss": result.loss, "images": int(result.confusion.counts.sum()), "epoch": state.epoch}
         if self.best is None or state.best is None or (-result.accuracy, result.loss) <= (-state.best["accuracy"], state.best["loss"]):
             self.best, state.best, state.since_best = [v.copy() for v in self.average.values], scores, 0
@@ -229,8 +246,8 @@ class Fit:
             {
                 "epoch": state.epoch,
                 "step": state.step,
-                "loss": round(self._metrics["loss"], 6),
-                "accuracy": round(self._metrics["accuracy"], 6),
+                "loss": round(self._mean(1), 6),
+                "accuracy": round(self._mean(2), 6),
                 "val_loss": round(result.loss, 6),
                 "val_accuracy": round(result.accuracy, 6),
                 "learning_rate": round(float(self.model.optimizer.learning_rate), 8),
@@ -240,6 +257,10 @@ class Fit:
         )
         self._write_records(result)
         self._tell(time.monotonic(), result)
+
+    def _mean(self, what: int) -> float:
+        """Of the epoch's training batches so far: 1 the loss, 2 the accuracy."""
+        return float(self._sums[what] / max(1.0, self._sums[0]))
 
     def elapsed(self) -> float:
         """Seconds of this run and those that it goes on from."""
@@ -282,6 +303,11 @@ class Fit:
         writer.writerows((path, reason, "") for path, reason in of_validation or [])
         write_text(self.folder.skipped, buffer.getvalue())
 
+    @property
+    def _last_step(self) -> int:
+        left = max(0.0, self._plan.last_work - self.state.work)
+        return self.state.step + round(self.sizes.steps_in(left, self._progress))
+
     def _tell(self, now: float, validation: Evaluation | None = None) -> None:
         if self._report is None:
             return
@@ -290,17 +316,17 @@ class Fit:
         if self._clock is not None:
             left = max(0.0, self._clock.deadline - now)
         elif rate:
-            left = (self._plan.last_step - self.state.step) * self.settings.batch_size / rate
+            left = (self._last_step - self.state.step) * self.settings.batch_size / rate
         self._report(
             Status(
                 epoch=self.state.epoch,
                 epochs=self.settings.planned_epochs,
                 step=self.state.step,
-                last_step=self._plan.last_step or None,
+                last_step=self._last_step,
                 images_per_second=rate,
                 seconds_left=left,
-                loss=self._metrics["loss"],
-                accuracy=self._metrics["accuracy"],
+                loss=self._mean(1),
+                accuracy=self._mean(2),
                 skipped=len(self._bad),
                 validation=validation,
             )
@@ -309,13 +335,25 @@ class Fit:
 
 @dataclasses.dataclass
 class _Window:
-    """A stretch of steps whose speed is measured."""
+    """A stretch of steps whose speed is measured: after the first four, which compile, stretches of 4, 8, 16, 32, … steps."""
 
-    last: float  # when the last step ended
-    first_step: int
-    since: float = 0.0
-    counted: int = 0
+    last: float = 0.0
+    """When the last step ended, or the pass began."""
+    seconds: float = 0.0
+    work: float = 0.0
+    steps: int = -4
     length: int = 4
+
+    def is_full_with(self, now: float, work: float) -> bool:
+        """Add a step of `work` that ended at `now`; True when the stretch is complete."""
+        if self.steps >= 0:
+            self.seconds, self.work = self.seconds + now - self.last, self.work + work
+        self.steps += 1
+        return self.steps == self.length
+
+    def empty(self) -> None:
+        """Begin the next stretch, twice as long."""
+        self.seconds, self.work, self.steps, self.length = 0.0, 0.0, 0, 2 * self.length
 
 
 def class_weights(stream: Stream) -> np.ndarray:

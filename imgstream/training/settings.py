@@ -26,7 +26,7 @@ class TrainSettings:
     model: str = "cnn"
     weights: str = "none"
     """none, imagenet, or a file of weights to begin with."""
-    augment: Any = "standard"
+    augment: Any = "light"
     epochs: int | None = None
     """Passes over the training images; DEFAULT_EPOCHS when `minutes` is not given either."""
     minutes: float | None = None

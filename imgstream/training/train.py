@@ -23,6 +23,7 @@ from imgstream.runs.run import BATCH_SIZE, Run, device
 from imgstream.spec import SampleSpec
 from imgstream.stream import Stream
 from imgstream.training.fit import Fit, Report
+from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
 
 VALIDATION_BATCH = 128
@@ -71,7 +72,8 @@ def train(
     train_index, val_index = _split(index, settings)
     class_names = index.class_names
 
-    model = _compiled(settings, spec, len(class_names))
+    sizes = Sizes.of(spec.size) if info.any_size else Sizes(spec.size, None)
+    model = _compiled(settings, spec.shape if sizes.small is None else (None, None, spec.channels), len(class_names))
     folder.make()
     if state is None:
         index.save(folder.index)
@@ -86,6 +88,7 @@ def train(
         Stream(val_index, spec, batch_size=VALIDATION_BATCH, **shared),
         settings,
         folder,
+        sizes,
         started=started,
         report=report,
     )
@@ -146,7 +149,7 @@ def _split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, Imag
     return train_index, val_index
 
 
-def _compiled(settings: TrainSettings, spec: SampleSpec, class_count: int) -> Any:
+def _compiled(settings: TrainSettings, shape: tuple[int | None, int | None, int], class_count: int) -> Any:
     import keras
 
     keras.utils.set_random_seed(settings.seed % 2**32)
@@ -159,7 +162,7 @@ def _compiled(settings: TrainSettings, spec: SampleSpec, class_count: int) -> An
 
         tf.config.experimental.enable_op_determinism()  # contract: equal to the bit on CPU, for --epochs
     try:
-        model = build_model(settings.model, spec.shape, class_count, settings.weights)
+        model = build_model(settings.model, shape, class_count, settings.weights)
     finally:
         keras.mixed_precision.set_global_policy(before)
     optimizer = keras.optimizers.SGD(settings.peak_learning_rate, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY)
@@ -174,8 +177,8 @@ def _compiled(settings: TrainSettings, spec: SampleSpec, class_count: int) -> An
     return model
 
 
-WEIGHT_DECAY = 5e-3
-"""Keras decays by rate × weight outside the momentum: with momentum 0.9 this is what 5e-4 is to an L2 penalty inside it."""
+WEIGHT_DECAY = 5e-4
+"""Times the learning rate, outside the momentum, as Keras has it."""
 
 
 def _write_run(folder: RunFolder, fit: Fit, spec: SampleSpec, finished: bool) -> None:
@@ -183,8 +186,8 @@ def _write_run(folder: RunFolder, fit: Fit, spec: SampleSpec, finished: bool) ->
     if fit.best is not None:
         fit.average.values = fit.best
     with fit.average.applied():
-        folder.save_model(fit.model)
-        write_golden(folder.golden, spec, Forward(fit.model, BATCH_SIZE), device())
+        model = folder.save_model(fit.model, spec.shape)
+    write_golden(folder.golden, spec, Forward(model, BATCH_SIZE), device())
     state = folder.state()
     state.update(
         state="finished" if finished else "interrupted",

@@ -90,7 +90,7 @@ def test_predict_writes_one_row_for_every_file_and_tells_the_reasons(
     (tmp_path / "new" / os.fsdecode(b"4\xff.png")).write_bytes(b"<html></html>")
     code, out, _ = run(capsys, "predict", trained, new, "-o", tmp_path / "out.csv")
     assert code == 0
-    rows = list(csv.DictReader((tmp_path / "out.csv").open(newline="", encoding="utf-8")))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text(encoding="utf-8"), newline="")))
     assert [row["path"] for row in rows] == ["1.jpg", "2 \n[red].jpg", "3.jpg", "4\ufffd.png"]
     assert [row["error"].partition(":")[0] for row in rows] == ["", "empty", "not a regular file", "wrong kind"]
     assert rows[0]["label"] == "light"
@@ -106,7 +106,7 @@ def test_predict_takes_files_and_paths_on_stdin(
     assert run(capsys, "predict", trained, *files, "-o", tmp_path / "a.jsonl", "--top-k", 2)[0] == 0
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n".join(map(bytes, files)) + b"\n\n")))
     assert run(capsys, "predict", trained, "-", "-o", tmp_path / "b.jsonl", "--top-k", 2)[0] == 0
-    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").open()]
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert [row["label"] for row in rows] == ["light", "dark"]
     assert [len(row["top_k"]) for row in rows] == [2, 2]
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from imgstream.prediction.rows import Prediction
-from imgstream.report.terminal import prediction_table, printable, reasons_table
+from imgstream.report.terminal import Reasons, prediction_table, printable
 
 
 def printed(table: Table) -> str:
@@ -47,7 +47,7 @@ def test_a_long_list_is_cut_and_says_so() -> None:
 
 def test_reasons_are_counted_most_first_with_the_first_example() -> None:
     bad = [("a", "empty: 0 bytes"), ("b", "truncated: 3 of 9 rows"), ("c", "truncated"), ("d", "truncated: no end")]
-    lines = [line.split() for line in printed(reasons_table(bad)).splitlines()]
+    lines = [line.split() for line in printed(Reasons(bad).table()).splitlines()]
     cells = [[word for word in line if word.isalnum()] for line in lines if "│" in line]
     assert cells == [["truncated", "3", "b"], ["empty", "1", "a"]]
 
@@ -55,12 +55,12 @@ def test_reasons_are_counted_most_first_with_the_first_example() -> None:
 def test_names_are_never_read_as_markup() -> None:
     name = "[bold red]x[/] [link=file:///etc]y[/link] :smile:.jpg"
     assert name in printed(prediction_table([good(name)], total=1))
-    assert name in printed(reasons_table([(name, "missing")]))
+    assert name in printed(Reasons([(name, "missing")]).table())
 
 
 def test_control_characters_are_shown_and_not_sent() -> None:
     name = "a\nb\x1b]0;title\x07\x9b31m\r\u202e\udcff.jpg"
-    for text in (printed(prediction_table([good(name, label=name)], total=1)), printed(reasons_table([(name, name)]))):
+    for text in (printed(prediction_table([good(name, label=name)], total=1)), printed(Reasons([(name, name)]).table())):
         assert r"a\nb\x1b]0;title\x07\x9b31m\r\u202e\udcff.jpg" in text
         assert not set(text) & set("\x07\x9b\r\u202e\udcff")
         assert "\x1b]" not in text

@@ -56,7 +56,9 @@ def test_a_folder_that_is_no_run_says_what_one_is(tmp_path: Path) -> None:
         ims.load_run(tmp_path)
 
 
-def test_predicting_gives_one_row_a_file_in_index_order_bad_ones_with_their_reason(trained: Path, two_classes: Path, tmp_path: Path) -> None:
+def test_predicting_gives_one_row_a_file_in_index_order_bad_ones_with_their_reason(
+    trained: Path, two_classes: Path, tmp_path: Path
+) -> None:
     good = (two_classes / "dark" / "00.jpg").read_bytes()
     for i in range(70):  # over two batches, of which one is all bad
         (tmp_path / f"{i:02}.jpg").write_bytes(b"" if 30 <= i < 66 else good)

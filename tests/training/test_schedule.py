@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgstream.training.schedule import WARM_UP, Clock, Plan, one_cycle
+from imgstream.training.schedule import WARM_UP, Clock, Plan, Sizes, one_cycle
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_almost_nothing() -> None:
@@ -18,25 +18,42 @@ def test_a_plan_without_an_end_stays_at_the_start() -> None:
     assert Plan().at(50) == 0
 
 
-@given(st.integers(0, 1000), st.integers(1, 1000), st.integers(0, 3000))
-def test_a_refitted_plan_goes_on_from_where_the_old_one_was(step: int, first_end: int, second_end: int) -> None:
+@given(st.floats(0, 1000), st.floats(1, 1000), st.floats(0, 3000))
+def test_a_refitted_plan_goes_on_from_where_the_old_one_was(work: float, first_end: float, second_end: float) -> None:
     old = Plan().refitted(0, first_end)
-    new = old.refitted(step, second_end)
-    assert new.at(step) == pytest.approx(old.at(step))
-    assert new.at(max(second_end, step + 1)) == pytest.approx(1)
+    new = old.refitted(work, second_end)
+    assert new.at(work) == pytest.approx(old.at(work))
+    assert new.at(max(second_end, work + 1)) == pytest.approx(1)
 
 
 def test_the_clock_leaves_room_for_validation_and_closing() -> None:
     clock = Clock(deadline=100.0)
-    clock.stepped(seconds=5.0, steps=10)
+    clock.worked(seconds=5.0, work=10)
     clock.validation_seconds = 10.0
-    assert clock.epochs_between(100) == 4  # 10 s of validation after 4 epochs of 50 s: a twentieth
-    assert clock.steps_left(now=0.0, steps_an_epoch=100, closing_seconds=4.0) == int(86 / (0.5 + 10 / 400))
-    assert clock.steps_left(now=99.0, steps_an_epoch=100, closing_seconds=4.0) == 0
+    assert clock.work_left(now=0.0, closing_seconds=4.0) == pytest.approx(86 * 0.95 / 0.5)
+    assert clock.work_left(now=99.0, closing_seconds=4.0) == 0
+    assert not clock.validation_due(since=199)
+    assert clock.validation_due(since=200)
 
 
-def test_newer_measurements_of_a_step_count_for_half() -> None:
+def test_newer_measurements_of_work_count_for_half() -> None:
     clock = Clock(deadline=0)
-    clock.stepped(10.0, 10)
-    clock.stepped(20.0, 10)
-    assert clock.step_seconds == 1.5
+    clock.worked(10.0, 10)
+    clock.worked(20.0, 10)
+    assert clock.work_seconds == 1.5
+
+
+def test_training_begins_small_where_two_thirds_of_the_size_still_show_something() -> None:
+    sizes = Sizes.of((96, 144))
+    assert sizes.at(0.0) == sizes.at(0.59) == (64, 96)
+    assert sizes.at(0.6) == sizes.at(1.0) == (96, 144)
+    assert sizes.cost(0.0) == pytest.approx(4 / 9)
+    assert Sizes.of((64, 64)).at(0.0) == (64, 64)
+
+
+def test_the_steps_of_a_plan_are_those_that_its_work_buys() -> None:
+    sizes = Sizes.of((96, 96))
+    plan, work, steps = Plan().refitted(0, 1000 / sizes.steps_in(1.0, 0.0)), 0.0, 0
+    while plan.at(work) < 1:
+        work, steps = work + sizes.cost(plan.at(work)), steps + 1
+    assert steps == pytest.approx(1000, abs=2)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import signal
 from pathlib import Path
@@ -27,7 +28,7 @@ def test_a_run_folder_holds_what_its_format_promises(two_classes: Path, tmp_path
     assert run.class_names == ["dark", "light"]
     assert run.spec == ims.SampleSpec(size=(32, 32), scale="signed")
     assert run.state["state"] == "finished"
-    history = list(csv.DictReader((tmp_path / "run/history.csv").open()))
+    history = list(csv.DictReader((tmp_path / "run/history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
     assert run.metrics["accuracy"] == max(float(row["val_accuracy"]) for row in history)
     assert json.loads((tmp_path / "run/settings.json").read_text())["augment"] == {"format": 1, "kind": "preset", "name": "light"}
@@ -86,7 +87,7 @@ def test_bad_files_are_left_out_and_written_down(two_classes: Path, tmp_path: Pa
         (photos / file.parent.name / file.name).write_bytes(file.read_bytes())
     (photos / "dark" / "broken,\n.jpg").write_bytes(b"<html>")
     ims.train(photos, out=tmp_path / "run", **SMALL)
-    rows = list(csv.reader((tmp_path / "run/skipped.csv").open(newline="")))
+    rows = list(csv.reader(io.StringIO((tmp_path / "run/skipped.csv").read_text(), newline="")))
     assert rows[0] == ["path", "reason", "detail"]
     assert [(row[0], row[1]) for row in rows[1:]] == [(str(photos / "dark" / "broken,\n.jpg"), "wrong kind")]
 
