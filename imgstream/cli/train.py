@@ -83,7 +83,8 @@ def train(
                 max_bad=max_bad,
             )
         except KeyboardInterrupt:
-            print(f"Interrupted. What was learnt is kept in {printable(str(out))}; the same command with --resume goes on from there.")
+            if (out / "model.keras").exists():
+                print(f"Interrupted. What was learnt is kept in {printable(str(out))}; the same command with --resume goes on from there.")
             raise
     console, state = Console(highlight=False), run.state
     metrics = run.metrics
