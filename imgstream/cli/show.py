@@ -48,7 +48,7 @@ def show(
     check_target(output)
     index = scan(directory)
     shuffled = permute(np.arange(min(len(index), 4 * rows)), len(index), seed, 0)  # a few to spare, for bad files
-    index = index.take(np.sort(shuffled))
+    index = index.take(shuffled)
     plain = Stream(index, SampleSpec(size=size, scale="raw"), batch_size=rows, workers=1, seed=seed)
     augmented = plain.replace(augment=augment)
 
