@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from imgstream.augment import resolve
-from imgstream.errors import DatasetError, SpecError
+from imgstream.errors import SpecError
 from imgstream.index import ImageIndex
 from imgstream.order import permute
 from imgstream.spec import SampleSpec
@@ -170,10 +170,3 @@ def _cpu_count() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
         return os.cpu_count() or 1
-
-
-def require_labels(index: ImageIndex, what: str) -> None:
-    """Raise DatasetError when a row of `index` has no label; `what` says who needs them."""
-    missing = int((index.labels < 0).sum())
-    if missing:
-        raise DatasetError(f"{what} needs a label for each image; {missing} of {len(index)} under {index.root} have none")

@@ -47,8 +47,9 @@ def sums(batches: Any) -> list[float]:
     return [float(image.sum()) for images, _ in batches for image in images]
 
 
+@pytest.mark.parametrize("shuffle", [True, False])  # True is what fit does when it is not told: the stream's own order stands
 def test_fit_trains_on_each_batch_once_and_each_epoch_is_the_next(
-    folder: Folder, spec: ims.SampleSpec, model: Any, reads: list[bytes]
+    folder: Folder, spec: ims.SampleSpec, model: Any, reads: list[bytes], shuffle: bool
 ) -> None:
     stream = ims.Stream(ims.scan(folder(26)), spec, augment="standard", batch_size=4, shuffle=True, seed=1, workers=2)
     expected = [[images.sum(dtype=np.float64) for images, _ in stream.batches(epoch)] for epoch in range(3)]
@@ -71,7 +72,7 @@ def test_fit_trains_on_each_batch_once_and_each_epoch_is_the_next(
 
     watched = Watched(model.inputs, model.outputs)
     watched.compile("sgd", "mse", run_eagerly=True)
-    watched.fit(stream.to_keras(), epochs=3, shuffle=False, verbose=0, callbacks=[Epochs()])
+    watched.fit(stream.to_keras(), epochs=3, shuffle=shuffle, verbose=0, callbacks=[Epochs()])
     assert [len(epoch) for epoch in seen] == [7, 7, 7]
     for epoch, values in zip(seen, expected, strict=True):
         np.testing.assert_allclose(epoch, values, rtol=1e-5)

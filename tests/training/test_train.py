@@ -44,18 +44,22 @@ def test_training_learns_and_the_run_evaluates_and_predicts_what_it_learnt(two_c
     assert all(p.scores.shape == (2,) and abs(p.scores.sum() - 1) < 1e-6 and p.score == p.scores.max() for p in predictions)
 
 
-def test_a_run_stopped_by_ctrl_c_in_mid_epoch_and_resumed_equals_an_undisturbed_one_to_the_bit(two_classes: Path, tmp_path: Path) -> None:
-    undisturbed = ims.train(two_classes, out=tmp_path / "a", **SMALL)
+@pytest.mark.parametrize("size", [32, 72])  # 72 begins with 48 pixels and grows in mid-epoch
+def test_a_run_stopped_by_ctrl_c_in_mid_epoch_and_resumed_equals_an_undisturbed_one_to_the_bit(
+    size: int, two_classes: Path, tmp_path: Path
+) -> None:
+    options = {**SMALL, "size": (size, size)}
+    undisturbed = ims.train(two_classes, out=tmp_path / "a", **options)
 
     def interrupt(status: Status) -> None:
         if status.step == 6 and status.validation is None:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        ims.train(two_classes, out=tmp_path / "b", report=interrupt, **SMALL)
+        ims.train(two_classes, out=tmp_path / "b", report=interrupt, **options)
     assert ims.load_run(tmp_path / "b").state["state"] == "interrupted"
     assert len(list(ims.load_run(tmp_path / "b").predict(two_classes))) == 40
-    resumed = ims.train(two_classes, out=tmp_path / "b", resume=True, **SMALL)
+    resumed = ims.train(two_classes, out=tmp_path / "b", resume=True, **options)
     for a, b in zip(weights(undisturbed), weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert undisturbed.metrics == resumed.metrics
