@@ -5,7 +5,7 @@ ImgstreamError                 everything imgstream raises on purpose; the comma
 ├── NoImagesError              nothing to read under the folder that was given
 ├── DatasetError               images are there, but cannot be used as asked (one class, no labels, too many bad files)
 ├── AugmentError               an augmentation that cannot be loaded, or that broke a sample
-├── ModelError                 a model or weights file that cannot be had
+├── ModelError                 a model or weights that cannot be had, or a training that diverged
 ├── RunError                   a run folder that is missing, unfinished, damaged or in the way
 ├── OutputError                a result that cannot be written
 └── BadImage                   one file that is no usable image: .reason (of REASONS), .detail, .path
@@ -49,7 +49,7 @@ class AugmentError(ImgstreamError):
 
 
 class ModelError(ImgstreamError):
-    """A model name or weights file that cannot be used."""
+    """A model name or weights file that cannot be used, or a training whose loss is no number any more."""
 
 
 class RunError(ImgstreamError):

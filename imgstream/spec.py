@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -85,13 +86,10 @@ class SampleSpec:
 
         `out` may be a slot of a batch: this is the only place where a pixel becomes a float.
         """
-        gain, bias = self.affine()
-        if np.all(gain == gain[0]):  # a scalar factor is one pass at memory speed; a per-channel one broadcasts
-            np.multiply(pixels, gain[0], out=out, dtype=np.float32)
-        else:
-            np.multiply(pixels, gain, out=out, dtype=np.float32)
-        if bias.any():
-            np.add(out, bias[0] if np.all(bias == bias[0]) else bias, out=out)
+        gain, bias = _scaling(self)
+        np.multiply(pixels, gain, out=out, dtype=np.float32)
+        if bias is not None:
+            np.add(out, bias, out=out)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict, read back by from_json."""
@@ -110,3 +108,11 @@ class SampleSpec:
         if missing := known - fields.keys():  # a default would be a guess at what the model was trained on
             raise SpecError(f"spec.json lacks {', '.join(sorted(missing))}")
         return cls(**fields)
+
+
+@functools.lru_cache(maxsize=64)
+def _scaling(spec: SampleSpec) -> tuple[np.ndarray | np.float32, np.ndarray | np.float32 | None]:
+    """`affine` as it is quickest to apply: one number where all channels have the same, no bias where there is none."""
+    gain, bias = spec.affine()
+    same = bool((gain == gain[0]).all() and (bias == bias[0]).all())
+    return gain[0] if same else gain, None if not bias.any() else bias[0] if same else bias

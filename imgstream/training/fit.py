@@ -6,6 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import math
 import os
 import signal
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from imgstream.atomic import write_text
-from imgstream.errors import BadImage, DatasetError
+from imgstream.errors import BadImage, DatasetError, ModelError
 from imgstream.prediction.evaluate import Evaluation, evaluate
 from imgstream.runs.folder import RunFolder
 from imgstream.stream import Batch, Stream
@@ -180,6 +181,11 @@ class Fit:
         weights = None if self._class_weights is None else labels @ self._class_weights
         self.model.optimizer.learning_rate = self.settings.peak_learning_rate * one_cycle(self._progress)
         logs = self.model.train_on_batch(batch.images, labels, sample_weight=weights, return_dict=True)
+        if not math.isfinite(logs["loss"]):
+            raise ModelError(
+                f"training diverged: the loss is {float(logs['loss'])} at step {state.step + 1} of a learning rate that peaks at "
+                f"{self.settings.peak_learning_rate:g}. Try again with a smaller --learning-rate and another --out"
+            )
         self._sums += len(labels) * np.array([1.0, float(logs["loss"]), float(logs["accuracy"])])
         cost = self.sizes.cost(self._progress)
         state.step, state.work = state.step + 1, state.work + cost

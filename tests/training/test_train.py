@@ -136,6 +136,11 @@ def test_impossible_requests_say_what_to_do_before_anything_is_written(two_class
         ims.train(one, out=tmp_path / "run")
 
 
+def test_a_training_that_diverges_says_so_instead_of_going_on_with_numbers_that_are_none(two_classes: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="--learning-rate"):
+        ims.train(two_classes, out=tmp_path / "run", **{**SMALL, "learning_rate": 100, "epochs": 30})
+
+
 def test_balance_weighs_a_rare_class_as_much_as_a_frequent_one(two_classes: Path, tmp_path: Path) -> None:
     from imgstream.training.fit import class_weights
 
