@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: list[str]) -> int:
-    import click
+    import typer
 
     from imgstream.cli.app import command
     from imgstream.errors import ImgstreamError
@@ -39,7 +39,7 @@ def _run(arguments: list[str]) -> int:
     except ImgstreamError as error:
         error_console().print(f"imgstream: {printable(str(error))}", style="red", markup=False, soft_wrap=True)
         return 1
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         error_console().print("Stopped.", markup=False)
         return 130
     except BrokenPipeError:  # the reader of our output went away: its wish
