@@ -23,6 +23,7 @@ class Header(NamedTuple):
     width: int  # as stored, before orientation; of a HEIC, whose decoder turns by itself, as decoded
     height: int
     orientation: int  # EXIF 1..8: how the stored rows and columns are to be turned; 1 if none or invalid
+    components: int = 0  # of a JPEG: 1 grey, 3 colour, 4 CMYK or YCCK; 0 for other kinds
 
     @property
     def oriented(self) -> tuple[int, int]:
@@ -30,15 +31,15 @@ class Header(NamedTuple):
         return (self.height, self.width) if self.orientation > 4 else (self.width, self.height)
 
 
-def read_header(data: Bytes) -> Header:
+def read_header(data: Bytes, size: int | None = None) -> Header:
     """The header of a whole image file, or of its first part where everything needed lies in it.
 
-    Raises BadImage: "empty", "truncated" (it ends before the header does), "corrupt", "wrong kind" or "unsupported"; the detail names what
+    `size`: bytes of the whole file, where `data` is its first part. Raises BadImage: "empty", "truncated" (it ends before the header does), "corrupt", "wrong kind" or "unsupported"; the detail names what
     was found.
     """
     try:
         if data[:3] == b"\xff\xd8\xff":
-            return _jpeg(data)
+            return _jpeg(data, len(data) if size is None else size)
         head = bytes(data[:32])
         if not head:
             raise BadImage("empty", "0 bytes")
@@ -68,7 +69,7 @@ _MOST_SCANS = 500  # libjpeg-turbo's own limit where it guards against scan bomb
 _SUSPECT = 10**11  # bytes × pixels from which scans are counted: below, the worst file costs seconds
 
 
-def _jpeg(data: Bytes) -> Header:
+def _jpeg(data: Bytes, size: int) -> Header:
     at, orientation = 2, 0
     for _ in range(_MOST_PARTS):
         marker = data[at + 1]
@@ -86,9 +87,9 @@ def _jpeg(data: Bytes) -> Header:
                 raise BadImage("unsupported", "a JPEG that declares its height after its pixels (DNL), or never")
             if not width:
                 raise BadImage("corrupt", "declares a width of 0")
-            if len(data) * width * height > _SUSPECT:
-                _check_scans(data, at, progressive=marker in (0xC2, 0xCA))
-            return Header("jpeg", width, height, orientation or 1)
+            if size * width * height > _SUSPECT:
+                _check_scans(data, size, at, progressive=marker in (0xC2, 0xCA))
+            return Header("jpeg", width, height, orientation or 1, data[at + 9])
         if marker in _BARE:
             at += 2
             continue
@@ -105,13 +106,13 @@ def _jpeg(data: Bytes) -> Header:
     raise BadImage("corrupt", f"more than {_MOST_PARTS:,} JPEG segments")
 
 
-def _check_scans(data: Bytes, frame: int, progressive: bool) -> None:
+def _check_scans(data: Bytes, size: int, frame: int, progressive: bool) -> None:
     """Refuse a large JPEG whose decoder would pass over all its pixels thousands of times."""
-    if not progressive:
-        components = data[frame + 9]
-        scan = _SCAN.search(data, frame)
-        if scan is None or data[scan.start() + 4] >= components:
-            return  # one scan holds everything
+    scan = _SCAN.search(data, frame)
+    if scan is not None and not progressive and data[scan.start() + 4] >= data[frame + 9]:
+        return  # one scan holds everything
+    if len(data) < size:
+        raise IndexError  # the scans lie behind this part
     scans = sum(1 for _, _ in zip(_SCAN.finditer(data, frame), range(_MOST_SCANS + 1), strict=False))
     if scans > _MOST_SCANS:
         raise BadImage("corrupt", f"a JPEG of more than {_MOST_SCANS} scans: a decompression bomb")

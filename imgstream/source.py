@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import stat
+from collections.abc import Iterator
 from typing import NoReturn
 
 from imgstream.errors import BadImage
@@ -19,6 +21,7 @@ _FLAGS = (
 )
 _KEPT = 32 << 20  # bytes; a larger file gets memory of its own, which goes when the caller lets go of it
 _FIRST_PART = 1 << 20  # bytes of such a file that are read before it is worth the rest
+_HEADER_PARTS = (1 << 14, 1 << 19)  # bytes in which a JPEG's header is looked for: most need the first, thumbnails and profiles the second
 _MOST_BYTES_A_PIXEL = 8  # 16-bit RGBA, uncompressed
 
 _REASONS = {
@@ -45,28 +48,14 @@ class FileReader:
 
         Raises BadImage for a file that cannot be read, is no image, or declares more than `max_pixels` pixels.
         """
-        try:
-            descriptor = os.open(path, _FLAGS)
-        except OSError as error:
-            _fail(error, path)
-        except ValueError:  # a zero byte, or a character that file names cannot hold here
-            raise BadImage("missing", "no file can have this name") from None
-        try:
-            data = self._read(descriptor, max_pixels)
-        except OSError as error:
-            _fail(error, path)
-        finally:
-            os.close(descriptor)
+        with _opened(path) as (descriptor, size):
+            data = self._read(descriptor, size, max_pixels)
         header = read_header(data)
         _check_size(header, max_pixels)
         return data, header
 
-    def _read(self, descriptor: int, max_pixels: int) -> memoryview:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise BadImage("not a regular file", _file_type(status.st_mode))
+    def _read(self, descriptor: int, size: int, max_pixels: int) -> memoryview:
         file = io.FileIO(descriptor, closefd=False)
-        size = status.st_size
         if size > _KEPT:
             _check_first_part(file, size, max_pixels)
             buffer = bytearray(size)
@@ -82,6 +71,48 @@ class FileReader:
                 break
             done += count
         return data[:done].toreadonly()
+
+
+def read_jpeg_header(path: bytes | str, max_pixels: int) -> Header | None:
+    """The header of a JPEG from its first part, for planning ahead; None for other kinds, and where it takes the whole file to tell.
+
+    Raises BadImage for a file that cannot be read, and for a JPEG that FileReader.read would refuse.
+    """
+    with _opened(path) as (descriptor, size):
+        data = b""
+        for part in _HEADER_PARTS:
+            data += os.read(descriptor, part - len(data))
+            if data[:3] != b"\xff\xd8\xff":
+                return None
+            try:
+                header = read_header(data, size)
+            except BadImage as error:
+                if error.reason != "truncated" or len(data) >= size:
+                    raise
+            else:
+                _check_size(header, max_pixels)
+                return header
+    return None
+
+
+@contextlib.contextmanager
+def _opened(path: bytes | str) -> Iterator[tuple[int, int]]:
+    """The descriptor and the size of a regular file, open while the block runs. OSErrors in the block become BadImage too."""
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except OSError as error:
+        _fail(error, path)
+    except ValueError:  # a zero byte, or a character that file names cannot hold here
+        raise BadImage("missing", "no file can have this name") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise BadImage("not a regular file", _file_type(status.st_mode))
+        yield descriptor, status.st_size
+    except OSError as error:
+        _fail(error, path)
+    finally:
+        os.close(descriptor)
 
 
 def _check_first_part(file: io.FileIO, size: int, max_pixels: int) -> None:

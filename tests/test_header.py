@@ -39,7 +39,7 @@ def read_or_reason(data: bytes | memoryview) -> Header | BadImage:
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}, {"subsampling": 0}, {"comment": b"x" * 60_000}])
 def test_a_jpeg_says_its_size(options: dict[str, object]) -> None:
-    assert read_header(encode("JPEG", **options)) == Header("jpeg", 31, 17, 1)
+    assert read_header(encode("JPEG", **options)) == Header("jpeg", 31, 17, 1, 3)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_png_orientation_behind_the_pixels_counts() -> None:
 
 def test_fill_bytes_and_junk_between_jpeg_segments_are_skipped() -> None:
     data = encode("JPEG")
-    assert read_header(data[:2] + b"\xff" * 9 + data[2:]) == Header("jpeg", 31, 17, 1)
-    assert read_header(data[:20] + b"junk" * 500 + data[20:]) == Header("jpeg", 31, 17, 1)
+    assert read_header(data[:2] + b"\xff" * 9 + data[2:]) == Header("jpeg", 31, 17, 1, 3)
+    assert read_header(data[:20] + b"junk" * 500 + data[20:]) == Header("jpeg", 31, 17, 1, 3)
 
 
 def test_a_bmp_whose_rows_run_from_the_top_has_a_positive_height() -> None:

@@ -31,7 +31,7 @@ def test_the_bytes_and_the_header_of_a_file(tmp_path: Path) -> None:
     data = picture(tmp_path / "a.png")
     read, header = FileReader().read(str(tmp_path / "a.png"), LIMIT)
     assert bytes(read) == data
-    assert header == ("png", 8, 6, 1)
+    assert header == ("png", 8, 6, 1, 0)
     assert read.readonly
 
 

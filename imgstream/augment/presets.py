@@ -27,6 +27,12 @@ class Mix(NamedTuple):
     left: float  # of the CutMix patch, as fractions of the room there is
     top: float
 
+    def patch(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """left, top, width, height, in pixels, of what CutMix takes from the next sample."""
+        side = math.sqrt(1 - self.share)
+        patch_width, patch_height = int(width * side), int(height * side)
+        return int(self.left * (width - patch_width + 1)), int(self.top * (height - patch_height + 1)), patch_width, patch_height
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preset:
@@ -166,8 +172,7 @@ def mix_batch(images: np.ndarray, labels: np.ndarray, mixes: list[Mix | None], c
             images[i] *= np.float32(share)
             images[i] += partner * np.float32(1 - share)
         else:
-            patch_width, patch_height = int(width * math.sqrt(1 - share)), int(height * math.sqrt(1 - share))
-            left, top = int(mix.left * (width - patch_width + 1)), int(mix.top * (height - patch_height + 1))
+            left, top, patch_width, patch_height = mix.patch(width, height)
             window = np.s_[top : top + patch_height, left : left + patch_width]
             images[i][window] = partner[window]
             share = 1 - patch_width * patch_height / (width * height)

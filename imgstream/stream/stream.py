@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from imgstream.augment import resolve
-from imgstream.errors import SpecError
+from imgstream.errors import BadImage, SpecError
 from imgstream.index import ImageIndex
 from imgstream.order import permute
 from imgstream.spec import SampleSpec
 from imgstream.stream.engine import Batch, Engine, Request, Work
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from imgstream.stream.keras import KerasStream
 
 OnBad = Literal["skip", "raise"]
@@ -87,6 +89,11 @@ class Stream:
         return max(0, -(-(len(self.index) - k) // n))
 
     @property
+    def thread_count(self) -> int:
+        """Threads that decode: `workers`, or one for each CPU core of this process."""
+        return self.workers or _cpu_count()
+
+    @property
     def skipped(self) -> list[tuple[str, str]]:
         """(path, reason) of every bad file met so far, each once, in the order they were met; path as index.path gives it."""
         return [(os.fsdecode(path), reason) for path, reason in list(self._skipped.items())]
@@ -114,11 +121,34 @@ class Stream:
                 class_count=len(self.index.class_names),
                 raise_bad=self.on_bad == "raise",
             )
-            self._engine = Engine(work, self.batch_size, self.workers or _cpu_count())
-        for batch in self._engine.run(self._requests(epoch, start)):
+            self._engine = Engine(work, self.batch_size, self.thread_count)
+        for batch in self._engine.run(self.requests(epoch, start)):
             for position, error in batch.bad:
-                self._skipped.setdefault(self.index.path_bytes(position), error.reason)
+                self.note_bad(self.index.path_bytes(position), error)
             yield batch
+
+    def note_bad(self, path: bytes, error: BadImage) -> None:
+        """Write a bad file down in `skipped`."""
+        self._skipped.setdefault(path, error.reason)
+
+    def to_tf(self, epoch: int | None = None, start: int = 0) -> tf.data.Dataset:
+        """The batches as a tf.data.Dataset: (images, labels) as in `batches`, decoded and resized by TensorFlow's ops and threads.
+
+        Each pass is the next epoch; with `epoch`, every pass is that epoch, from batch `start` on. Its cardinality is the number of
+        batches before bad files are left out: a wholly bad batch is missing, and the pass shorter. The order is this stream's: do not
+        shuffle it again. JPEGs are decoded by TensorFlow, other kinds by Python within the dataset, and so is an augmentation that is no
+        preset: that costs what it costs in Python, on as many threads, one at a time wherever it holds the interpreter.
+
+        Pixels differ from those of `batches` by 1/255 at most without augmentation, by 3/255 with a preset (scale "unit").
+        An error, as of on_bad="raise" or a broken augmentation, ends the pass with a tf.errors.OpError that names it.
+        """
+        from imgstream.stream.tfdata import TfPipeline
+
+        if (epoch is not None and epoch < 0) or not 0 <= start <= len(self):
+            raise SpecError(f"epoch must be 0 or more, and start from 0 to {len(self)}; got epoch={epoch}, start={start}")
+        if start and epoch is None:
+            raise SpecError("start is a place in one epoch: give epoch= with it")
+        return TfPipeline(self).dataset(epoch, start)
 
     def to_keras(self) -> KerasStream:
         """The batches as a keras.utils.PyDataset, for fit, evaluate and predict; each pass is the next epoch."""
@@ -150,7 +180,8 @@ class Stream:
             raise SpecError(f"this stream is shard {self._shard[0]} of {self._shard[1]} already; shard the whole one")
         return self.replace(shard=(k, n))
 
-    def _requests(self, epoch: int, start: int) -> Iterator[Request]:
+    def requests(self, epoch: int, start: int) -> Iterator[Request]:
+        """The epoch's batches from number `start` on, as rows: what the pipelines make batches of."""
         size, count = self.batch_size, self.sample_count
         k, n = self._shard
         labels = self.index.labels
