@@ -81,12 +81,22 @@ class SampleSpec:
             gain, bias = [1.0] * self.channels, [0.0] * self.channels
         return np.array(gain, np.float32), np.array(bias, np.float32)
 
+    def limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """float32 (channels,) each: what black and white become, pixels 0 and 255."""
+        gain, bias = self.affine()
+        return bias, 255 * gain + bias
+
+    @property
+    def scaling(self) -> tuple[np.ndarray | np.float32, np.ndarray | np.float32 | None]:
+        """`affine` as it is quickest to apply: one number where all channels have the same, no bias where there is none."""
+        return _scaling(self)
+
     def to_float(self, pixels: np.ndarray, out: np.ndarray) -> None:
         """Scale uint8 (..., C) `pixels` into float32 `out` of the same shape, without allocating.
 
         `out` may be a slot of a batch: this is the only place where a pixel becomes a float.
         """
-        gain, bias = _scaling(self)
+        gain, bias = self.scaling
         np.multiply(pixels, gain, out=out, dtype=np.float32)
         if bias is not None:
             np.add(out, bias, out=out)
@@ -112,7 +122,6 @@ class SampleSpec:
 
 @functools.lru_cache(maxsize=64)
 def _scaling(spec: SampleSpec) -> tuple[np.ndarray | np.float32, np.ndarray | np.float32 | None]:
-    """`affine` as it is quickest to apply: one number where all channels have the same, no bias where there is none."""
     gain, bias = spec.affine()
     same = bool((gain == gain[0]).all() and (bias == bias[0]).all())
     return gain[0] if same else gain, None if not bias.any() else bias[0] if same else bias

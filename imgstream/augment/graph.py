@@ -113,7 +113,7 @@ def mix_batch(images: Tensor, labels: Tensor, plans: PresetPlans, class_count: i
 
 
 def _inside(rectangles: Tensor, height: int, width: int) -> Tensor:
-    """bool (B, H, W, 1): the pixels in int32 (B, 4) left, top, width, height."""
+    """Bool (B, H, W, 1): the pixels in int32 (B, 4) left, top, width, height."""
     left, top, across, down = (rectangles[:, i, None] for i in range(4))
     columns, rows = tf.range(width)[None], tf.range(height)[None]
     in_columns, in_rows = (columns >= left) & (columns < left + across), (rows >= top) & (rows < top + down)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import random
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -18,21 +18,18 @@ Function = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 class Policy:
     """A user's transform of one sample: uint8 (H, W, C) in and out, after crop and resize, with the sample's own generator.
 
-    Exactly one of `compose` (an albumentations Compose) and `function` is given. A policy is copied once a thread: albumentations
-    keeps its random state in the object.
+    Exactly one of `compose` (an albumentations Compose) and `function` is given. There is a copy of a compose for each thread at work:
+    albumentations keeps its random state in the object.
     """
 
     def __init__(self, name: str, *, compose: Any = None, function: Function | None = None, source: str | None = None) -> None:
         self.name, self.compose, self.function = name, compose, function
         self.source = source
         """"file.py:function", when it came from there: how a resumed run finds it again."""
-        self._local = threading.local()
+        self._idle: collections.deque[Any] = collections.deque()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_local"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _local=threading.local())
+        return {**self.__dict__, "_idle": collections.deque()}
 
     def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The transformed image. Raises AugmentError when the transform fails, or returns another shape or dtype."""
@@ -54,12 +51,16 @@ class Policy:
     def _transform(self, image: np.ndarray, rng: np.random.Generator) -> Any:
         if self.function is not None:
             return self.function(image, rng)
-        if not hasattr(self._local, "compose"):
-            self._local.compose = copy.deepcopy(self.compose)
-        compose = self._local.compose
-        # One generator for all transforms, not set_random_seed: that gives every transform of the policy the same seed.
-        compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        return compose(image=image)["image"]
+        try:
+            compose = self._idle.pop()
+        except IndexError:
+            compose = copy.deepcopy(self.compose)
+        try:
+            # One generator for all transforms, not set_random_seed: that gives every transform of the policy the same seed.
+            compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+            return compose(image=image)["image"]
+        finally:
+            self._idle.append(compose)
 
     def _culprit(self, image: np.ndarray) -> str:
         """Which transform of an albumentations policy changed the shape or dtype first, if one does so on its own."""

@@ -1,8 +1,9 @@
-"""What the tf.data path is told of a batch before a pixel of it is decoded: all that only Python knows, as one array a field."""
+"""What the tf.data path is told of rows before a pixel of them is decoded: all that only Python knows, as one array a field."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,39 +17,36 @@ from imgstream.order import DRAWS, SampleDraws
 from imgstream.source import read_jpeg_header
 from imgstream.spec import SampleSpec
 
-JPEG, REFERENCE, BAD = 0, 1, 2
-"""A row's road: through TensorFlow's decoder, through the reference decoder, or nowhere, where the file is known to be bad."""
-
-GEOMETRY = (
-    "road",
-    "reduction",  # 0, 1, 2, 3: decode at 1, 1/2, 1/4, 1/8
-    "height",  # as it is decoded
-    "width",
-    "y",  # of the window
-    "x",
-    "window_height",
-    "window_width",
-    "out_height",  # of the resized window
-    "out_width",
-    "turn",  # the EXIF orientation to give it, the augmentation's flip included
-    "pad_top",
-    "pad_left",
-)
-"""Columns of RowPlans.geometry. All but the padding lies in the stored frame, before orientation: turning a small picture last costs less
-than a large one first."""
+GEOMETRY = {
+    "shape": 3,  # height, width, channels as decoded
+    "start": 3,  # y, x, 0 of the window
+    "size": 3,  # height, width, channels of the window
+    "out_size": 2,  # height, width of the resized window
+    "axes": 3,  # the order of its axes, and
+    "steps": 3,  # the direction of each, to be upright, and flipped where the augmentation flips
+    "padding": 6,  # before and after, of rows, columns, channels
+}
+"""Parts of RowPlans.geometry and how many numbers each has. All but the padding lies in the stored frame, before orientation: turning a
+small picture last costs less than a large one first."""
 
 
 class RowPlans(NamedTuple):
-    """The rows of one batch, as tensors or as arrays."""
+    """How TensorFlow is to make each of n rows. Rows with an empty path are not for TensorFlow: the reference decoder reads them, or they
+    are known to be bad.
+    """
 
     paths: np.ndarray
-    """bytes (B,), absolute."""
+    """bytes (n,), absolute."""
+    reductions: np.ndarray
+    """int32 (n,): 0, 1, 2, 3: decode at 1, 1/2, 1/4, 1/8."""
     geometry: np.ndarray
-    """int32 (B, len(GEOMETRY))"""
+    """int32 (n, sum(GEOMETRY.values()))"""
+    roundings: np.ndarray
+    """float32 (n,): see decode.graph.crop_and_resize."""
     faults: np.ndarray
-    """bytes (B,): "reason: detail" of files that are known to be bad, else empty."""
+    """bytes (n,): "reason: detail" of files that are known to be bad, else empty."""
     draws: np.ndarray
-    """float64 (B, DRAWS): the augmentation's numbers."""
+    """float64 (n, DRAWS): the augmentation's numbers; DRAWS is 0 without a preset."""
 
 
 class RowPlanner:
@@ -59,73 +57,82 @@ class RowPlanner:
         self._preset = augmentation if isinstance(augmentation, Preset) else None
         self._draws = SampleDraws(seed)
         self._working_directory = os.path.join(os.getcwdb(), b"")
+        self._no_numbers = np.zeros(0)
 
-    def __call__(self, paths: list[bytes], epoch: int, rows: np.ndarray) -> RowPlans:
-        """Read each file's header and plan it; a few microseconds of this thread each."""
+    def __call__(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int]) -> RowPlans:
+        """Read each file's header and plan it: some 20 µs of this thread each."""
         count = len(paths)
         plans = RowPlans(
-            np.array([self._absolute(path) for path in paths], object),
-            np.zeros((count, len(GEOMETRY)), np.int32),
             np.full(count, b"", object),
-            np.zeros((count, DRAWS)),
+            np.zeros(count, np.int32),
+            np.zeros((count, sum(GEOMETRY.values())), np.int32),
+            np.zeros(count, np.float32),
+            np.full(count, b"", object),
+            np.zeros((count, DRAWS if self._preset is not None else 0)),
         )
-        for i, row in enumerate(rows.tolist()):
+        for i, (path, row) in enumerate(zip(paths, rows, strict=True)):
             if self._preset is not None:
                 plans.draws[i] = self._draws(epoch, row)
+            absolute = path if path.startswith(b"/") else self._working_directory + path
+            if _means_another_file_to_tensorflow(absolute):
+                continue
             try:
-                plans.geometry[i] = self._geometry(paths[i], plans.paths[i], plans.draws[i])
+                header = read_jpeg_header(absolute, self._spec.max_pixels)
             except BadImage as error:
-                plans.geometry[i, 0], plans.faults[i] = BAD, fault(error)
+                plans.faults[i] = fault(error)
+                continue
+            if header is not None and header.components in (1, 3):
+                self._plan(plans, i, absolute, header)
         return plans
 
-    def _absolute(self, path: bytes) -> bytes:
-        return path if path.startswith(b"/") else self._working_directory + path
-
-    def _geometry(self, path: bytes, absolute: bytes, numbers: np.ndarray) -> tuple[int, ...]:
-        by_reference = (REFERENCE, *[0] * (len(GEOMETRY) - 1))
-        if _means_another_file_to_tensorflow(absolute):
-            return by_reference
-        header = read_jpeg_header(path, self._spec.max_pixels)
-        if header is None or header.components not in (1, 3):
-            return by_reference
+    def _plan(self, plans: RowPlans, i: int, path: bytes, header: Header) -> None:
+        preset, numbers = self._preset, plans.draws[i]
         width, height = header.oriented
-        target_height, target_width = self._spec.size
-        box = self._preset.box(numbers, width, height, target_width, target_height) if self._preset is not None else None
+        target_height, target_width, channels = self._spec.shape
+        box = preset.box(numbers, width, height, target_width, target_height) if preset is not None else None
         plan = make_plan(width, height, self._spec.fit, target_width, target_height, box)
         stored_height, stored_width = -(-header.height // plan.reduction), -(-header.width // plan.reduction)
-        if stored_height * stored_width > LARGE_PIXELS:  # one at a time, and only the reference decoder waits its turn
-            return by_reference
+        if stored_height * stored_width > LARGE_PIXELS:  # one at a time: the reference decoder's threads wait for each other there
+            return
         turn = header.orientation
-        flips = self._preset is not None and self._preset.flips(numbers)
         y, x, window_height, window_width = _stored_window(plan, header)
         out_height, out_width = (plan.out_width, plan.out_height) if turn > 4 else (plan.out_height, plan.out_width)
-        return (
-            JPEG,
-            plan.reduction.bit_length() - 1,
-            stored_height,
-            stored_width,
-            y,
-            x,
-            window_height,
-            window_width,
-            out_height,
-            out_width,
-            ((turn - 1) ^ 1) + 1 if flips else turn,  # EXIF numbers an orientation and its mirror image in pairs
-            plan.pad_top,
-            plan.pad_left,
+        if preset is not None and preset.flips(numbers):
+            turn = ((turn - 1) ^ 1) + 1  # EXIF numbers an orientation and its mirror image in pairs
+        plans.geometry[i] = (
+            *(stored_height, stored_width, channels),
+            *(y, x, 0),
+            *(window_height, window_width, channels),
+            *(out_height, out_width),
+            *_AXES[turn],
+            *_STEPS[turn],
+            *(plan.pad_top, target_height - plan.out_height - plan.pad_top),
+            *(plan.pad_left, target_width - plan.out_width - plan.pad_left),
+            *(0, 0),
         )
+        halved = (window_height, window_width) == (2 * out_height, 2 * out_width)
+        plans.roundings[i] = 0.5 if halved else _OPENCV_ROUNDING
+        plans.reductions[i] = plan.reduction.bit_length() - 1
+        plans.paths[i] = path
+
+
+_OPENCV_ROUNDING = 0.375
+"""cv2.resize of uint8, bilinear, blends two rows in fixed point, drops half of a quarter level from each on average, and only then rounds to
+nearest: its results are 1/8 of a level low. To round alike halves the pixels that differ by a level. At exactly 2:1 it takes a mean of
+four instead."""
+
+_MIRRORED, _FLIPPED = (2, 3, 6, 7), (3, 4, 7, 8)
+"""EXIF orientations that mirror left and right, or top and bottom; those above 4 swap rows and columns before."""
+_AXES = [(1, 0, 2) if turn > 4 else (0, 1, 2) for turn in range(9)]
+_STEPS = [(-1 if turn in _FLIPPED else 1, -1 if turn in _MIRRORED else 1, 1) for turn in range(9)]
 
 
 def _stored_window(plan: Plan, header: Header) -> tuple[int, int, int, int]:
     """y, x, height, width of the plan's window before orientation."""
     width, height = (-(-side // plan.reduction) for side in header.oriented)
-    x = width - plan.x - plan.width if header.orientation in MIRRORED else plan.x
-    y = height - plan.y - plan.height if header.orientation in FLIPPED else plan.y
+    x = width - plan.x - plan.width if header.orientation in _MIRRORED else plan.x
+    y = height - plan.y - plan.height if header.orientation in _FLIPPED else plan.y
     return (x, y, plan.width, plan.height) if header.orientation > 4 else (y, x, plan.height, plan.width)
-
-
-MIRRORED, FLIPPED = (2, 3, 6, 7), (3, 4, 7, 8)
-"""EXIF orientations that mirror left and right, or top and bottom; those above 4 swap rows and columns before."""
 
 
 def _means_another_file_to_tensorflow(path: bytes) -> bool:

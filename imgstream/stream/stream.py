@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OnBad = Literal["skip", "raise"]
 
-_ORDER_BLOCK = 2048  # positions ordered at a time: the vectorised permutation costs the same for 32 as for a thousand
+ORDER_BLOCK = 2048  # positions ordered at a time: the vectorised permutation costs the same for 32 as for a thousand
 
 
 class Stream:
@@ -122,7 +122,7 @@ class Stream:
                 raise_bad=self.on_bad == "raise",
             )
             self._engine = Engine(work, self.batch_size, self.thread_count)
-        for batch in self._engine.run(self.requests(epoch, start)):
+        for batch in self._engine.run(self._requests(epoch, start)):
             for position, error in batch.bad:
                 self.note_bad(self.index.path_bytes(position), error)
             yield batch
@@ -180,16 +180,18 @@ class Stream:
             raise SpecError(f"this stream is shard {self._shard[0]} of {self._shard[1]} already; shard the whole one")
         return self.replace(shard=(k, n))
 
-    def requests(self, epoch: int, start: int) -> Iterator[Request]:
-        """The epoch's batches from number `start` on, as rows: what the pipelines make batches of."""
-        size, count = self.batch_size, self.sample_count
+    def ordered(self, epoch: int, first: int, last: int) -> np.ndarray:
+        """int64 (m,): positions in the index at places `first` to `last`, or to the end, of the epoch's order; what pipelines read."""
         k, n = self._shard
+        places = k + n * np.arange(first, min(last, self.sample_count), dtype=np.int64)
+        return permute(places, len(self.index), self.seed, epoch) if self.shuffle else places
+
+    def _requests(self, epoch: int, start: int) -> Iterator[Request]:
+        size = self.batch_size
         labels = self.index.labels
-        block_batches = max(1, _ORDER_BLOCK // size)
+        block_batches = max(1, ORDER_BLOCK // size)
         for first in range(start, len(self), block_batches):
-            ordered = k + n * np.arange(first * size, min((first + block_batches) * size, count), dtype=np.int64)
-            if self.shuffle:
-                ordered = permute(ordered, len(self.index), self.seed, epoch)
+            ordered = self.ordered(epoch, first * size, (first + block_batches) * size)
             for offset in range(0, len(ordered), size):
                 positions = ordered[offset : offset + size]
                 number = first + offset // size

@@ -1,17 +1,18 @@
 """The same batches as a tf.data pipeline: JPEGs are decoded, and everything resized, augmented and scaled, in TensorFlow's own threads.
 
-    epoch → batch numbers → rows and plans → pixels → good rows → augmented, scaled → (images, labels)
-            (no buffer)     (Python: order,  (TF ops;  (bad ones    (TF ops)
-                            headers, draws)  the rest   written down)
-                                             by Python)
+epoch → batch numbers → rows and plans → pixels → good rows → augmented, scaled → (images, labels)
+(no buffer)     (Python: order,  (TF ops;  (bad ones    (TF ops)
+headers, draws)  the rest   written down)
+by Python)
 """
 
 from __future__ import annotations
 
-import os
+import collections
+import contextlib
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -22,29 +23,55 @@ from imgstream.decode import graph
 from imgstream.decode.sample import SampleReader
 from imgstream.errors import BadImage, ImgstreamError
 from imgstream.order import SampleDraws, sample_generator
+from imgstream.spec import SampleSpec
 from imgstream.stream.engine import Batch
-from imgstream.stream.row_plans import BAD, GEOMETRY, JPEG, REFERENCE, RowPlanner, bad_image, fault
-
-if TYPE_CHECKING:
-    from imgstream.stream.stream import Stream
+from imgstream.stream.row_plans import GEOMETRY, RowPlanner, bad_image, fault
+from imgstream.stream.stream import ORDER_BLOCK, Stream
 
 Tensor = Any
+_UNKNOWN = -1  # epoch: the next one
+
+_CHUNK = 16
+"""Rows that a thread takes at a time, unless there are so few that some threads would get none. Each chunk is a small dataset, whose making
+takes as long as a fifth of a photograph's decoding; errors are caught in it without ending the whole."""
+
 _in_graph = tf.autograph.experimental.do_not_convert  # nothing here is Python that autograph would have to rewrite
-_IN_FLIGHT = 2  # batches being decoded at once: the second keeps the threads busy while the first one ends
 
 
-class Rows(NamedTuple):
-    """A batch before it is decoded, as tensors; see row_plans.RowPlans."""
+class Chunk(NamedTuple):
+    """Some rows of an epoch's order, as tensors; the last six are row_plans.RowPlans."""
 
-    number: Tensor  # int64, of the batch in its epoch
     epoch: Tensor  # int64
-    positions: Tensor  # int64 (B,), in the index
-    rows: Tensor  # int64 (B,), in the table
-    labels: Tensor  # int32 (B,)
-    paths: Tensor  # string (B,)
-    geometry: Tensor  # int32 (B, len(GEOMETRY))
-    faults: Tensor  # string (B,)
-    draws: Tensor  # float64 (B, DRAWS)
+    positions: Tensor  # int64 (n,), in the index
+    labels: Tensor  # int32 (n,)
+    paths: Tensor
+    reductions: Tensor
+    geometry: Tensor
+    roundings: Tensor
+    faults: Tensor
+    draws: Tensor
+
+
+_CHUNK_SIGNATURE = Chunk(
+    tf.TensorSpec((), tf.int64),
+    tf.TensorSpec((None,), tf.int64),
+    tf.TensorSpec((None,), tf.int32),
+    tf.TensorSpec((None,), tf.string),
+    tf.TensorSpec((None,), tf.int32),
+    tf.TensorSpec((None, sum(GEOMETRY.values())), tf.int32),
+    tf.TensorSpec((None,), tf.float32),
+    tf.TensorSpec((None,), tf.string),
+    tf.TensorSpec((None, None), tf.float64),
+)
+
+
+class _Hands:
+    """What a thread needs to plan and to read, used again and again."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.planner = RowPlanner(stream.spec, stream.augmentation, stream.seed)
+        self.draws = SampleDraws(stream.seed)
+        self.reader = SampleReader(stream.spec)
 
 
 class TfPipeline:
@@ -53,9 +80,11 @@ class TfPipeline:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._spec, self._augmentation = stream.spec, stream.augmentation
+        self._chunk = min(_CHUNK, -(-stream.sample_count // (4 * stream.thread_count)))
         self._next_epoch = 0
+        self._block: tuple[tuple[int, int], np.ndarray] = (-1, -1), np.zeros(0, np.int64)
         self._lock = threading.Lock()
-        self._local = threading.local()
+        self._idle: collections.deque[_Hands] = collections.deque()
         self._failure: BaseException | None = None
 
     def dataset(self, epoch: int | None = None, start: int = 0) -> tf.data.Dataset:
@@ -64,8 +93,7 @@ class TfPipeline:
         class_count = len(self._stream.index.class_names)
         label_spec = tf.TensorSpec((None, class_count), tf.float32) if mixes else tf.TensorSpec((None,), tf.int32)
         empty = (tf.zeros((0, *self._spec.shape)), tf.zeros([0 if n is None else n for n in label_spec.shape], label_spec.dtype))
-        batches = self._traced(epoch, start)
-        full = batches.filter(lambda batch: tf.shape(batch["images"])[0] > 0).map(lambda batch: (batch["images"], batch["labels"]))
+        full = self._batches(epoch, start, traced=False).filter(_has_rows)
         # The length is known, though a wholly bad batch is left out: take(n) of an endless dataset has n elements. This one is called
         # endless because an endless one is among its choices; it is never chosen, and the choice ends with the first.
         never = tf.data.Dataset.from_tensors(empty).repeat()
@@ -75,245 +103,189 @@ class TfPipeline:
 
     def traced_batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """As Stream.traced_batches, and raising the same errors."""
-        dataset = self._traced(epoch, start).prefetch(1)
         index = self._stream.index
         try:
-            for element in dataset:
+            for number, batch in enumerate(self._batches(epoch, start, traced=True).prefetch(1), start):
+                images, labels, positions, faults = (part.numpy() for part in batch)
+                is_bad = np.array([bool(text) for text in faults])
                 bad = [
                     (position, bad_image(text, index.path_bytes(position)))
-                    for position, text in zip(element["bad"].numpy().tolist(), element["faults"].numpy().tolist(), strict=True)
+                    for position, text in zip(positions[is_bad].tolist(), faults[is_bad], strict=True)
                 ]
-                yield Batch(
-                    int(element["number"]), element["images"].numpy(), element["labels"].numpy(), element["positions"].numpy(), bad
-                )
+                yield Batch(number, images, labels, positions[~is_bad], bad)
         except tf.errors.OpError:
             failure, self._failure = self._failure, None
             if failure is not None:  # what Python raised says more than what TensorFlow made of it
                 raise failure from None
             raise
 
-    def _traced(self, epoch: int | None, start: int) -> tf.data.Dataset:
-        count = len(self._stream)
-        epochs = tf.data.Dataset.from_tensors(np.int64(0))
-        if epoch is None:
-            epochs = epochs.map(lambda zero: self._call(self._begin_epoch, [zero], [tf.TensorSpec((), tf.int64)])[0])
-        else:
-            epochs = epochs.map(lambda _: tf.constant(epoch, tf.int64))
-        numbers = epochs.flat_map(lambda e: tf.data.Dataset.range(start, count).map(lambda number: (e, number)))
-        rows = numbers.map(self._rows).prefetch(1)
-        decoded = rows.interleave(
-            self._decoded,
-            cycle_length=_IN_FLIGHT,
-            block_length=1,
-            num_parallel_calls=_IN_FLIGHT,
-            deterministic=True,
+    def _batches(self, epoch: int | None, start: int, traced: bool) -> tf.data.Dataset:
+        stream = self._stream
+        threads = stream.thread_count
+        first = start * stream.batch_size
+        places = tf.data.Dataset.range(first, max(first, stream.sample_count), self._chunk)
+        chunks = places.scan(np.int64(_UNKNOWN if epoch is None else epoch), self._planned).prefetch(threads)
+        decoded = chunks.interleave(self._decoded, cycle_length=threads, block_length=1, num_parallel_calls=threads, deterministic=True)
+        mended = decoded.map(self._mended, num_parallel_calls=threads, deterministic=True)
+        finished = mended.rebatch(stream.batch_size).map(
+            lambda *rows: self._finished(*rows, traced=traced), num_parallel_calls=2, deterministic=True
         )
-        batches = decoded.map(self._sorted_out).map(self._finished, num_parallel_calls=_IN_FLIGHT, deterministic=True)
         options = tf.data.Options()
         options.deterministic = True
         options.autotune.enabled = False  # nothing here is left to tune, and its buffers are what grows elsewhere
         options.threading.max_intra_op_parallelism = 1  # the threads are the parallelism
-        if self._stream.workers is not None:
-            options.threading.private_threadpool_size = self._stream.workers
-        return batches.with_options(options)
+        if stream.workers is not None:
+            options.threading.private_threadpool_size = stream.workers
+        return finished.with_options(options)
 
-    # ---- rows and plans
-
-    def _begin_epoch(self, _: np.int64) -> np.int64:
-        with self._lock:
-            self._next_epoch += 1
-            return np.int64(self._next_epoch - 1)
+    # ---- chunks
 
     @_in_graph
-    def _rows(self, epoch: Tensor, number: Tensor) -> Rows:
-        count = None
-        signature = [
-            tf.TensorSpec((count,), tf.int64),
-            tf.TensorSpec((count,), tf.int64),
-            tf.TensorSpec((count,), tf.int32),
-            tf.TensorSpec((count,), tf.string),
-            tf.TensorSpec((count, len(GEOMETRY)), tf.int32),
-            tf.TensorSpec((count,), tf.string),
-            tf.TensorSpec((count, None), tf.float64),
-        ]
-        return Rows(number, epoch, *self._call(self._plan, [epoch, number], signature))
+    def _planned(self, epoch: Tensor, place: Tensor) -> tuple[Tensor, Chunk]:
+        """The epoch, which each pass learns with its first chunk, and the chunk that begins at `place` of its order."""
+        chunk = Chunk(*self._call(self._plan, [epoch, place], list(_CHUNK_SIGNATURE)))
+        return chunk.epoch, chunk
 
-    def _plan(self, epoch: np.int64, number: np.int64) -> tuple[np.ndarray, ...]:
-        with self._lock:  # a restored iterator goes on in an epoch that this object has not begun
-            self._next_epoch = max(self._next_epoch, int(epoch) + 1)
-        request = next(self._stream.requests(int(epoch), int(number)))
-        if not hasattr(self._local, "planner"):
-            self._local.planner = RowPlanner(self._spec, self._augmentation, self._stream.seed)
-        paths = [self._stream.index.path_bytes(int(position)) for position in request.positions]
-        return request.positions, request.rows, request.labels, *self._local.planner(paths, int(epoch), request.rows)
+    def _plan(self, epoch: np.int64, place: np.int64) -> Chunk:
+        with self._lock:
+            if epoch == _UNKNOWN:
+                epoch = np.int64(self._next_epoch)
+            self._next_epoch = max(self._next_epoch, int(epoch) + 1)  # a restored iterator may be ahead
+        positions = self._ordered(int(epoch), int(place))
+        index = self._stream.index
+        with self._hands() as hands:
+            plans = hands.planner([index.path_bytes(p) for p in positions.tolist()], int(epoch), index.rows[positions].tolist())
+        return Chunk(epoch, positions, index.labels[positions], *plans)
+
+    def _ordered(self, epoch: int, place: int) -> np.ndarray:
+        """The chunk's positions in the index. Chunks are asked for one after another, by one thread: a block of them is kept."""
+        first = place // ORDER_BLOCK * ORDER_BLOCK
+        key, block = self._block
+        if key != (epoch, first):
+            block = self._stream.ordered(epoch, first, first + ORDER_BLOCK + self._chunk)
+            self._block = (epoch, first), block
+        return block[place - first : place - first + self._chunk]
+
+    @contextlib.contextmanager
+    def _hands(self) -> Iterator[_Hands]:
+        """Buffers that another call has finished with. Thread-local ones would be lost: Python forgets TensorFlow's threads at each call."""
+        try:
+            hands = self._idle.pop()
+        except IndexError:
+            hands = _Hands(self._stream)
+        try:
+            yield hands
+        finally:
+            self._idle.append(hands)
 
     # ---- pixels
 
     @_in_graph
-    def _decoded(self, rows: Rows) -> tf.data.Dataset:
-        """One element: the rows, their pixels uint8 (B, H, W, C), and their faults.
+    def _decoded(self, chunk: Chunk) -> tf.data.Dataset:
+        """One element: the chunk, the slots that TensorFlow could decode, int32 (d,), and their samples, uint8 (d, H, W, C).
 
-        All at once first. Where TensorFlow refuses a file, row by row: what it refuses again goes to the reference decoder, which says
-        why, or reads it after all. No error is lost: whatever fails there fails the dataset.
+        Errors are dropped, and nothing is lost with them: the reference decoder reads what is missing.
         """
-        together = tf.data.Dataset.from_tensors(rows)
-        attempt = together.map(self._decode_together).ignore_errors(log_warning=False)
-        careful = together.flat_map(self._decode_carefully)
-        return attempt.concatenate(careful).take(1)
+        slots = tf.range(tf.size(chunk.paths))
+        samples = tf.data.Dataset.from_tensor_slices((slots, chunk.paths, chunk.reductions, chunk.geometry, chunk.roundings))
+        decoded = samples.map(self._decode_jpeg).ignore_errors(log_warning=False).batch(tf.size(slots, tf.int64))
+        none = tf.data.Dataset.from_tensors((tf.zeros((0,), tf.int32), tf.zeros((0, *self._spec.shape), tf.uint8)))
+        return tf.data.Dataset.zip((tf.data.Dataset.from_tensors(chunk), decoded.concatenate(none)))
 
     @_in_graph
-    def _decode_together(self, rows: Rows) -> tuple[Rows, Tensor]:
-        pixels, faults = tf.map_fn(
-            lambda row: self._decode_row(*row),
-            (rows.paths, rows.geometry, rows.faults, rows.epoch + tf.zeros_like(rows.rows), rows.rows),
-            fn_output_signature=(tf.TensorSpec(self._spec.shape, tf.uint8), tf.TensorSpec((), tf.string)),
-            parallel_iterations=self._stream.thread_count,
-        )
-        return rows._replace(faults=faults), pixels
-
-    def _decode_row(self, path: Tensor, geometry: Tensor, known_fault: Tensor, epoch: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (H, W, C) and the fault, empty when there is none."""
-        g = dict(zip(GEOMETRY, tf.unstack(geometry), strict=True))
-        signature = [tf.TensorSpec(self._spec.shape, tf.uint8), tf.TensorSpec((), tf.string)]
-        roads = {
-            JPEG: lambda: (self._decode_jpeg(path, g), tf.constant(b"")),
-            REFERENCE: lambda: self._call(self._read, [path, epoch, row], signature),
-            BAD: lambda: (tf.zeros(self._spec.shape, tf.uint8), known_fault),
-        }
-        pixels, found = tf.switch_case(g["road"], roads)
-        return pixels, found
-
-    def _decode_jpeg(self, path: Tensor, g: dict[str, Tensor]) -> Tensor:
-        """uint8 (H, W, C), the whole sample, by TensorFlow alone."""
-        data = tf.io.read_file(path)
-
-        def at(ratio: int) -> Any:
-            return lambda: graph.decode_jpeg(data, ratio, self._spec.channels, g["height"], g["width"])
-
-        pixels = tf.switch_case(g["reduction"], {r: at(1 << r) for r in range(4)})
-        window = (g["y"], g["x"], g["window_height"], g["window_width"])
-        pixels = graph.turn(graph.crop_and_resize(pixels, *window, g["out_height"], g["out_width"]), g["turn"])
+    def _decode_jpeg(self, slot: Tensor, path: Tensor, reduction: Tensor, geometry: Tensor, rounding: Tensor) -> tuple[Tensor, Tensor]:
+        """The slot and its whole sample, uint8 (H, W, C), by TensorFlow alone."""
+        shape, start, size, out_size, axes, steps, padding = tf.split(geometry, list(GEOMETRY.values()))
+        pixels = graph.decode_jpeg(tf.io.read_file(path), self._spec.channels, reduction, shape)
+        pixels = graph.turn(graph.crop_and_resize(pixels, start, size, out_size, rounding), axes, steps)
         if self._spec.fit == "pad":
-            height, width = self._spec.size
-            pixels = tf.image.pad_to_bounding_box(pixels, g["pad_top"], g["pad_left"], height, width)
-        return tf.ensure_shape(pixels, self._spec.shape)
+            pixels = tf.pad(pixels, tf.reshape(padding, (3, 2)))
+        pixels.set_shape(self._spec.shape)
+        return slot, pixels
 
     @_in_graph
-    def _decode_carefully(self, rows: Rows) -> tf.data.Dataset:
-        slots = tf.range(tf.shape(rows.paths)[0], dtype=tf.int64)
-        taken = tf.data.Dataset.from_tensor_slices((slots, rows.paths, rows.geometry))
-        taken = taken.filter(lambda slot, path, geometry: geometry[0] == JPEG)
-        taken = taken.map(lambda slot, path, geometry: (slot, self._decode_jpeg(path, dict(zip(GEOMETRY, tf.unstack(geometry), strict=True)))))
-        nothing = tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), tf.zeros(self._spec.shape, tf.uint8)))  # so that there is a batch
-        whole = taken.ignore_errors(log_warning=False).concatenate(nothing).batch(tf.size(slots, tf.int64) + 1)
-        signature = [tf.TensorSpec((None,), tf.string), tf.TensorSpec((None, *self._spec.shape), tf.uint8)]
-
-        def mended(done: Tensor, pixels: Tensor) -> tuple[Rows, Tensor]:
-            inputs = [done, pixels, rows.paths, rows.geometry, rows.faults, rows.epoch, rows.rows]
-            faults, all_pixels = self._call(self._mend, inputs, signature)
-            return rows._replace(faults=faults), all_pixels
-
-        return whole.map(mended)
+    def _mended(self, chunk: Chunk, decoded: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """Positions, labels, draws, faults and pixels of all the chunk's rows, augmented where a policy does it."""
+        done, pixels = decoded
+        samples = tf.TensorSpec((None, *self._spec.shape), tf.uint8)
+        inputs = [chunk.epoch, chunk.positions, chunk.faults, done]
+        signature = [tf.TensorSpec((None,), tf.int32), samples, tf.TensorSpec((None,), tf.string)]
+        missing, others, faults = self._call(self._mend, inputs, signature)
+        pixels = tf.dynamic_stitch([done, missing], [pixels, others])
+        if isinstance(self._augmentation, Policy):
+            (pixels,) = self._call(self._transform, [chunk.epoch, chunk.positions, faults, pixels], [samples])
+        return chunk.positions, chunk.labels, chunk.draws, faults, pixels
 
     def _mend(
-        self,
-        done: np.ndarray,
-        pixels: np.ndarray,
-        paths: np.ndarray,
-        geometry: np.ndarray,
-        faults: np.ndarray,
-        epoch: np.int64,
-        rows: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """All samples of a batch: those that are `done`, and the others by the reference decoder."""
-        out, found = np.zeros((len(paths), *self._spec.shape), np.uint8), faults.copy()
-        out[done[:-1]] = pixels[:-1]
-        for slot in set(range(len(paths))) - set(done.tolist()):
-            if geometry[slot, 0] != BAD:
-                out[slot], found[slot] = self._read(paths[slot], epoch, rows[slot])
-        return found, out
+        self, epoch: np.int64, positions: np.ndarray, faults: np.ndarray, done: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The slots that are not `done`, their samples by the reference decoder, and all faults; bad files are written down.
 
-    def _read(self, path: bytes, epoch: np.int64, row: np.int64) -> tuple[np.ndarray, bytes]:
-        """uint8 (H, W, C) by the reference decoder, cropped, resized and flipped; and the fault."""
-        local, preset = self._local, self._augmentation if isinstance(self._augmentation, Preset) else None
-        if not hasattr(local, "reader"):
-            local.reader, local.draws = SampleReader(self._spec), SampleDraws(self._stream.seed)
-        pixels = np.zeros(self._spec.shape, np.uint8)
-        try:
-            if preset is None:
-                local.reader.read(path, pixels)
-                return pixels, b""
-            numbers = local.draws(int(epoch), int(row))
-            local.reader.read(path, pixels, lambda *sizes: preset.box(numbers, *sizes))
-            return np.ascontiguousarray(pixels[:, ::-1]) if preset.flips(numbers) else pixels, b""
-        except BadImage as error:
-            return np.zeros(self._spec.shape, np.uint8), fault(error)
+        An error that is no matter of a bad file is raised, and ends the dataset.
+        """
+        if len(done) == len(positions):
+            return done[:0], np.zeros((0, *self._spec.shape), np.uint8), faults
+        missing = np.setdiff1d(np.arange(len(positions), dtype=np.int32), done)
+        samples, faults = np.zeros((len(missing), *self._spec.shape), np.uint8), faults.copy()
+        for sample, slot in zip(samples, missing.tolist(), strict=True):
+            position = int(positions[slot])
+            path = self._stream.index.path_bytes(position)
+            if not faults[slot]:
+                faults[slot] = self._read(path, int(epoch), self._stream.index.row(position), sample)
+            if faults[slot]:
+                error = bad_image(faults[slot], path)
+                if self._stream.on_bad == "raise":
+                    raise error
+                self._stream.note_bad(path, error)
+        return missing, samples, faults
+
+    def _read(self, path: bytes, epoch: int, row: int, out: np.ndarray) -> bytes:
+        """Fill uint8 (H, W, C) `out` by the reference decoder, cropped, resized and flipped; the fault, if there is one."""
+        preset = self._augmentation if isinstance(self._augmentation, Preset) else None
+        with self._hands() as hands:
+            try:
+                if preset is None:
+                    hands.reader.read(path, out)
+                    return b""
+                numbers = hands.draws(epoch, row)
+                hands.reader.read(path, out, lambda *sizes: preset.box(numbers, *sizes))
+            except BadImage as error:
+                return fault(error)
+        if preset.flips(numbers):
+            out[:] = out[:, ::-1].copy()
+        return b""
+
+    def _transform(self, epoch: np.int64, positions: np.ndarray, faults: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        """The policy on each good sample of a chunk."""
+        policy, index, out = self._augmentation, self._stream.index, np.zeros_like(pixels)
+        assert isinstance(policy, Policy)
+        for slot in np.flatnonzero(faults == b"").tolist():
+            position = int(positions[slot])
+            try:
+                out[slot] = policy.apply(pixels[slot], sample_generator(self._stream.seed, int(epoch), index.row(position)))
+            except ImgstreamError as error:
+                raise type(error)(f"{error} (at {index.path(position)!r})") from error
+        return out
 
     # ---- good rows, augmented and scaled
 
     @_in_graph
-    def _sorted_out(self, rows: Rows, pixels: Tensor) -> tuple[Rows, Tensor, Tensor, Tensor]:
-        """The good rows, their pixels, and the positions and faults of the bad ones, which are written down."""
-        good = rows.faults == b""
-
-        def chosen() -> tuple[Tensor, ...]:
-            bad = tf.boolean_mask(rows.positions, ~good)
-            signature = [tf.TensorSpec((None,), tf.string)]
-            (faults,) = self._call(self._write_down, [bad, tf.boolean_mask(rows.faults, ~good)], signature)
-            return *(tf.boolean_mask(column, good) for column in columns), bad, faults
-
-        def everything() -> tuple[Tensor, ...]:
-            return *columns, tf.zeros((0,), tf.int64), tf.zeros((0,), tf.string)
-
-        columns = (rows.positions, rows.rows, rows.labels, rows.paths, rows.draws, pixels)
-        positions, row_numbers, labels, paths, draws, pixels, bad, faults = tf.cond(tf.reduce_all(good), everything, chosen)
-        rows = rows._replace(positions=positions, rows=row_numbers, labels=labels, paths=paths, draws=draws)
-        return rows, tf.ensure_shape(pixels, (None, *self._spec.shape)), bad, faults
-
-    def _write_down(self, positions: np.ndarray, faults: np.ndarray) -> np.ndarray:
-        for position, text in zip(positions.tolist(), faults.tolist(), strict=True):
-            path = self._stream.index.path_bytes(position)
-            error = bad_image(text, path)
-            if self._stream.on_bad == "raise":
-                raise error
-            self._stream.note_bad(path, error)
-        return faults
-
-    @_in_graph
-    def _finished(self, rows: Rows, pixels: Tensor, bad: Tensor, faults: Tensor) -> dict[str, Tensor]:
-        augmentation, labels = self._augmentation, rows.labels
-        if isinstance(augmentation, Policy):
-            pixels = tf.map_fn(
-                lambda sample: self._call(self._transform, list(sample), [tf.TensorSpec(self._spec.shape, tf.uint8)])[0],
-                (pixels, rows.paths, rows.epoch + tf.zeros_like(rows.rows), rows.rows),
-                fn_output_signature=tf.TensorSpec(self._spec.shape, tf.uint8),
-                parallel_iterations=self._stream.thread_count,
-            )
-        gain, bias = self._spec.affine()
+    def _finished(
+        self, positions: Tensor, labels: Tensor, draws: Tensor, faults: Tensor, pixels: Tensor, traced: bool
+    ) -> tuple[Tensor, ...]:
+        """Images and labels of the good rows; with `traced`, positions and faults of all."""
+        augmentation, spec = self._augmentation, self._spec
+        good = tf.squeeze(tf.where(faults == b""), 1)
+        pixels, labels, draws = (tf.raw_ops.Gather(params=column, indices=good) for column in (pixels, labels, draws))
+        pixels.set_shape((None, *spec.shape))
         if isinstance(augmentation, Preset):
-            signature = list(PresetPlans.signature(self._spec.channels))
-            plans = PresetPlans(*self._call(lambda draws: plan_preset(augmentation, draws, self._spec.shape), [rows.draws], signature))
+            signature = list(PresetPlans.signature(spec.channels))
+            plans = PresetPlans(*self._call(lambda numbers: plan_preset(augmentation, numbers, spec.shape), [draws], signature))
             pixels = apply_preset(augmentation, pixels, plans)
-        images = tf.cast(pixels, tf.float32) * gain
-        if bias.any():
-            images += bias
+        images = _scaled(pixels, spec)
         if isinstance(augmentation, Preset) and augmentation.mix:
             images, labels = mix_batch(images, labels, plans, len(self._stream.index.class_names))
-        return {
-            "number": rows.number,
-            "images": images,
-            "labels": labels,
-            "positions": rows.positions,
-            "bad": bad,
-            "faults": faults,
-        }
-
-    def _transform(self, image: np.ndarray, path: bytes, epoch: np.int64, row: np.int64) -> np.ndarray:
-        assert isinstance(self._augmentation, Policy)
-        try:
-            return self._augmentation.apply(image, sample_generator(self._stream.seed, int(epoch), int(row)))
-        except ImgstreamError as error:
-            raise type(error)(f"{error} (at {os.fsdecode(path)!r})") from error
+        return (images, labels, positions, faults) if traced else (images, labels)
 
     def _call(self, function: Any, inputs: list[Tensor], signature: list[tf.TensorSpec]) -> tuple[Tensor, ...]:
         """Python inside the dataset. Stateless to TensorFlow, whose iterators can then be saved."""
@@ -326,4 +298,21 @@ class TfPipeline:
                 raise
 
         outputs = tf.numpy_function(guarded, inputs, [part.dtype for part in signature], stateful=False)
-        return tuple(tf.ensure_shape(output, part.shape) for output, part in zip(outputs, signature, strict=True))
+        for output, part in zip(outputs, signature, strict=True):
+            output.set_shape(part.shape)
+        return tuple(outputs)
+
+
+def _scaled(pixels: Tensor, spec: SampleSpec) -> Tensor:
+    """float32 by the spec's scale, of whole numbers from 0 to 255, uint8 or float32."""
+    gain, bias = spec.scaling
+    if pixels.dtype == tf.uint8 and isinstance(gain, np.float32):  # one pass over memory; the same values to the bit
+        black, white = (float(limit[0]) for limit in spec.limits())
+        return tf.raw_ops.Dequantize(input=tf.bitcast(pixels, tf.quint8), min_range=black, max_range=white, mode="MIN_COMBINED")
+    images = tf.cast(pixels, tf.float32) * gain
+    return images if bias is None else images + bias
+
+
+@_in_graph
+def _has_rows(images: Tensor, labels: Tensor) -> Tensor:
+    return tf.size(labels) > 0
