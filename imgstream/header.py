@@ -34,8 +34,8 @@ class Header(NamedTuple):
 def read_header(data: Bytes, size: int | None = None) -> Header:
     """The header of a whole image file, or of its first part where everything needed lies in it.
 
-    `size`: bytes of the whole file, where `data` is its first part. Raises BadImage: "empty", "truncated" (it ends before the header does), "corrupt", "wrong kind" or "unsupported"; the detail names what
-    was found.
+    `size`: bytes of the whole file, where `data` is its first part. Raises BadImage: "empty", "truncated" (it ends before the header
+    does), "corrupt", "wrong kind" or "unsupported"; the detail names what was found.
     """
     try:
         if data[:3] == b"\xff\xd8\xff":

@@ -21,7 +21,8 @@ _FLAGS = (
 )
 _KEPT = 32 << 20  # bytes; a larger file gets memory of its own, which goes when the caller lets go of it
 _FIRST_PART = 1 << 20  # bytes of such a file that are read before it is worth the rest
-_HEADER_PARTS = (1 << 14, 1 << 19)  # bytes in which a JPEG's header is looked for: most need the first, thumbnails and profiles the second
+_HEADER_PARTS = (1 << 14, 5 << 14, 1 << 20)
+"""Bytes in which a JPEG's header is looked for: most need the first, a thumbnail of up to 64 KB the second, colour profiles the third."""
 _MOST_BYTES_A_PIXEL = 8  # 16-bit RGBA, uncompressed
 
 _REASONS = {

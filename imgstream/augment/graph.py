@@ -61,7 +61,8 @@ def plan_preset(preset: Preset, draws: np.ndarray, shape: tuple[int, int, int]) 
             matrix[:, -1] += 0.5
             plans.colour[i] = np.rint(_FIXED * matrix)
         if (matrix := preset.rotation_matrix(numbers, width, height)) is not None:
-            plans.rotation[i, :6] = (matrix + [[0, 0, border]]).ravel()
+            matrix[:, 2] += border
+            plans.rotation[i, :6] = matrix.ravel()
         if (erased := preset.erased(numbers, width, height)) is not None:
             plans.erased[i] = erased
         if (mix := preset.mixing(numbers)) is None:

@@ -117,8 +117,8 @@ class RowPlanner:
 
 
 _OPENCV_ROUNDING = 0.375
-"""cv2.resize of uint8, bilinear, blends two rows in fixed point, drops half of a quarter level from each on average, and only then rounds to
-nearest: its results are 1/8 of a level low. To round alike halves the pixels that differ by a level. At exactly 2:1 it takes a mean of
+"""cv2.resize of uint8, bilinear, blends two rows in fixed point, drops half of a quarter level from each on average, and only then rounds
+to nearest: its results are 1/8 of a level low. To round alike halves the pixels that differ by a level. At exactly 2:1 it takes a mean of
 four instead."""
 
 _MIRRORED, _FLIPPED = (2, 3, 6, 7), (3, 4, 7, 8)

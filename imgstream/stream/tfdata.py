@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import math
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -31,9 +32,9 @@ from imgstream.stream.stream import ORDER_BLOCK, Stream
 Tensor = Any
 _UNKNOWN = -1  # epoch: the next one
 
-_CHUNK = 16
-"""Rows that a thread takes at a time, unless there are so few that some threads would get none. Each chunk is a small dataset, whose making
-takes as long as a fifth of a photograph's decoding; errors are caught in it without ending the whole."""
+_CHUNK, _CHUNK_BYTES = 64, 8 << 20
+"""Rows that a thread takes at a time, at most, and their bytes. Each chunk is a small dataset, in which errors can be caught without ending
+the whole; to make one takes as long as decoding a small photograph, so chunks are large, but no thread is to be without one at the end."""
 
 _in_graph = tf.autograph.experimental.do_not_convert  # nothing here is Python that autograph would have to rewrite
 
@@ -80,7 +81,8 @@ class TfPipeline:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._spec, self._augmentation = stream.spec, stream.augmentation
-        self._chunk = min(_CHUNK, -(-stream.sample_count // (4 * stream.thread_count)))
+        fair = stream.sample_count // (8 * stream.thread_count)
+        self._chunk = max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(stream.spec.shape), fair))
         self._next_epoch = 0
         self._block: tuple[tuple[int, int], np.ndarray] = (-1, -1), np.zeros(0, np.int64)
         self._lock = threading.Lock()
@@ -168,7 +170,7 @@ class TfPipeline:
 
     @contextlib.contextmanager
     def _hands(self) -> Iterator[_Hands]:
-        """Buffers that another call has finished with. Thread-local ones would be lost: Python forgets TensorFlow's threads at each call."""
+        """Buffers that another call has finished with. Thread-local ones get lost: Python forgets TensorFlow's threads at each call."""
         try:
             hands = self._idle.pop()
         except IndexError:
