@@ -19,6 +19,7 @@ def evaluate(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder with one folder of images for each class.")],
     as_json: options.Json = False,
     label_pattern: options.LabelPattern = None,
+    pipeline: options.Pipeline = "auto",
     workers: options.Workers = None,
 ) -> None:
     """Measure a run on labelled images: accuracy, and precision, recall and F1 of each class.
@@ -37,10 +38,11 @@ def evaluate(
     opened = load_run(run)
     with counting("Listing images") as scanned:
         index = scan(directory, label_pattern, progress=scanned)
+    chosen = options.choose(opened.stream(index, workers=workers), pipeline)
     with counting("Evaluating", len(index)) as done:
-        result = opened.evaluate(index, workers=workers, progress=done)
+        result = opened.evaluate(index, workers=workers, pipeline=chosen.pipeline, progress=done)
     if as_json:
-        print(json.dumps(result.report()))
+        print(json.dumps({**result.report(), "pipeline": chosen.pipeline}))
         return
     console = Console(highlight=False)
     table = Table("class")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from imgstream.stream import Stream
+    from imgstream.stream.choice import Choice
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -19,12 +23,39 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return height, int(match[2] or height)
 
 
+def parse_pipeline(text: str) -> str:
+    """One of stream.choice.CHOICES. Raises typer.BadParameter."""
+    if text not in ("auto", "python", "tf"):
+        raise typer.BadParameter(f"{text!r} is no pipeline: auto, python or tf")
+    return text
+
+
 AUGMENT_HELP = "none, light, standard, strong, policy.yaml, policy.json or file.py:function"
 
 Size = Annotated[Any, typer.Option("--size", metavar="N|HxW", parser=parse_size, help="Size of a sample in pixels.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Threads that read and decode (default: one for each core).")]
+Pipeline = Annotated[
+    str,
+    typer.Option(
+        "--pipeline",
+        metavar="auto|python|tf",
+        parser=parse_pipeline,
+        help="Who reads and decodes; auto measures both, from 2,000 files on.",
+    ),
+]
 LabelPattern = Annotated[
     str | None,
     typer.Option("--label-pattern", metavar="REGEX", help="Take labels from the path instead of the folder: a pattern with (?P<label>…)."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
+
+
+def choose(stream: Stream, asked: str) -> Choice:
+    """The pipeline for `stream`; what "auto" takes, and why, is told at once on a terminal."""
+    from imgstream.report.progress import error_console
+    from imgstream.stream import choose_pipeline
+
+    choice, console = choose_pipeline(stream, asked), error_console()
+    if asked == "auto" and console.is_terminal:
+        console.print(f"Pipeline: {choice.pipeline} ({choice.why})", markup=False, soft_wrap=True)
+    return choice

@@ -23,6 +23,7 @@ def predict(
     sources: Annotated[list[str], typer.Argument(metavar="DIR|FILE…|-", help="A folder, files, or - for paths on stdin, one a line.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where to: .csv, .jsonl or .parquet.")],
     top_k: Annotated[int, typer.Option("--top-k", min=1, help="How many classes to write for each image.")] = 1,
+    pipeline: options.Pipeline = "auto",
     workers: options.Workers = None,
 ) -> None:
     """Name the class of every image: one row a file, in index order, bad files with their reason.
@@ -43,10 +44,11 @@ def predict(
     check_output(output)
     opened = load_run(run)
     index = _index(sources)
+    chosen = options.choose(opened.stream(index, workers=workers), pipeline)
     first: list[Prediction] = []
     bad, total = Reasons(), 0
     with counting("Predicting", len(index)) as done, open_writer(output, opened.class_names, top_k) as writer:
-        for prediction in opened.predict(index, workers=workers):
+        for prediction in opened.predict(index, workers=workers, pipeline=chosen.pipeline):
             writer.write(prediction)
             total += 1
             if len(first) < MOST_ROWS:

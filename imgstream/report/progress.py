@@ -52,6 +52,11 @@ class TrainingProgress:
         """Show how many images have been found so far."""
         self._status.update(f"Listing images: {files:,}")
 
+    def notice(self, text: str) -> None:
+        """A line that stays."""
+        if self._console.is_terminal:
+            self._console.print(text, markup=False, soft_wrap=True)
+
     def __call__(self, status: Status) -> None:
         """Show `status`."""
         if not self._console.is_terminal:

@@ -17,6 +17,7 @@ from imgstream.runs.folder import RunFolder
 from imgstream.runs.golden import KINDS, check_golden
 from imgstream.spec import SampleSpec
 from imgstream.stream import Stream
+from imgstream.stream.stream import Pipeline
 
 BATCH_SIZE = 32
 
@@ -66,24 +67,35 @@ class Run:
         check_golden(self.folder.golden, self.spec, Forward(model, max(BATCH_SIZE, len(KINDS))), device(), mixed)
         return model
 
+    def stream(self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, pipeline: Pipeline = "python") -> Stream:
+        """The images of `source` as this run's model takes them, in index order."""
+        return Stream(_index(source), self.spec, batch_size=batch_size, workers=workers, pipeline=pipeline)
+
     def evaluate(
-        self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, progress: Progress | None = None
+        self,
+        source: Source,
+        *,
+        batch_size: int = BATCH_SIZE,
+        workers: int | None = None,
+        pipeline: Pipeline = "python",
+        progress: Progress | None = None,
     ) -> Evaluation:
         """Accuracy, loss and confusion on labelled images: a folder of class folders, or an index. Classes are matched by name.
 
-        Raises DatasetError when none of the folder's classes is the model's.
+        `pipeline`: as of Stream. Raises DatasetError when none of the folder's classes is the model's.
         """
-        index, model = _index(source), self.model
-        stream = Stream(index, self.spec, batch_size=batch_size, workers=workers)
-        return evaluate(model, self.class_names, stream, progress=progress)
+        stream = self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline)
+        return evaluate(self.model, self.class_names, stream, progress=progress)
 
-    def predict(self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None) -> Iterator[Prediction]:
+    def predict(
+        self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, pipeline: Pipeline = "python"
+    ) -> Iterator[Prediction]:
         """One Prediction for every image, in index order, lazily and in constant memory; bad files too, with their reason.
 
-        `source`: a folder, one file, an index, or an iterable of paths.
+        `source`: a folder, one file, an index, or an iterable of paths. `pipeline`: as of Stream.
         """
-        index, model = _index(source), self.model
-        return predict(model, self.class_names, Stream(index, self.spec, batch_size=batch_size, workers=workers))
+        stream = self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline)
+        return predict(self.model, self.class_names, stream)
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:

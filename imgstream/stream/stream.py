@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imgstream.stream.keras import KerasStream
 
 OnBad = Literal["skip", "raise"]
+Pipeline = Literal["python", "tf"]
 
 ORDER_BLOCK = 2048  # positions ordered at a time: the vectorised permutation costs the same for 32 as for a thousand
 
@@ -39,6 +40,8 @@ class Stream:
         on_bad: "skip" leaves bad files out and lists them in `skipped`; "raise" raises BadImage at the first.
         workers: threads; None takes one for each CPU core of this process. Batches are the same, to the bit, for any number.
         shard: (k, n): only positions k, k + n, k + 2n, … of the global order; see `shard`.
+        pipeline: who makes the batches of `batches` and `to_keras`: "python", threads with libjpeg-turbo and OpenCV, or "tf", the
+            dataset of `to_tf`. The same rows, labels and skips, and pixels within 1/255; see `imgstream check --parity`.
 
     Raises SpecError or AugmentError for impossible arguments.
     """
@@ -55,6 +58,7 @@ class Stream:
         on_bad: OnBad = "skip",
         workers: int | None = None,
         shard: tuple[int, int] = (0, 1),
+        pipeline: Pipeline = "python",
     ) -> None:
         if not isinstance(index, ImageIndex):
             raise SpecError(f"Stream reads an index: Stream(imgstream.scan({index!r}), …)")
@@ -66,13 +70,17 @@ class Stream:
             raise SpecError(f"workers must be None or a whole number of threads, 1 or more; got {workers!r}")
         if not 0 <= shard[0] < shard[1]:
             raise SpecError(f"shard must be (k, n) with 0 <= k < n; got {shard!r}")
+        if pipeline not in get_args(Pipeline):
+            raise SpecError(f'pipeline must be "python" or "tf"; got {pipeline!r}')
         self.index, self.spec = index, spec if spec is not None else SampleSpec()
         self.augmentation = resolve(augment)
         self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), int(seed)
-        self.on_bad, self.workers = on_bad, workers
+        self.on_bad, self.workers, self.pipeline = on_bad, workers, pipeline
         self._shard = shard
         self._skipped: dict[bytes, str] = {}
         self._engine: Engine | None = None
+        self.decoded_by_tensorflow = 0
+        """Images that TensorFlow's own decoder has made so far for `to_tf`; the reference decoder made the others."""
 
     def __len__(self) -> int:
         """Batches in an epoch: ceil(samples / batch_size), before bad files are left out."""
@@ -112,6 +120,11 @@ class Stream:
         """As `batches`, each with the index positions of its samples and what was wrong with its bad files; empty batches too."""
         if epoch < 0 or start < 0:
             raise SpecError(f"epoch and start must be 0 or more; got epoch={epoch}, start={start}")
+        if self.pipeline == "tf":
+            from imgstream.stream.tfdata import TfPipeline
+
+            yield from TfPipeline(self).traced_batches(epoch, start)
+            return
         if self._engine is None:
             work = Work(
                 spec=self.spec,
@@ -168,6 +181,7 @@ class Stream:
             "on_bad": self.on_bad,
             "workers": self.workers,
             "shard": self._shard,
+            "pipeline": self.pipeline,
         }
         unknown = set(changes) - set(arguments)
         if unknown:

@@ -225,6 +225,8 @@ class TfPipeline:
 
         An error that is no matter of a bad file is raised, and ends the dataset.
         """
+        with self._lock:
+            self._stream.decoded_by_tensorflow += len(done)
         if len(done) == len(positions):
             return done[:0], np.zeros((0, *self._spec.shape), np.uint8), faults
         missing = np.setdiff1d(np.arange(len(positions), dtype=np.int32), done)

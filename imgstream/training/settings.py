@@ -39,6 +39,8 @@ class TrainSettings:
     """Weigh classes by the inverse of their frequency."""
     patience: int | None = None
     """Stop after this many validations without a better one; None never does: a one-cycle schedule gains most at its end."""
+    pipeline: str = "auto"
+    """Who reads and decodes: python, tf, or auto, the faster; see stream.choose_pipeline."""
     seed: int = 0
     workers: int | None = None
     label_pattern: str | None = None

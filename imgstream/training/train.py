@@ -21,7 +21,7 @@ from imgstream.runs.folder import RunFolder
 from imgstream.runs.golden import write_golden
 from imgstream.runs.run import BATCH_SIZE, Run, device
 from imgstream.spec import SampleSpec
-from imgstream.stream import Stream
+from imgstream.stream import Stream, choose_pipeline
 from imgstream.training.fit import Fit, Report
 from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
@@ -36,14 +36,16 @@ def train(
     resume: bool = False,
     report: Report | None = None,
     scanned: Callable[[int], None] | None = None,
+    notice: Callable[[str], None] | None = None,
     started: float | None = None,
     **options: Any,
 ) -> Run:
     """Train a classifier on a folder of class folders and leave a run folder at `out`; returns its Run.
 
     `options` are the fields of TrainSettings, which are the command line's options: minutes=15, model="MobileNetV2", …
-    `report` is called with a Status after each step and validation, `scanned` with the number of files found so far. `started` is
-    the time.monotonic() that `minutes` counts from; None means now.
+    `report` is called with a Status after each step and validation, `scanned` with the number of files found so far,
+    `notice` with what was decided by itself, such as the pipeline. `started` is the time.monotonic() that `minutes` counts from; None
+    means now.
 
     `resume` goes on with an unfinished run (and gives back a finished one); without one it starts. Ctrl-C keeps what was learnt: the
     run is written, loadable, and KeyboardInterrupt is raised. Raises DatasetError, NoImagesError, ModelError, AugmentError, RunError
@@ -75,17 +77,21 @@ def train(
     sizes = Sizes.of(spec.size) if info.any_size else Sizes(spec.size, None)
     model = _compiled(settings, spec.shape if sizes.small is None else (None, None, spec.channels), len(class_names))
     folder.make()
+    shared: dict[str, Any] = {"seed": settings.seed, "workers": settings.workers, "shuffle": True}
+    train_stream = Stream(train_index, spec, augment=augmentation, batch_size=settings.batch_size, **shared)
+    pipeline, why = choose_pipeline(train_stream, settings.pipeline if state is None else state.get("pipeline", "python"))
+    if notice is not None:
+        notice(f"Pipeline: {pipeline} ({why})")
     if state is None:
         index.save(folder.index)
         folder.write_json("spec.json", spec.to_json())
         folder.write_json("class_names.json", {"format": 1, "class_names": class_names})
         folder.write_json("settings.json", recorded)
-        folder.write_state({"state": "running", "created": _now(), "versions": _versions()})
-    shared: dict[str, Any] = {"seed": settings.seed, "workers": settings.workers, "shuffle": True}
+        folder.write_state({"state": "running", "created": _now(), "versions": _versions(), "pipeline": pipeline})
     fit = Fit(
         model,
-        Stream(train_index, spec, augment=augmentation, batch_size=settings.batch_size, **shared),
-        Stream(val_index, spec, batch_size=VALIDATION_BATCH, **shared),
+        train_stream.replace(pipeline=pipeline),
+        Stream(val_index, spec, batch_size=VALIDATION_BATCH, pipeline=pipeline, **shared),
         settings,
         folder,
         sizes,
