@@ -1,6 +1,6 @@
 """Does memory grow with the folder? Peak anonymous memory of training steps on few files and on a hundred times as many. Linux only.
 
-    python bench/memory.py DIR [--times 100] [--steps 200]
+    python bench/memory.py DIR [--times 100] [--steps 200] [--pipeline python]
 
 DIR holds one folder of images a class. A second folder is made beside the system's temporary files, with TIMES hard links (copies, on
 another disk) to each file. Both are trained on for STEPS steps in a process of their own, RssAnon of /proc/self/status read every 20 ms
@@ -41,7 +41,7 @@ def anonymous() -> int:
     return 1024 * int(match[1])
 
 
-def measure(directory: str, steps: int) -> None:
+def measure(directory: str, steps: int, pipeline: str) -> None:
     """Train for `steps` steps and print rows, peak and its place."""
     peak, done = [0], threading.Event()
 
@@ -57,7 +57,8 @@ def measure(directory: str, steps: int) -> None:
     from imgstream.models import build_model
 
     train, _ = ims.scan(directory).split(val=0.2, seed=0)
-    stream = ims.Stream(train, ims.SampleSpec(size=(96, 96), scale="signed"), augment="standard", batch_size=64, shuffle=True)
+    spec = ims.SampleSpec(size=(96, 96), scale="signed")
+    stream = ims.Stream(train, spec, augment="standard", batch_size=64, shuffle=True, pipeline=pipeline)
     model = build_model("cnn", stream.spec.shape, len(train.class_names))
     model.compile(keras.optimizers.SGD(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
     step, epoch = 0, 0
@@ -78,16 +79,17 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--pipeline", choices=("python", "tf"), default="python")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        measure(str(options.directory), options.steps)
+        measure(str(options.directory), options.steps, options.pipeline)
         return
     print("| training rows | peak anonymous memory, MB |\n|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         multiply(options.directory, Path(folder), options.times)
         for directory in (options.directory, folder):
-            command = [sys.executable, __file__, str(directory), "--steps", str(options.steps), "--measure"]
+            command = [sys.executable, __file__, str(directory), "--steps", str(options.steps), "--pipeline", options.pipeline, "--measure"]
             child = subprocess.run(command, capture_output=True, text=True, check=True)
             rows, peak = map(int, child.stdout.split()[-2:])
             print(f"| {rows:,} | {peak / 1e6:,.1f} |", flush=True)

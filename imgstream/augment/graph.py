@@ -12,14 +12,14 @@ from imgstream.augment.presets import Preset
 
 Tensor = Any
 _FIXED = 1024
-"""cv2.transform of uint8 rounds its matrix to 1/1024 and computes in whole numbers. float32 holds them exactly, up to 2**24."""
+"""cv2.transform of uint8 RGB rounds its matrix to 1/1024 and computes in whole numbers of that; float32 holds them exactly."""
 
 
 class PresetPlans(NamedTuple):
     """What a preset does to each sample of a batch after crop and flip, as arrays or tensors."""
 
     colour: Tensor
-    """float32 (B, C, C + 1): linear part and offset, in units of 1/_FIXED, half a level included."""
+    """float32 (B, C, C + 1): linear part and offset, half a level included: what is left is to drop the fraction."""
     rotation: Tensor
     """float32 (B, 8): from the sample's pixel centres to the source's, as ImageProjectiveTransformV3 takes it."""
     erased: Tensor
@@ -59,7 +59,7 @@ def plan_preset(preset: Preset, draws: np.ndarray, shape: tuple[int, int, int]) 
     for i, numbers in enumerate(draws):
         if (matrix := preset.colour_matrix(numbers, channels)) is not None:
             matrix[:, -1] += 0.5
-            plans.colour[i] = np.rint(_FIXED * matrix)
+            plans.colour[i] = np.rint(_FIXED * matrix) / _FIXED if channels == 3 else matrix
         if (matrix := preset.rotation_matrix(numbers, width, height)) is not None:
             matrix[:, 2] += border
             plans.rotation[i, :6] = matrix.ravel()
@@ -82,7 +82,7 @@ def apply_preset(preset: Preset, images: Tensor, plans: PresetPlans) -> Tensor:
     if preset.colour:
         pixels = tf.reshape(images, [-1, height * width, channels])
         pixels = tf.matmul(pixels, plans.colour[..., :channels], transpose_b=True) + plans.colour[:, None, :, channels]
-        images = tf.reshape(tf.clip_by_value(tf.floor(pixels / _FIXED), 0.0, 255.0), tf.shape(images))
+        images = tf.reshape(tf.clip_by_value(tf.floor(pixels), 0.0, 255.0), tf.shape(images))
     if preset.rotation:
         border = _border(preset, height, width)
         for axis, size in ((1, height), (2, width)):

@@ -59,13 +59,13 @@ def check(
     from imgstream.runs import load_run
     from imgstream.spec import SampleSpec
     from imgstream.stream import Stream
-    from imgstream.stream.parity import compare
+    from imgstream.stream.parity import Comparison, compare
 
     opened = load_run(run) if run is not None else None
     spec = opened.spec if opened is not None else SampleSpec(size=size or (224, 224), fit=fit or "crop", channels=channels or 3)  # type: ignore[arg-type]
     with counting("Listing images") as scanned:
         index = scan(directory, progress=scanned)
-    comparisons = []
+    comparisons: list[Comparison] = []
     scores = _scores(opened) if opened is not None else None
     for name in augment or ["none", "light", "standard"]:
         stream = Stream(index, spec, augment=None if name == "none" else name, workers=workers)

@@ -36,7 +36,7 @@ def _table(comparisons: Sequence[Comparison]) -> Table:
     for comparison in comparisons:
         table.add_column(Text(printable(comparison.augment)), justify="right")
     shares = [comparison.at_levels / max(1, comparison.values) for comparison in comparisons]
-    rows = {
+    rows: dict[str, list[str | Text]] = {
         "images compared": [f"{c.images:,}" for c in comparisons],
         "decoded by TensorFlow itself": [f"{c.by_tensorflow:,}" for c in comparisons],
         "skipped as bad": [f"{c.skipped:,}" for c in comparisons],
@@ -46,7 +46,7 @@ def _table(comparisons: Sequence[Comparison]) -> Table:
         "  that differ by 1": [f"{100 * share[1]:.3f} %" for share in shares],
         "  by 2": [f"{100 * share[2]:.3f} %" for share in shares],
         "  by 3 or more": [f"{100 * share[3:].sum():.3f} %" for share in shares],
-        "": [Text("agree", "green") if c.agrees else Text("disagree", "bold red") for c in comparisons],
+        "verdict": [Text("agree", "green") if c.agrees else Text("disagree", "bold red") for c in comparisons],
     }
     for name, cells in rows.items():
         table.add_row(name, *cells)
