@@ -67,6 +67,9 @@ def _beyond(comparison: Comparison) -> Iterator[RenderableType]:
         yield Text(f"augment {name}: {len(comparison.skips):,} files are skipped by one pipeline alone, or for other reasons:", "red")
         for skip in comparison.skips[:_MOST_ROWS]:
             yield Text(f"  {printable(skip.path)}: python {printable(skip.python) or 'reads it'}; tf {printable(skip.tf) or 'reads it'}")
+    if comparison.lost:
+        yield Text(f"augment {name}: {len(comparison.lost):,} files are neither given nor skipped by one pipeline, such as", "red")
+        yield Text(f"  {printable(comparison.lost[0])}")
     if comparison.labels:
         yield Text(f"augment {name}: {comparison.labels:,} labels or places differ", "red")
 

@@ -58,6 +58,8 @@ class Comparison:
     """Images beyond `most`."""
     skipped: int = 0
     skips: list[Skip] = dataclasses.field(default_factory=list)
+    lost: list[str] = dataclasses.field(default_factory=list)
+    """Files that one pipeline neither gives nor skips."""
     labels: int = 0
     """Rows whose labels or places differ."""
     changed: list[Changed] = dataclasses.field(default_factory=list)
@@ -73,7 +75,7 @@ class Comparison:
     def agrees(self) -> bool:
         """Whether everything lies within the bounds. Changed predictions are a consequence of differences within them."""
         mean_holds = self.most_on_average is None or self.mean <= self.most_on_average
-        return not self.over and mean_holds and not self.skips and not self.labels
+        return not (self.over or self.skips or self.lost or self.labels) and mean_holds
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -91,6 +93,7 @@ class Comparison:
             "worst": [{"path": path, "difference": round(difference, 4)} for difference, path in self.worst],
             "skipped": self.skipped,
             "skips_that_differ": [skip._asdict() for skip in self.skips],
+            "lost": self.lost,
             "labels_that_differ": self.labels,
         }
 
@@ -124,6 +127,9 @@ def _compare(found: Comparison, stream: Stream, a: Batch, b: Batch, predict: Cal
     for position in sorted(bad_a.keys() | bad_b.keys()):
         if bad_a.get(position) != bad_b.get(position):
             found.skips.append(Skip(path(position), bad_a.get(position, ""), bad_b.get(position, "")))
+    for batch, bad in ((a, bad_a), (b, bad_b)):
+        rows = set(a.positions.tolist()) | set(b.positions.tolist()) | bad_a.keys() | bad_b.keys()
+        found.lost += [path(position) for position in sorted(rows - set(batch.positions.tolist()) - bad.keys())]
     both, at_a, at_b = np.intersect1d(a.positions, b.positions, return_indices=True)
     order = np.argsort(at_a)
     both, at_a, at_b = both[order], at_a[order], at_b[order]

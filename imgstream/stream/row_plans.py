@@ -31,18 +31,18 @@ small picture last costs less than a large one first."""
 
 
 class RowPlans(NamedTuple):
-    """How TensorFlow is to make each of n rows. Rows with an empty path are not for TensorFlow: the reference decoder reads them, or they
-    are known to be bad.
-    """
+    """How n rows are to be made: m of them by TensorFlow. The others are for the reference decoder, or known to be bad."""
 
+    slots: np.ndarray
+    """int32 (m,): which of the n rows are for TensorFlow."""
     paths: np.ndarray
-    """bytes (n,), absolute."""
+    """bytes (m,), absolute."""
     reductions: np.ndarray
-    """int32 (n,): 0, 1, 2, 3: decode at 1, 1/2, 1/4, 1/8."""
+    """int32 (m,): 0, 1, 2, 3: decode at 1, 1/2, 1/4, 1/8."""
     geometry: np.ndarray
-    """int32 (n, sum(GEOMETRY.values()))"""
+    """int32 (m, sum(GEOMETRY.values()))"""
     roundings: np.ndarray
-    """float32 (n,): see decode.graph.crop_and_resize."""
+    """float32 (m,): see decode.graph.crop_and_resize."""
     faults: np.ndarray
     """bytes (n,): "reason: detail" of files that are known to be bad, else empty."""
     draws: np.ndarray
@@ -61,45 +61,55 @@ class RowPlanner:
 
     def __call__(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int]) -> RowPlans:
         """Read each file's header and plan it: some 20 µs of this thread each."""
-        count = len(paths)
-        plans = RowPlans(
-            np.full(count, b"", object),
-            np.zeros(count, np.int32),
-            np.zeros((count, sum(GEOMETRY.values())), np.int32),
-            np.zeros(count, np.float32),
-            np.full(count, b"", object),
-            np.zeros((count, DRAWS if self._preset is not None else 0)),
-        )
-        for i, (path, row) in enumerate(zip(paths, rows, strict=True)):
+        slots: list[int] = []
+        sources, reductions, geometry, roundings = [], [], [], []
+        faults, draws = np.full(len(paths), b"", object), np.zeros((len(paths), DRAWS if self._preset is not None else 0))
+        for slot, (path, row) in enumerate(zip(paths, rows, strict=True)):
             if self._preset is not None:
-                plans.draws[i] = self._draws(epoch, row)
+                draws[slot] = self._draws(epoch, row)
             absolute = path if path.startswith(b"/") else self._working_directory + path
             if _means_another_file_to_tensorflow(absolute):
                 continue
             try:
                 header = read_jpeg_header(absolute, self._spec.max_pixels)
             except BadImage as error:
-                plans.faults[i] = fault(error)
+                faults[slot] = fault(error)
                 continue
-            if header is not None and header.components in (1, 3):
-                self._plan(plans, i, absolute, header)
-        return plans
+            if header is None or header.components not in (1, 3):
+                continue
+            plan = self._plan(header, draws[slot])
+            if plan is not None:
+                slots.append(slot)
+                sources.append(absolute)
+                reductions.append(plan[0])
+                geometry.append(plan[1])
+                roundings.append(plan[2])
+        return RowPlans(
+            np.array(slots, np.int32),
+            np.array(sources, object),
+            np.array(reductions, np.int32),
+            np.array(geometry, np.int32).reshape(-1, sum(GEOMETRY.values())),
+            np.array(roundings, np.float32),
+            faults,
+            draws,
+        )
 
-    def _plan(self, plans: RowPlans, i: int, path: bytes, header: Header) -> None:
-        preset, numbers = self._preset, plans.draws[i]
+    def _plan(self, header: Header, numbers: np.ndarray) -> tuple[int, tuple[int, ...], float] | None:
+        """Reduction, geometry and rounding; None for what the reference decoder does better."""
+        preset = self._preset
         width, height = header.oriented
         target_height, target_width, channels = self._spec.shape
         box = preset.box(numbers, width, height, target_width, target_height) if preset is not None else None
         plan = make_plan(width, height, self._spec.fit, target_width, target_height, box)
         stored_height, stored_width = -(-header.height // plan.reduction), -(-header.width // plan.reduction)
         if stored_height * stored_width > LARGE_PIXELS:  # one at a time: the reference decoder's threads wait for each other there
-            return
+            return None
         turn = header.orientation
         y, x, window_height, window_width = _stored_window(plan, header)
         out_height, out_width = (plan.out_width, plan.out_height) if turn > 4 else (plan.out_height, plan.out_width)
         if preset is not None and preset.flips(numbers):
             turn = ((turn - 1) ^ 1) + 1  # EXIF numbers an orientation and its mirror image in pairs
-        plans.geometry[i] = (
+        geometry = (
             *(stored_height, stored_width, channels),
             *(y, x, 0),
             *(window_height, window_width, channels),
@@ -111,9 +121,7 @@ class RowPlanner:
             *(0, 0),
         )
         halved = (window_height, window_width) == (2 * out_height, 2 * out_width)
-        plans.roundings[i] = 0.5 if halved else _OPENCV_ROUNDING
-        plans.reductions[i] = plan.reduction.bit_length() - 1
-        plans.paths[i] = path
+        return plan.reduction.bit_length() - 1, geometry, 0.5 if halved else _OPENCV_ROUNDING
 
 
 _OPENCV_ROUNDING = 0.375

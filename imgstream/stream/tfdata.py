@@ -40,11 +40,12 @@ _in_graph = tf.autograph.experimental.do_not_convert  # nothing here is Python t
 
 
 class Chunk(NamedTuple):
-    """Some rows of an epoch's order, as tensors; the last six are row_plans.RowPlans."""
+    """Some rows of an epoch's order, as tensors; the last seven are row_plans.RowPlans."""
 
     epoch: Tensor  # int64
     positions: Tensor  # int64 (n,), in the index
     labels: Tensor  # int32 (n,)
+    slots: Tensor
     paths: Tensor
     reductions: Tensor
     geometry: Tensor
@@ -56,6 +57,7 @@ class Chunk(NamedTuple):
 _CHUNK_SIGNATURE = Chunk(
     tf.TensorSpec((), tf.int64),
     tf.TensorSpec((None,), tf.int64),
+    tf.TensorSpec((None,), tf.int32),
     tf.TensorSpec((None,), tf.int32),
     tf.TensorSpec((None,), tf.string),
     tf.TensorSpec((None,), tf.int32),
@@ -188,9 +190,8 @@ class TfPipeline:
 
         Errors are dropped, and nothing is lost with them: the reference decoder reads what is missing.
         """
-        slots = tf.range(tf.size(chunk.paths))
-        samples = tf.data.Dataset.from_tensor_slices((slots, chunk.paths, chunk.reductions, chunk.geometry, chunk.roundings))
-        decoded = samples.map(self._decode_jpeg).ignore_errors(log_warning=False).batch(tf.size(slots, tf.int64))
+        samples = tf.data.Dataset.from_tensor_slices((chunk.slots, chunk.paths, chunk.reductions, chunk.geometry, chunk.roundings))
+        decoded = samples.map(self._decode_jpeg).ignore_errors(log_warning=False).batch(self._chunk)
         none = tf.data.Dataset.from_tensors((tf.zeros((0,), tf.int32), tf.zeros((0, *self._spec.shape), tf.uint8)))
         return tf.data.Dataset.zip((tf.data.Dataset.from_tensors(chunk), decoded.concatenate(none)))
 

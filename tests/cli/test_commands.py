@@ -29,7 +29,7 @@ def trained(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return out
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "show", "index"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "check", "show", "index"])
 def test_every_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
