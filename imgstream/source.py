@@ -75,11 +75,14 @@ class FileReader:
 
 
 def read_jpeg_header(path: bytes | str, max_pixels: int) -> Header | None:
-    """The header of a JPEG from its first part, for planning ahead; None for other kinds, and where it takes the whole file to tell.
+    """The header of a JPEG from its first part, for planning ahead; None for other kinds, for files of over 32 MB, and where it takes the
+    whole file to tell.
 
     Raises BadImage for a file that cannot be read, and for a JPEG that FileReader.read would refuse.
     """
     with _opened(path) as (descriptor, size):
+        if size > _KEPT:
+            return None
         data = b""
         for part in _HEADER_PARTS:
             data += os.read(descriptor, part - len(data))

@@ -145,6 +145,35 @@ def test_a_jpeg_of_thousands_of_scans_is_a_bomb(frame: bytes) -> None:
     assert read_header(b"\xff\xd8" + frame + scan * 20 + b"\0" * 20_000).width == 0x2000
 
 
+@pytest.mark.parametrize(("mode", "components"), [("L", 1), ("RGB", 3), ("CMYK", 4)])
+def test_a_jpeg_says_how_many_components_it_has(mode: str, components: int) -> None:
+    assert read_header(encode("JPEG", mode=mode)).components == components
+
+
+def test_the_first_part_of_a_small_jpeg_is_enough_whatever_follows() -> None:
+    data = encode("JPEG", orientation=6)
+    part = data[: data.index(b"\xff\xc0") + 19]
+    assert read_header(part, size=len(data)) == read_header(data) == Header("jpeg", 31, 17, 6, 3)
+    with pytest.raises(BadImage, match="truncated"):
+        read_header(part[:-12], size=len(data))
+
+
+@pytest.mark.parametrize("kind", [b"\xff\xc0", b"\xff\xc2"])
+def test_the_size_of_the_whole_file_says_whether_scans_must_be_counted(kind: bytes) -> None:
+    frame = kind + b"\0\x11\x08\x20\0\x20\0\3\1\x11\0\2\x11\0\3\x11\0"  # 8192×8192
+    scan = b"\xff\xda\0\x0c\3\1\0\2\0\3\0\0\x3f\0"
+    part = b"\xff\xd8" + frame + scan + b"\0" * 100
+    assert read_header(part).width == 8192  # as a whole file, too small to cost anything
+    if kind == b"\xff\xc0":  # its one scan holds everything
+        assert read_header(part, size=10_000).width == 8192
+    else:
+        with pytest.raises(BadImage, match="truncated"):
+            read_header(part, size=10_000)  # more scans may follow
+        assert read_header(part + bytes(10_000 - len(part)), size=10_000).width == 8192
+        with pytest.raises(BadImage, match="truncated"):
+            read_header(part[: 2 + len(frame)], size=10_000)
+
+
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF"])
 def test_every_beginning_of_a_file_gives_its_size_or_a_reason(format_: str) -> None:
     data = encode(format_, orientation=6) if format_ not in ("GIF", "BMP") else encode(format_)

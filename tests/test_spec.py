@@ -85,6 +85,20 @@ def test_no_pixel_leaves_the_promised_range(scale: Any, low: float, high: float)
     assert (out.min(), out.max()) == (low, high)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("scale", ["unit", "signed", "imagenet", "raw"])
+def test_the_limits_are_what_black_and_white_become(scale: Any, channels: int) -> None:
+    if scale == "imagenet" and channels == 1:
+        pytest.skip("imagenet is of three channels")
+    spec = SampleSpec(size=(1, 2), scale=scale, channels=channels)
+    out = np.full((2, channels), np.nan, np.float32)
+    spec.to_float(np.array([[0] * channels, [255] * channels], np.uint8), out)
+    black, white = spec.limits()
+    assert black.dtype == white.dtype == np.float32
+    assert black.shape == white.shape == (channels,)
+    assert np.array_equal([black, white], out)
+
+
 def test_a_spec_survives_json() -> None:
     spec = SampleSpec(size=(7, 9), fit="pad", channels=1, scale="signed", max_pixels=12)
     assert SampleSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec

@@ -24,7 +24,8 @@ def decode_jpeg(data: Tensor, channels: int, reduction: Tensor, shape: Tensor) -
         return lambda: tf.io.decode_jpeg(data, channels, ratio=ratio, dct_method="INTEGER_ACCURATE", fancy_upscaling=True)
 
     pixels = tf.switch_case(reduction, [at(1), at(2), at(4), at(8)])
-    return tf.broadcast_to(pixels, shape)  # does nothing but compare the sizes
+    with tf.control_dependencies([tf.reshape(pixels, shape)]):  # the two do nothing but compare: sides of 1 would be made broad
+        return tf.broadcast_to(pixels, shape)
 
 
 def crop_and_resize(pixels: Tensor, start: Tensor, size: Tensor, out_size: Tensor, rounding: Tensor) -> Tensor:

@@ -57,7 +57,6 @@ class RowPlanner:
         self._preset = augmentation if isinstance(augmentation, Preset) else None
         self._draws = SampleDraws(seed)
         self._working_directory = os.path.join(os.getcwdb(), b"")
-        self._no_numbers = np.zeros(0)
 
     def __call__(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int]) -> RowPlans:
         """Read each file's header and plan it: some 20 µs of this thread each."""
@@ -68,7 +67,7 @@ class RowPlanner:
             if self._preset is not None:
                 draws[slot] = self._draws(epoch, row)
             absolute = path if path.startswith(b"/") else self._working_directory + path
-            if _means_another_file_to_tensorflow(absolute):
+            if not path or _means_another_file_to_tensorflow(absolute):
                 continue
             try:
                 header = read_jpeg_header(absolute, self._spec.max_pixels)

@@ -144,24 +144,29 @@ class Stream:
         """Write a bad file down in `skipped`."""
         self._skipped.setdefault(path, error.reason)
 
-    def to_tf(self, epoch: int | None = None, start: int = 0) -> tf.data.Dataset:
+    def to_tf(self, epoch: int | None = None, start: int = 0, *, initial_epoch: int = 0) -> tf.data.Dataset:
         """The batches as a tf.data.Dataset: (images, labels) as in `batches`, decoded and resized by TensorFlow's ops and threads.
 
-        Each pass is the next epoch; with `epoch`, every pass is that epoch, from batch `start` on. Its cardinality is the number of
-        batches before bad files are left out: a wholly bad batch is missing, and the pass shorter. The order is this stream's: do not
-        shuffle it again. JPEGs are decoded by TensorFlow, other kinds by Python within the dataset, and so is an augmentation that is no
-        preset: that costs what it costs in Python, on as many threads, one at a time wherever it holds the interpreter.
+        Each pass is the next epoch, from `initial_epoch` on; with `epoch`, every pass is that epoch, from batch `start` on. The order is
+        this stream's: do not shuffle it again. Its cardinality is the number of batches before bad files are left out: a wholly bad batch is
+        missing, and the pass shorter, which makes Keras' fit remark that data ran out.
 
-        Pixels differ from those of `batches` by 1/255 at most without augmentation, by 3/255 with a preset (scale "unit").
-        An error, as of on_bad="raise" or a broken augmentation, ends the pass with a tf.errors.OpError that names it.
+        An iterator that tf.train.Checkpoint saved goes on where it was. When it repeats, the passes that follow count from the epoch it
+        was restored in, or, if that was over, from `initial_epoch`.
+
+        JPEGs are decoded by TensorFlow, other kinds by Python within the dataset, and so is an augmentation that is no preset: that costs
+        what it costs in Python, on as many threads, one at a time wherever it holds the interpreter. Pixels differ from those of `batches`
+        by 1/255 at most without augmentation, by 3/255 with a preset (scale "unit"). An error, as of on_bad="raise" or a broken
+        augmentation, ends the pass with a tf.errors.OpError that names it. Raises SpecError for impossible arguments.
         """
         from imgstream.stream.tfdata import TfPipeline
 
-        if (epoch is not None and epoch < 0) or not 0 <= start <= len(self):
-            raise SpecError(f"epoch must be 0 or more, and start from 0 to {len(self)}; got epoch={epoch}, start={start}")
+        if min(initial_epoch, 0 if epoch is None else epoch) < 0 or not 0 <= start <= len(self):
+            given = f"epoch={epoch}, start={start}, initial_epoch={initial_epoch}"
+            raise SpecError(f"epochs must be 0 or more, and start from 0 to {len(self)}; got {given}")
         if start and epoch is None:
             raise SpecError("start is a place in one epoch: give epoch= with it")
-        return TfPipeline(self).dataset(epoch, start)
+        return TfPipeline(self, initial_epoch).dataset(epoch, start)
 
     def to_keras(self) -> KerasStream:
         """The batches as a keras.utils.PyDataset, for fit, evaluate and predict; each pass is the next epoch."""

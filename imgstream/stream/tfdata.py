@@ -80,12 +80,12 @@ class _Hands:
 class TfPipeline:
     """Datasets of a stream's batches."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, initial_epoch: int = 0) -> None:
         self._stream = stream
         self._spec, self._augmentation = stream.spec, stream.augmentation
         fair = stream.sample_count // (8 * stream.thread_count)
         self._chunk = max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(stream.spec.shape), fair))
-        self._next_epoch = 0
+        self._next_epoch = initial_epoch
         self._block: tuple[tuple[int, int], np.ndarray] = (-1, -1), np.zeros(0, np.int64)
         self._lock = threading.Lock()
         self._idle: collections.deque[_Hands] = collections.deque()
@@ -300,7 +300,8 @@ class TfPipeline:
                 return function(*arguments)
             except BaseException as error:
                 self._failure = error
-                raise
+                text = str(error).encode("utf-8", "backslashreplace").decode()  # TensorFlow makes nothing of surrogates
+                raise RuntimeError(f"{type(error).__name__}: {text}") from error
 
         outputs = tf.numpy_function(guarded, inputs, [part.dtype for part in signature], stateful=False)
         for output, part in zip(outputs, signature, strict=True):
@@ -320,4 +321,4 @@ def _scaled(pixels: Tensor, spec: SampleSpec) -> Tensor:
 
 @_in_graph
 def _has_rows(images: Tensor, labels: Tensor) -> Tensor:
-    return tf.size(labels) > 0
+    return tf.shape(images)[0] > 0
