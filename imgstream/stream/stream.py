@@ -148,8 +148,8 @@ class Stream:
         """The batches as a tf.data.Dataset: (images, labels) as in `batches`, decoded and resized by TensorFlow's ops and threads.
 
         Each pass is the next epoch, from `initial_epoch` on; with `epoch`, every pass is that epoch, from batch `start` on. The order is
-        this stream's: do not shuffle it again. Its cardinality is the number of batches before bad files are left out: a wholly bad batch is
-        missing, and the pass shorter, which makes Keras' fit remark that data ran out.
+        this stream's: do not shuffle it again. Its cardinality is the number of batches before bad files are left out: a wholly bad
+        batch is missing, and the pass shorter, which makes Keras' fit remark that data ran out.
 
         An iterator that tf.train.Checkpoint saved goes on where it was. When it repeats, the passes that follow count from the epoch it
         was restored in, or, if that was over, from `initial_epoch`.
