@@ -36,9 +36,6 @@ _CHUNK, _CHUNK_BYTES = 64, 2 << 20
 """Rows that a thread takes at a time, at most, and their bytes. Each chunk is a small dataset, in which errors can be caught without ending
 the whole; to make one takes as long as decoding a small photograph, so chunks are large, but no thread is to be without one at the end."""
 
-_CACHE_BYTES = 1 << 20
-"""Second-level cache of a core, as of 2020 and later."""
-
 _in_graph = tf.autograph.experimental.do_not_convert  # nothing here is Python that autograph would have to rewrite
 
 
@@ -88,7 +85,6 @@ class TfPipeline:
         self._spec, self._augmentation = stream.spec, stream.augmentation
         fair = stream.sample_count // (8 * stream.thread_count)
         self._chunk = max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(stream.spec.shape), fair))
-        self._window_fits_cache = 4 * 4 * math.prod(stream.spec.shape) <= _CACHE_BYTES  # up to twice the sample on both sides
         self._next_epoch = initial_epoch
         self._block: tuple[tuple[int, int], np.ndarray] = (-1, -1), np.zeros(0, np.int64)
         self._lock = threading.Lock()
@@ -204,7 +200,7 @@ class TfPipeline:
         """The slot and its whole sample, uint8 (H, W, C), by TensorFlow alone."""
         shape, start, size, out_size, axes, steps, padding = tf.split(geometry, list(GEOMETRY.values()))
         pixels = graph.decode_jpeg(tf.io.read_file(path), self._spec.channels, reduction, shape)
-        pixels = graph.crop_and_resize(pixels, start, size, out_size, rounding, self._window_fits_cache)
+        pixels = graph.crop_and_resize(pixels, start, size, out_size, rounding)
         pixels = graph.turn(pixels, axes, steps)
         if self._spec.fit == "pad":
             pixels = tf.pad(pixels, tf.reshape(padding, (3, 2)))
