@@ -54,6 +54,7 @@ def evaluate(
         table.add_row(Text(printable(name)), *figures, f"{scores['n']:,}")
     console.print(table)
     console.print(f"Accuracy {100 * result.accuracy:.2f} % on {report['images']:,} images, loss {result.loss:.4f}")
+    console.print(f"Pipeline: {chosen.pipeline} ({chosen.why})", soft_wrap=True)
     if result.unknown_classes:
         names = ", ".join(printable(n) for n in result.unknown_classes[:10])
         console.print(f"Left out, as no class of the model: {names}", markup=False, soft_wrap=True)

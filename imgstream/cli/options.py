@@ -51,11 +51,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 
 def choose(stream: Stream, asked: str) -> Choice:
-    """The pipeline for `stream`; what "auto" takes, and why, is told at once on a terminal."""
+    """The pipeline for `stream`, with a word on a terminal while "auto" measures."""
     from imgstream.report.progress import error_console
     from imgstream.stream import choose_pipeline
 
-    choice, console = choose_pipeline(stream, asked), error_console()
-    if asked == "auto" and console.is_terminal:
-        console.print(f"Pipeline: {choice.pipeline} ({choice.why})", markup=False, soft_wrap=True)
-    return choice
+    console = error_console()
+    if asked != "auto" or not console.is_terminal:
+        return choose_pipeline(stream, asked)
+    with console.status("Which pipeline is the faster?"):
+        return choose_pipeline(stream, asked)

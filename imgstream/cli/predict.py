@@ -60,7 +60,9 @@ def predict(
     console.print(prediction_table(first, total))
     if bad:
         console.print(bad.table())
-    console.print(f"{total:,} images: {total - len(bad):,} predicted, {len(bad):,} bad.")
+    console.print(
+        f"{total:,} images: {total - len(bad):,} predicted, {len(bad):,} bad. Pipeline: {chosen.pipeline} ({chosen.why}).", soft_wrap=True
+    )
     console.print(f"Predictions: {printable(str(output))}    Model: {printable(opened.path)}", markup=False, soft_wrap=True)
 
 

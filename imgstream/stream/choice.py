@@ -15,7 +15,9 @@ FEWEST = 2_000
 """Files from which on it is worth a few seconds to measure."""
 ADVANTAGE = 1.1
 """How many times as fast the tf pipeline must be: less is noise, and would give one run one pipeline and the next another."""
-_TRIED, _SECONDS, _ROUNDS = 1_024, 1.0, 2
+_TRIED, _SECONDS, _ROUNDS = 16_384, 1.0, 2
+_WARM_UP = 256
+"""Images that come before a rate is taken: the first wait for graphs and decoders, those after them were made while they waited."""
 
 
 class Choice(NamedTuple):
@@ -28,8 +30,8 @@ class Choice(NamedTuple):
 def choose_pipeline(stream: Stream, asked: str = "auto") -> Choice:
     """The pipeline for `stream`: the one `asked` for, or the faster one.
 
-    The rule of "auto": python under another Keras backend than TensorFlow, and for fewer than FEWEST files; else both read 1,024 files
-    spread over the index, by turns, and tf is taken if its better round is ADVANTAGE times as fast as python's. Takes a few seconds.
+    The rule of "auto": python under another Keras backend than TensorFlow, and for fewer than FEWEST files; else both read files spread
+    over the index, two seconds each by turns, and tf is taken if its better round is ADVANTAGE times as fast as python's.
     Raises SpecError for a name that is no pipeline.
     """
     if asked not in CHOICES:
@@ -41,7 +43,7 @@ def choose_pipeline(stream: Stream, asked: str = "auto") -> Choice:
     if stream.sample_count < FEWEST:
         return Choice("python", f"fewer than {FEWEST:,} files are not worth measuring")
     spread = np.unique(np.linspace(0, len(stream.index) - 1, _TRIED).astype(np.int64))
-    sample = stream.replace(index=stream.index.take(spread), on_bad="skip", shard=(0, 1))
+    sample = stream.replace(index=stream.index.take(spread), batch_size=min(stream.batch_size, 32), on_bad="skip", shard=(0, 1))
     rates = dict.fromkeys(("python", "tf"), 0.0)
     for _ in range(_ROUNDS):
         for pipeline in rates:
@@ -52,15 +54,16 @@ def choose_pipeline(stream: Stream, asked: str = "auto") -> Choice:
 
 
 def _rate(stream: Stream) -> float:
-    """Images/s after the first batch, which waits for graphs and decoders to be made."""
-    batches = stream.traced_batches()
-    next(batches)
-    began, images = time.perf_counter(), 0
-    for batch in batches:
+    """Images/s, once those that were made ahead are gone."""
+    began, images, warm = time.perf_counter(), 0, 0
+    for batch in stream.traced_batches():
         images += len(batch.positions) + len(batch.bad)
-        if time.perf_counter() - began > _SECONDS:
+        now = time.perf_counter()
+        if images <= _WARM_UP:
+            began, warm = now, images
+        elif now - began > _SECONDS:
             break
-    return images / (time.perf_counter() - began)
+    return (images - warm) / (time.perf_counter() - began)
 
 
 def _backend() -> str:

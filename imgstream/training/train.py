@@ -87,7 +87,7 @@ def train(
         folder.write_json("spec.json", spec.to_json())
         folder.write_json("class_names.json", {"format": 1, "class_names": class_names})
         folder.write_json("settings.json", recorded)
-        folder.write_state({"state": "running", "created": _now(), "versions": _versions(), "pipeline": pipeline})
+        folder.write_state({"state": "running", "created": _now(), "versions": _versions(), "pipeline": pipeline, "pipeline_why": why})
     fit = Fit(
         model,
         train_stream.replace(pipeline=pipeline),
