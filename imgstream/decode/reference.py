@@ -55,6 +55,8 @@ class Decoder:
                 strict=True,  # fail on warnings too: among them is the premature end, and only their text tells them apart
             )
         except ValueError as error:
+            if channels == 1 and "Unsupported color conversion" in str(error):  # a lossless JPEG of RGB has no luma of its own
+                return self._jpeg(data, header, reduction, 3)
             pixels = _jpeg_again(data, header, reduction, channels, str(error))
         return _of_size(pixels, height, width)
 

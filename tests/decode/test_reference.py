@@ -396,3 +396,10 @@ def test_nothing_is_printed_about_the_odd_files(capfd: pytest.CaptureFixture[str
     captured = capfd.readouterr()
     assert captured.out == ""
     assert captured.err == ""
+
+
+@needs_odd
+def test_a_lossless_rgb_jpeg_has_the_luma_of_its_colours() -> None:
+    data = (ODD / "jpeg_lossless" / "sharp__testimgl.jpg").read_bytes()
+    grey, colour = (Decoder().decode(memoryview(data), read_header(data), 1, channels).astype(float) for channels in (1, 3))
+    assert np.abs(grey[..., 0] - colour @ [0.299, 0.587, 0.114]).max() <= 0.51
