@@ -1,6 +1,7 @@
 """The command line. Each command is a thin file: options in, library call, tables out.
 
-main turns what goes wrong into one line and an exit code: 0 done, 1 could not be done, 2 wrong arguments, 130 Ctrl-C.
+main turns what goes wrong into one line and an exit code: 0 done, 1 could not be done, 2 wrong arguments, 3 check found
+something, 130 Ctrl-C.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ def train(
         f"accuracy {100 * metrics['accuracy']:.2f} % on {metrics['images']:,} images.",
         soft_wrap=True,
     )
-    console.print(f"Pipeline: {state['pipeline']} ({state['pipeline_why']})", soft_wrap=True)
+    if "pipeline" in state:  # not in runs of before there were two
+        console.print(f"Pipeline: {state['pipeline']} ({state['pipeline_why']})", soft_wrap=True)
     with run.folder.skipped.open(encoding="utf-8", newline="") as file:
         skipped = sum(1 for _ in csv.reader(file)) - 1
     if skipped:

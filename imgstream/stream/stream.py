@@ -110,7 +110,7 @@ class Stream:
         """The epoch's batches from number `start` on: (images, labels), float32 (B, H, W, C) and int32 (B,).
 
         Labels are float32 (B, K) when the augmentation mixes them. B is smaller than batch_size where files were bad; a batch with
-        none left is left out. What is yielded is yours to keep.
+        none left is left out. What is yielded is yours to keep; the tf pipeline's arrays are TensorFlow's memory, not to be written to.
         """
         for batch in self.traced_batches(epoch, start):
             if len(batch.images):

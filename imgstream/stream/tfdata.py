@@ -1,9 +1,8 @@
 """The same batches as a tf.data pipeline: JPEGs are decoded, and everything resized, augmented and scaled, in TensorFlow's own threads.
 
-epoch → batch numbers → rows and plans → pixels → good rows → augmented, scaled → (images, labels)
-(no buffer)     (Python: order,  (TF ops;  (bad ones    (TF ops)
-headers, draws)  the rest   written down)
-by Python)
+places → chunks      in Python, a call a chunk: order, headers, drawn numbers, windows (row_plans.py). No shuffle buffer.
+chunks → samples     in TensorFlow, uint8; what it leaves out is read by the reference decoder, and bad files are written down
+samples → batches    in TensorFlow: bad rows dropped, preset applied, scaled to float32
 """
 
 from __future__ import annotations
@@ -110,7 +109,7 @@ class TfPipeline:
         index = self._stream.index
         try:
             for number, batch in enumerate(self._batches(epoch, start, traced=True).prefetch(1), start):
-                images, labels, positions, faults = (part.numpy() for part in batch)
+                images, labels, positions, faults = (np.asarray(part) for part in batch)  # numpy() would copy
                 is_bad = np.array([bool(text) for text in faults])
                 bad = [
                     (position, bad_image(text, index.path_bytes(position)))

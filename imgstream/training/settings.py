@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from imgstream.errors import DatasetError
+from imgstream.stream.choice import CHOICES
 
 DEFAULT_EPOCHS = 20
 
@@ -62,6 +63,8 @@ class TrainSettings:
         ):
             if value is not None and not (math.isfinite(value) and low <= value <= high):
                 raise DatasetError(f"{name} must be from {low} to {high}; got {value}")
+        if self.pipeline not in CHOICES:
+            raise DatasetError(f"pipeline must be one of {', '.join(CHOICES)}; got {self.pipeline!r}")
         if not 0 < self.val_share < 1:
             raise DatasetError(f"val_share must lie between 0 and 1; got {self.val_share}")
 

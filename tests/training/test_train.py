@@ -147,3 +147,9 @@ def test_balance_weighs_a_rare_class_as_much_as_a_frequent_one(two_classes: Path
     index = ims.scan(two_classes).take(np.r_[0:20, 20:25])
     stream = ims.Stream(index, ims.SampleSpec(size=(8, 8)))
     np.testing.assert_allclose(class_weights(stream), [25 / 40, 25 / 10])
+
+
+def test_an_unknown_pipeline_is_refused_before_anything_is_written(two_classes: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="auto, python, tf; got 'fast'"):
+        ims.train(two_classes, out=tmp_path / "run", pipeline="fast")
+    assert not (tmp_path / "run").exists()
