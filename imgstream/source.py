@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import os
 import stat
-from collections.abc import Iterator
-from typing import NoReturn
+from types import TracebackType
+from typing import NamedTuple, NoReturn
 
 from imgstream.errors import BadImage
 from imgstream.header import Header, read_header
@@ -38,27 +37,35 @@ _REASONS = {
 }
 
 
+class FileVersion(NamedTuple):
+    """Two that are equal for one path are taken for the same contents."""
+
+    size: int  # bytes
+    modified: int  # nanoseconds since 1970
+
+
 class FileReader:
     """Reads files one after another into one buffer. For one thread at a time."""
 
     def __init__(self) -> None:
         self._buffer = bytearray(1 << 18)
+        self.version = FileVersion(0, 0)
+        """What the last file that was read was when it was opened."""
 
     def read(self, path: bytes | str, max_pixels: int) -> tuple[memoryview, Header]:
         """The whole file and its header; the bytes are valid until the next read.
 
         Raises BadImage for a file that cannot be read, is no image, or declares more than `max_pixels` pixels.
         """
-        with _opened(path) as (descriptor, size):
-            data = self._read(descriptor, size, max_pixels)
+        with _opened(path) as (descriptor, self.version):
+            data = self._read(descriptor, self.version.size, max_pixels)
         header = read_header(data)
         _check_size(header, max_pixels)
         return data, header
 
     def _read(self, descriptor: int, size: int, max_pixels: int) -> memoryview:
-        file = io.FileIO(descriptor, closefd=False)
         if size > _KEPT:
-            _check_first_part(file, size, max_pixels)
+            _check_first_part(descriptor, size, max_pixels)
             buffer = bytearray(size)
         else:
             if size > len(self._buffer):
@@ -67,7 +74,7 @@ class FileReader:
         data = memoryview(buffer)[:size]
         done = 0
         while done < size:
-            count = file.readinto(data[done:])
+            count = _read_into(descriptor, data[done:] if done else data)
             if not count:  # it shrank since it was opened: what is left will be judged as it is
                 break
             done += count
@@ -80,7 +87,8 @@ def read_jpeg_header(path: bytes | str, max_pixels: int) -> Header | None:
 
     Raises BadImage for a file that cannot be read, and for a JPEG that FileReader.read would refuse.
     """
-    with _opened(path) as (descriptor, size):
+    with _opened(path) as (descriptor, version):
+        size = version.size
         if size > _KEPT:
             return None
         data = b""
@@ -99,30 +107,62 @@ def read_jpeg_header(path: bytes | str, max_pixels: int) -> Header | None:
     return None
 
 
-@contextlib.contextmanager
-def _opened(path: bytes | str) -> Iterator[tuple[int, int]]:
-    """The descriptor and the size of a regular file, open while the block runs. OSErrors in the block become BadImage too."""
-    try:
-        descriptor = os.open(path, _FLAGS)
-    except OSError as error:
-        _fail(error, path)
-    except ValueError:  # a zero byte, or a character that file names cannot hold here
-        raise BadImage("missing", "no file can have this name") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise BadImage("not a regular file", _file_type(status.st_mode))
-        yield descriptor, status.st_size
-    except OSError as error:
-        _fail(error, path)
-    finally:
-        os.close(descriptor)
+class _opened:  # noqa: N801  # used as a function: `with _opened(path) as (descriptor, version)`; a generator costs a microsecond more
+    """The descriptor and the version of a regular file, open while the block runs. OSErrors in the block become BadImage too."""
+
+    __slots__ = ("_descriptor", "_path")
+
+    def __init__(self, path: bytes | str) -> None:
+        self._path = path
+
+    def __enter__(self) -> tuple[int, FileVersion]:
+        try:
+            self._descriptor = os.open(self._path, _FLAGS)
+        except OSError as error:
+            _fail(error, self._path)
+        except ValueError:  # a zero byte, or a character that file names cannot hold here
+            raise BadImage("missing", "no file can have this name") from None
+        try:
+            status = os.fstat(self._descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise BadImage("not a regular file", _file_type(status.st_mode))
+        except BaseException as error:
+            os.close(self._descriptor)
+            if isinstance(error, OSError):
+                _fail(error, self._path)
+            raise
+        return self._descriptor, FileVersion(status.st_size, status.st_mtime_ns)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.close(self._descriptor)
+        if isinstance(error, OSError):
+            _fail(error, self._path)
 
 
-def _check_first_part(file: io.FileIO, size: int, max_pixels: int) -> None:
+def file_version(path: bytes | str) -> FileVersion | None:
+    """What stands at `path` now, without opening it; None when that cannot be told."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return FileVersion(status.st_size, status.st_mtime_ns)
+
+
+if hasattr(os, "readv"):
+
+    def _read_into(descriptor: int, data: memoryview) -> int:
+        return os.readv(descriptor, [data])
+
+else:  # Windows
+
+    def _read_into(descriptor: int, data: memoryview) -> int:
+        return io.FileIO(descriptor, closefd=False).readinto(data)
+
+
+def _check_first_part(descriptor: int, size: int, max_pixels: int) -> None:
     """Refuse a large file by its first part, before memory is taken for the rest. Leaves the file at its start."""
-    first = file.read(_FIRST_PART)
-    file.seek(0)
+    first = os.read(descriptor, _FIRST_PART)
+    os.lseek(descriptor, 0, os.SEEK_SET)
     try:
         _check_size(read_header(first), max_pixels)
     except BadImage as error:

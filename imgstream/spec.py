@@ -92,12 +92,17 @@ class SampleSpec:
         return _scaling(self)
 
     def to_float(self, pixels: np.ndarray, out: np.ndarray) -> None:
-        """Scale uint8 (..., C) `pixels` into float32 `out` of the same shape, without allocating.
+        """Scale uint8 (..., W, C) `pixels` into float32 `out` of the same shape, whose rows are contiguous, without allocating.
 
         `out` may be a slot of a batch: this is the only place where a pixel becomes a float.
         """
-        gain, bias = self.scaling
-        np.multiply(pixels, gain, out=out, dtype=np.float32)
+        # To convert and then to scale in place takes two thirds of the time that one np.multiply of both types takes: it needs no buffer.
+        np.copyto(out, pixels)
+        gain, bias = _row_scaling(self, out.shape[-2])
+        if not isinstance(gain, np.float32):
+            out = out.reshape(*out.shape[:-2], -1)  # by the row: an inner loop over three channels is seven times slower
+        if gain is not _ONE:
+            np.multiply(out, gain, out=out)
         if bias is not None:
             np.add(out, bias, out=out)
 
@@ -120,8 +125,20 @@ class SampleSpec:
         return cls(**fields)
 
 
+_ONE = np.float32(1)
+
+
 @functools.lru_cache(maxsize=64)
 def _scaling(spec: SampleSpec) -> tuple[np.ndarray | np.float32, np.ndarray | np.float32 | None]:
     gain, bias = spec.affine()
     same = bool((gain == gain[0]).all() and (bias == bias[0]).all())
     return gain[0] if same else gain, None if not bias.any() else bias[0] if same else bias
+
+
+@functools.lru_cache(maxsize=64)
+def _row_scaling(spec: SampleSpec, width: int) -> tuple[np.ndarray | np.float32, np.ndarray | np.float32 | None]:
+    """`scaling`, channels repeated for a row of `width` pixels; _ONE where there is nothing to multiply by."""
+    gain, bias = _scaling(spec)
+    if isinstance(gain, np.ndarray):
+        gain, bias = np.tile(gain, width), None if bias is None else np.tile(bias, width)
+    return _ONE if not isinstance(gain, np.ndarray) and gain == 1 else gain, bias

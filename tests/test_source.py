@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import socket
 from pathlib import Path
@@ -88,10 +87,10 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path) -> None:
 def test_an_error_of_the_file_system_is_a_read_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(tmp_path / "a.png")
 
-    def fail(self: io.FileIO, buffer: object) -> int:
+    def fail(descriptor: int, data: memoryview) -> int:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("imgstream.source.io.FileIO", type("Broken", (io.FileIO,), {"readinto": fail}))
+    monkeypatch.setattr("imgstream.source._read_into", fail)
     assert str(reason(tmp_path / "a.png")) == "read error: Input/output error"
 
 
