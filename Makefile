@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PEERS := .venv-peers/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench clean
@@ -25,12 +26,12 @@ check: $(READY) ## formatting, lint, types, layers, documentation
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_docs.py
 
-bench: $(READY) ## how fast batches leave the loader on this machine; DIR=photos for your own images
-	$(BIN)/python bench/loaders.py $(or $(DIR),sample_data)
+bench: $(READY) $(PEERS) ## how fast the loader is beside others, into docs/benchmarks.md; DIR=photos for your own images
+	$(BIN)/python bench/loaders.py $(or $(DIR),sample_data) --out docs/benchmarks.md
 
-clean: ## remove runs, builds and caches; .venv stays
+clean: ## remove runs, builds and caches; .venv and .venv-peers stay
 	rm -rf runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv/*' -not -path './.venv-peers/*' -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -39,3 +40,9 @@ $(READY): pyproject.toml
 	@echo "Installing imgstream and what it needs into .venv (TensorFlow is large: this takes some minutes, once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
+
+$(PEERS): bench/peers.txt
+	@echo "Installing the loaders that imgstream is compared with into .venv-peers (2 to 8 GB: this takes some minutes, once) ..."
+	@{ test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers; } && \
+	  .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/peers.txt && touch $@ || \
+	  echo "They could not be installed (see above): going on without them." >&2

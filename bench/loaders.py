@@ -1,107 +1,93 @@
-"""How fast batches leave the loader, beside tf.data and Keras on the same files, in turn, on this machine.
+"""How fast batches leave the loader, beside other loaders on the same files, in turn, on this machine. Prints a table in Markdown.
 
-    python bench/loaders.py DIR [--size 224] [--rounds 7] [--workers 2]
+    python bench/loaders.py DIR [--size 224] [--rounds 7] [--workers 2] [--augment none] [--only NAME,NAME] [--out FILE] [--title TEXT]
 
-DIR holds one folder of JPEGs a class. Each loader runs in a process of its own: read, decode, resize (bilinear, the whole image) to
-SIZE×SIZE, scale to [0, 1] float32, batches of 32, shuffled; the best of three warm epochs. A B C A B C …, medians and the median of
-the ratios round by round. The files are read once before, so the page cache is warm; those that are bad are left out for all.
+DIR holds one folder of JPEGs a class. Each loader runs in a process of its own (contestants.py, and peers.py in .venv-peers): read,
+decode, resize (bilinear, the whole image) to SIZE×SIZE, scale to [0, 1] float32, batches of 32, shuffled; the best of three passes.
+A B C A B C …, medians and the median of the ratios round by round. The files are read once before, so the page cache is warm; those that
+are bad are left out for all. A loader that is not installed is left out, with a line that says why.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
+import json
 import os
 import platform
+import re
+import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-BATCH = 32
-EPOCHS = 3
+from passes import BATCH, PASSES
 
+HERE = Path(__file__).resolve().parent
+PEERS_PYTHON = HERE.parent / ".venv-peers" / "bin" / "python"
 
-def imgstream_batches(directory: str, size: int, workers: int) -> Callable[[int], Iterable[Any]]:
-    """Ours."""
-    import imgstream as ims
+OURS = ("imgstream", "imgstream to_tf")
+TENSORFLOW = ("tf.data", "Keras")
+PEERS = ("grain", "torch", "DALI")
+BOUNDS = ("bare work", "decoder alone")
+LOADERS = (*OURS, *TENSORFLOW, *PEERS, *BOUNDS)
 
-    spec = ims.SampleSpec(size=(size, size), fit="stretch", scale="unit")
-    stream = ims.Stream(ims.scan(directory), spec, batch_size=BATCH, shuffle=True, workers=workers)
-    return lambda epoch: stream.batches(epoch)
-
-
-def imgstream_tf_batches(directory: str, size: int, workers: int) -> Callable[[int], Iterable[Any]]:
-    """Ours, as a tf.data pipeline."""
-    import imgstream as ims
-
-    spec = ims.SampleSpec(size=(size, size), fit="stretch", scale="unit")
-    dataset = ims.Stream(ims.scan(directory), spec, batch_size=BATCH, shuffle=True, workers=workers).to_tf()
-    return lambda _: dataset
-
-
-def tfdata_batches(directory: str, size: int, workers: int) -> Callable[[int], Iterable[Any]]:
-    """tf.data as its guides tune it: parallel map and prefetch by AUTOTUNE, any order."""
-    import tensorflow as tf
-
-    files = sorted(str(p) for p in Path(directory).glob("*/*") if p.suffix.lower() in (".jpg", ".jpeg"))
-    names = sorted({Path(f).parent.name for f in files})
-    labels = [names.index(Path(f).parent.name) for f in files]
-
-    def load(path: Any, label: Any) -> Any:
-        image = tf.io.decode_jpeg(tf.io.read_file(path), 3)
-        return tf.image.resize(image, (size, size)) / 255.0, label
-
-    dataset = tf.data.Dataset.from_tensor_slices((files, labels)).shuffle(len(files))
-    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False).batch(BATCH).prefetch(tf.data.AUTOTUNE)
-    return lambda _: dataset
-
-
-def keras_batches(directory: str, size: int, workers: int) -> Callable[[int], Iterable[Any]]:
-    """keras.utils.image_dataset_from_directory as its documentation has it."""
-    import keras
-
-    dataset = keras.utils.image_dataset_from_directory(directory, batch_size=BATCH, image_size=(size, size), verbose=False)
-    dataset = dataset.map(lambda x, y: (x / 255.0, y)).prefetch(2)
-    return lambda _: dataset
-
-
-LOADERS = {"imgstream": imgstream_batches, "imgstream to_tf": imgstream_tf_batches, "tf.data": tfdata_batches, "Keras": keras_batches}
-
-
-def measure(loader: str, directory: str, size: int, workers: int) -> None:
-    """Print the best epoch's images a second: what a child process does."""
-    batches, best = LOADERS[loader](directory, size, workers), 0.0
-    for epoch in range(EPOCHS):
-        began, images = time.perf_counter(), 0
-        for batch, _ in batches(epoch):
-            images += int(batch.shape[0])
-        best = max(best, images / (time.perf_counter() - began))
-    print(best)
+THEIR_AUGMENTATION = (
+    "; in tf.data sample_distorted_bounding_box, decode_and_crop_jpeg and tf.image.random_*; in Keras layers on whole batches,"
+    " where RandomZoom into the middle stands for the random resized crop that Keras lacks"
+)
 
 
 def main() -> None:
-    """Read the arguments; compare, or be a child that measures."""
+    """Read the arguments, compare, write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory")
+    parser.add_argument("directory", type=Path)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--measure", choices=LOADERS, help=argparse.SUPPRESS)
+    parser.add_argument("--augment", default="none", help="what imgstream is given; only TensorFlow's loaders are compared, up to standard")
+    parser.add_argument("--only", default=",".join(LOADERS), help="some of: " + ",".join(LOADERS))
+    parser.add_argument("--out", type=Path, help="a file for the table; otherwise it is printed")
+    parser.add_argument("--title", default="Loaders compared")
     options = parser.parse_args()
-    if options.measure:
-        measure(options.measure, options.directory, options.size, options.workers)
-        return
+    names = options.only.split(",")
+    for name in names:
+        if name not in LOADERS:
+            parser.error(f"--only: no loader is called {name!r}; there are {', '.join(LOADERS)}")
+    left_out = {name: reason for name in names if (reason := why_not(name, options.augment))}
+    names = [name for name in names if name not in left_out]
     with tempfile.TemporaryDirectory() as folder:
-        compare(options, link_jpegs(Path(options.directory), Path(folder)), folder)
+        images = link_jpegs(options.directory, Path(folder))
+        if not images:
+            parser.error(
+                f"{options.directory} holds no folder with a JPEG that can be read; give a folder with one folder of JPEGs a class"
+            )
+        results = measure(names, folder, options, left_out)
+    text = "\n".join([f"# {options.title}", "", *table(results), "", *conditions(options, images, results, left_out)])
+    if options.out:
+        options.out.write_text(text + "\n", "utf-8")
+        print(f"The table is in {options.out}", file=sys.stderr)
+    else:
+        print(text)
+
+
+def why_not(name: str, augment: str) -> str | None:
+    """Why a loader cannot take part, or None."""
+    if augment != "none" and name in (*PEERS, *BOUNDS):
+        return "compared without augmentation only"
+    if augment not in ("none", "light", "standard") and name in TENSORFLOW:
+        return f"nothing equivalent to --augment {augment} is written for it"
+    if name in PEERS and not PEERS_PYTHON.exists():
+        return "there is no .venv-peers; `make bench` makes it"
+    return None
 
 
 def link_jpegs(source: Path, target: Path) -> int:
     """Links in `target` to the JPEGs of `source` that every loader can read; returns how many. This also warms the page cache."""
+    import simplejpeg
+
     import imgstream as ims
 
     index = ims.scan(source)
@@ -110,33 +96,91 @@ def link_jpegs(source: Path, target: Path) -> int:
     for _ in stream.batches():
         pass
     bad = {path for path, _ in stream.skipped}
-    good = [i for i in jpegs if index.path(i) not in bad]
-    for i in good:
+    count = 0
+    for i in jpegs:
+        if index.path(i) in bad:
+            continue
+        file = Path(index.path(i)).resolve()
+        try:
+            simplejpeg.decode_jpeg(file.read_bytes(), "RGB")
+        except ValueError:  # CMYK and what libjpeg warns of: imgstream reads it, not every loader does
+            continue
         folder = target / index.class_names[index.labels[i]]
         folder.mkdir(exist_ok=True)
-        (folder / f"{i:07}.jpg").symlink_to(Path(index.path(i)).resolve())
-    return len(good)
+        (folder / f"{i:07}.jpg").symlink_to(file)
+        count += 1
+    return count
 
 
-def compare(options: argparse.Namespace, count: int, folder: str) -> None:
-    """Run the rounds over the images in `folder` and print the table."""
-    rates: dict[str, list[float]] = {name: [] for name in LOADERS}
-    arguments = [folder, "--size", str(options.size), "--workers", str(options.workers)]
-    for _ in range(options.rounds):
-        for name in LOADERS:
-            command = [sys.executable, __file__, *arguments, "--measure", name]
-            child = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
-            rates[name].append(float(child.stdout.split()[-1]))
-    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("tensorflow", "keras", "simplejpeg", "opencv-python-headless"))
-    print(f"{count} JPEGs of {options.directory} to {options.size}x{options.size}, batches of {BATCH}, page cache warm,")
-    print(f"{options.workers} threads on {os.cpu_count()} cores ({platform.machine()}), n={options.rounds} rounds, in turn; {versions}\n")
-    ours = ("imgstream", "imgstream to_tf")
-    print("| loader | images/s, median | min – max | " + " | ".join(f"{name} / it, median of rounds" for name in ours) + " |")
-    print("|---|---|---|" + "---|" * len(ours))
+def measure(names: list[str], folder: str, options: argparse.Namespace, left_out: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
+    """What each loader reported, round by round. A peer that fails goes to `left_out`; any other failure ends the program."""
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    arguments = [folder, str(options.size), str(options.workers)]
+    for number in range(1, options.rounds + 1):
+        for name in list(results):
+            if name in PEERS:
+                command = [str(PEERS_PYTHON), str(HERE / "peers.py"), name, *arguments]
+            else:
+                command = [sys.executable, str(HERE / "contestants.py"), name, *arguments, options.augment]
+            child = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+            if child.returncode == 0:
+                results[name].append(json.loads(child.stdout.splitlines()[-1]))
+                print(f"round {number} of {options.rounds}: {name}: {results[name][-1]['rate']:,.0f} images/s", file=sys.stderr)
+                continue
+            if name not in PEERS:
+                raise SystemExit(f"{name} failed:\n{child.stderr}")
+            del results[name]
+            left_out[name] = "failed: " + (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
+            print(f"round {number} of {options.rounds}: {name}: left out, {left_out[name]}", file=sys.stderr)
+    return results
+
+
+def table(results: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """The lines of the table."""
+    rates = {name: [result["rate"] for result in reported] for name, reported in results.items()}
+    ours = [name for name in OURS if name in rates]
+    lines = ["| " + " | ".join(["loader", "images/s, median", "min – max", *(f"{name} / it, median of rounds" for name in ours)]) + " |"]
+    lines.append("|---" * (3 + len(ours)) + "|")
     for name, measured in rates.items():
         ratios = (statistics.median(a / b for a, b in zip(rates[our], measured, strict=True)) for our in ours)
-        shown = " | ".join(f"{ratio:.2f}" for ratio in ratios)
-        print(f"| {name} | {statistics.median(measured):,.0f} | {min(measured):,.0f} – {max(measured):,.0f} | {shown} |")
+        shown = [
+            f"{statistics.median(measured):,.0f}",
+            f"{min(measured):,.0f} – {max(measured):,.0f}",
+            *(f"{ratio:.2f}" for ratio in ratios),
+        ]
+        lines.append(f"| {name} | " + " | ".join(shown) + " |")
+    return lines
+
+
+def conditions(options: argparse.Namespace, images: int, results: dict[str, list[dict[str, Any]]], left_out: dict[str, str]) -> list[str]:
+    """What was measured, how and on what: the lines under the table."""
+    size = f"{options.size}×{options.size}"
+    fit = "bilinear, the whole image" if options.augment == "none" else f"--augment {options.augment}{THEIR_AUGMENTATION}"
+    names = {reason: ", ".join(name for name in left_out if left_out[name] == reason) for reason in left_out.values()}
+    lines = [f"- **Left out**: {those}: {reason}." for reason, those in names.items()]
+    lines += [
+        f"- **Work**: {images:,} JPEGs to {size} ({fit}), scaled to [0, 1] float32, batches of {BATCH}, shuffled; page cache warm.",
+        f"- **Rounds**: n = {options.rounds}, all loaders in turn, each in a process of its own; the best of {PASSES} passes counts."
+        " A ratio is the median of the rounds' ratios.",
+        f"- **Machine**: {processor()}, {os.cpu_count()} cores, {memory()}; {platform.platform()}; Python {platform.python_version()}.",
+        f"- **Command**: `python bench/loaders.py {shlex.join(sys.argv[1:])}`, which gives {options.workers} threads or processes.",
+    ]
+    for name, reported in results.items():
+        versions = ", ".join(f"{package} {version}" for package, version in reported[0]["versions"].items())
+        lines.append(f"- **{name}**: {reported[0]['how']} ({versions})")
+    return lines
+
+
+def processor() -> str:
+    """The processor's name, as well as it is known."""
+    cpuinfo = Path("/proc/cpuinfo")
+    name = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    return name[1] if name else platform.processor() or platform.machine()
+
+
+def memory() -> str:
+    """The machine's memory in GB."""
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB of memory"
 
 
 if __name__ == "__main__":

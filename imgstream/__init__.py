@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imgstream.runs import Run, load_run
     from imgstream.spec import SampleSpec
     from imgstream.stream import Stream
-    from imgstream.training import train
+    from imgstream.training.train import train  # not of the package: mypy would take the module of that name
 
 _HOMES = {
     "BadImage": "errors",

@@ -9,6 +9,8 @@ ImgstreamError                 everything imgstream raises on purpose; the comma
 ├── RunError                   a run folder that is missing, unfinished, damaged or in the way
 ├── OutputError                a result that cannot be written
 └── BadImage                   one file that is no usable image: .reason (of REASONS), .detail, .path
+
+CacheWarning (UserWarning)     the pixel cache has stopped growing
 """
 
 from __future__ import annotations
@@ -58,6 +60,10 @@ class RunError(ImgstreamError):
 
 class OutputError(ImgstreamError):
     """A result that cannot be written where it was asked for."""
+
+
+class CacheWarning(UserWarning):
+    """The cache cannot keep more: its limit is reached, or the disk refuses. Nothing else suffers."""
 
 
 class BadImage(ImgstreamError):

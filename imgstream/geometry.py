@@ -6,6 +6,7 @@ All of it is float64 and pure Python: a plan costs microseconds and is made befo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from imgstream.spec import Fit
@@ -46,10 +47,19 @@ def fit_box(width: int, height: int, fit: Fit, target_width: int, target_height:
     return Box((width - box_width) / 2, (height - box_height) / 2, box_width, box_height)
 
 
-def make_plan(width: int, height: int, fit: Fit, target_width: int, target_height: int, box: Box | None = None) -> Plan:
+def make_plan(
+    width: int,
+    height: int,
+    fit: Fit,
+    target_width: int,
+    target_height: int,
+    box: Box | None = None,
+    reductions: Sequence[int] = REDUCTIONS,
+) -> Plan:
     """The plan for an oriented image of width × height pixels; `box` (of an augmentation) replaces the fit's own.
 
-    A box that an augmentation drew fills the target: padding is for whole images only.
+    A box that an augmentation drew fills the target: padding is for whole images only. `reductions`, the largest first, are what the
+    decoder can do besides 1.
     """
     out_width, out_height = target_width, target_height
     if fit == "pad" and box is None:
@@ -58,7 +68,7 @@ def make_plan(width: int, height: int, fit: Fit, target_width: int, target_heigh
         out_height = min(target_height, max(1, _round(height * ratio)))
     if box is None:
         box = fit_box(width, height, fit, target_width, target_height)
-    reduction = next((r for r in REDUCTIONS if box.width / r >= out_width and box.height / r >= out_height), 1)
+    reduction = next((r for r in reductions if box.width / r >= out_width and box.height / r >= out_height), 1)
     x, window_width = _window(box.x, box.width, reduction, width)
     y, window_height = _window(box.y, box.height, reduction, height)
     return Plan(
@@ -72,6 +82,19 @@ def make_plan(width: int, height: int, fit: Fit, target_width: int, target_heigh
         (target_width - out_width) // 2,
         (target_height - out_height) // 2,
     )
+
+
+def reduced_size(width: int, height: int, target_width: int, target_height: int, margin: float) -> tuple[int, int, int]:
+    """reduction, width, height at which an oriented image of width × height pixels covers `margin` times the target, and no more.
+
+    The reduction is the largest that covers that size; a smaller image keeps its own.
+    """
+    scale = max(margin * target_width / width, margin * target_height / height)
+    if scale >= 1:
+        return 1, width, height
+    out_width, out_height = max(1, _round(width * scale)), max(1, _round(height * scale))
+    reduction = next((r for r in REDUCTIONS if width / r >= out_width and height / r >= out_height), 1)
+    return reduction, out_width, out_height
 
 
 def _window(start: float, length: float, reduction: int, full: int) -> tuple[int, int]:

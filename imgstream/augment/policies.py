@@ -31,6 +31,11 @@ class Policy:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_idle": collections.deque()}
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.function is not None and self.source is not None:  # its module is in no other process: it is read from its file again
+            return _from_source, (self.source,)
+        return super().__reduce_ex__(protocol)
+
     def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The transformed image. Raises AugmentError when the transform fails, or returns another shape or dtype."""
         given = image.copy()  # the transform may keep what it is given, and may write to it
@@ -74,3 +79,11 @@ class Policy:
             if result.shape != image.shape or result.dtype != image.dtype:
                 return f" ({type(transform).__name__} gives {result.dtype} {result.shape})"
         return ""
+
+
+def _from_source(source: str) -> Policy:
+    from imgstream.augment.loading import resolve  # which makes policies: it imports this module
+
+    policy = resolve(source)
+    assert isinstance(policy, Policy)
+    return policy

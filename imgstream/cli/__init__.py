@@ -11,8 +11,9 @@ import faulthandler
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import NoReturn
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
 
 STARTED = time.monotonic()
 """When the command began: what --minutes counts from."""
@@ -34,6 +35,7 @@ def _run(arguments: list[str]) -> int:
     from imgstream.report.progress import error_console
     from imgstream.report.terminal import printable
 
+    warnings.showwarning = _one_line(warnings.showwarning)
     try:
         result = command().main(arguments, prog_name="imgstream", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -52,6 +54,21 @@ def _run(arguments: list[str]) -> int:
         if hasattr(error, "show"):
             error.show()
         return int(error.exit_code)
+
+
+def _one_line(others: Callable[..., None]) -> Callable[..., None]:
+    """What shows a warning: ours as a line, `others` as they were."""
+    from imgstream.errors import CacheWarning
+    from imgstream.report.progress import error_console
+    from imgstream.report.terminal import printable
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, CacheWarning):
+            error_console().print(f"imgstream: {printable(str(message))}", style="yellow", markup=False, soft_wrap=True)
+        else:
+            others(message, category, *where, **more)
+
+    return show
 
 
 @contextlib.contextmanager

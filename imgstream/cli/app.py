@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from imgstream.cli import check, evaluate, index, predict, show, train
+from imgstream.cli import bench, cache, check, evaluate, index, predict, show, train
 
 app = typer.Typer(
     name="imgstream",
@@ -22,6 +22,8 @@ app.command("predict")(predict.predict)
 app.command("check")(check.check)
 app.command("show")(show.show)
 app.command("index")(index.index)
+app.command("bench")(bench.bench)
+app.add_typer(cache.app, name="cache")
 
 
 def command() -> Any:

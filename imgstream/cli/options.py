@@ -30,6 +30,17 @@ def parse_pipeline(text: str) -> str:
     return text
 
 
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def parse_bytes(text: str | int) -> int:
+    """Read "20GB", "500MB", "1.5TiB" or a plain number of bytes. Raises typer.BadParameter."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?|)b?", str(text).strip().lower())
+    if not match or not (size := int(float(match[1]) * _UNITS[match[2]])):
+        raise typer.BadParameter(f"{text!r} is no amount of memory; give bytes, such as 20GB, 500MB or 1.5TiB")
+    return size
+
+
 AUGMENT_HELP = "none, light, standard, strong, policy.yaml, policy.json or file.py:function"
 
 Size = Annotated[Any, typer.Option("--size", metavar="N|HxW", parser=parse_size, help="Size of a sample in pixels.")]
@@ -43,6 +54,13 @@ Pipeline = Annotated[
         help="Who reads and decodes; auto measures both, from 2,000 files on.",
     ),
 ]
+Cache = Annotated[
+    str,
+    typer.Option(
+        "--cache", metavar="auto|off|DIR", help="Keep decoded images and decode none twice: auto in the user's cache folder, or in DIR."
+    ),
+]
+CacheLimit = Annotated[Any, typer.Option("--cache-limit", metavar="20GB", parser=parse_bytes, help="The most that the cache may take.")]
 LabelPattern = Annotated[
     str | None,
     typer.Option("--label-pattern", metavar="REGEX", help="Take labels from the path instead of the folder: a pattern with (?P<label>…)."),

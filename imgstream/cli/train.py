@@ -31,6 +31,8 @@ def train(
     balance: Annotated[bool, typer.Option("--balance", help="Weigh rare classes more.")] = False,
     patience: Annotated[int | None, typer.Option("--patience", min=1, help="Stop after N validations without a better one.")] = None,
     pipeline: options.Pipeline = "auto",
+    cache: options.Cache = "off",
+    cache_limit: options.CacheLimit = "20GB",
     seed: Annotated[int, typer.Option("--seed", help="Of the split, the order, the augmentation and the weights.")] = 0,
     workers: options.Workers = None,
     label_pattern: options.LabelPattern = None,
@@ -46,6 +48,8 @@ def train(
       imgstream train photos/ --out runs/pets --epochs 40 --size 128 --augment strong
 
       imgstream train flat/ --out runs/flat --label-pattern '(?P<label>cat|dog)\.'
+
+      imgstream train camera/ --out runs/camera --cache auto --cache-limit 50GB
 
       imgstream train photos/ --out runs/mobile --model MobileNetV2 --weights imagenet
     """
@@ -80,6 +84,8 @@ def train(
                 balance=balance,
                 patience=patience,
                 pipeline=pipeline,
+                cache=cache,
+                cache_limit=cache_limit,
                 seed=seed,
                 workers=workers,
                 label_pattern=label_pattern,

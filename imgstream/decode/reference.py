@@ -21,8 +21,8 @@ class Decoder:
     """Decodes one file after another into its own scratch memory. For one thread at a time."""
 
     def __init__(self) -> None:
-        self._decoded = _Scratch()
-        self._turned = _Scratch()
+        self._decoded = Scratch()
+        self._turned = Scratch()
 
     def decode(self, data: memoryview, header: Header, reduction: int, channels: int) -> np.ndarray:
         """uint8 (height, width, channels), RGB or grey, oriented; each side is ceil(oriented side / reduction).
@@ -92,7 +92,7 @@ def _still_webp(data: memoryview) -> np.ndarray | None:
         return None
 
 
-class _Scratch:
+class Scratch:
     """Memory that is used again and grows to the largest picture, but not beyond _KEPT."""
 
     def __init__(self) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
-from imgstream.decode.reference import Decoder
-from imgstream.geometry import Box, Plan, make_plan
+from imgstream.decode.reference import Decoder, Scratch
+from imgstream.geometry import REDUCTIONS, Box, Plan, make_plan, reduced_size
 from imgstream.header import Header, read_header
-from imgstream.source import FileReader
+from imgstream.source import FileReader, FileVersion
 from imgstream.spec import SampleSpec
 
 BoxOf = Callable[[int, int, int, int], Box]
@@ -29,6 +30,12 @@ class SampleReader:
         self._spec = spec
         self._reader = FileReader()
         self._decoder = Decoder()
+        self._reduced = Scratch()
+
+    @property
+    def version(self) -> FileVersion:
+        """Of the last file that was read, when it was opened."""
+        return self._reader.version
 
     def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
         """Fill uint8 (height, width, channels) `out` from the file at `path`. Raises BadImage."""
@@ -39,28 +46,56 @@ class SampleReader:
         """Fill `out` from a file's bytes, without augmentation. Raises BadImage."""
         self._decode(memoryview(data), read_header(data), out, None)
 
+    def read_reduced(self, path: bytes, size: tuple[int, int], margin: float) -> np.ndarray:
+        """The oriented image at `path`, uint8 (h, w, channels), just large enough to cover `margin` times `size` (height, width), and never
+        enlarged. Valid until the next call. Raises BadImage.
+        """
+        data, header = self._reader.read(path, self._spec.max_pixels)
+        height, width = size
+        reduction, reduced_width, reduced_height = reduced_size(*header.oriented, width, height, margin)
+        shape = (reduced_height, reduced_width, self._spec.channels)
+        reduced = self._reduced.room(math.prod(shape))[: math.prod(shape)].reshape(shape)
+        with _taking_turns(header, reduction):
+            resize(self._decoder.decode(data, header, reduction, self._spec.channels), reduced)
+        return reduced
+
     def _decode(self, data: memoryview, header: Header, out: np.ndarray, box_of: BoxOf | None) -> None:
-        width, height = header.oriented
-        target_height, target_width = self._spec.size
-        box = box_of(width, height, target_width, target_height) if box_of is not None else None
-        plan = make_plan(width, height, self._spec.fit, target_width, target_height, box)
-        pixels = width * height // (plan.reduction**2 if header.kind == "jpeg" else 1)
-        # The memory bound counts one large image in the whole process, however many threads there are.
-        with _one_large_image if pixels > LARGE_PIXELS else contextlib.nullcontext():
-            image = self._decoder.decode(data, header, plan.reduction, self._spec.channels)
-            _place(image, plan, out)
+        plan = plan_sample(self._spec, *header.oriented, box_of)
+        with _taking_turns(header, plan.reduction):
+            place(self._decoder.decode(data, header, plan.reduction, self._spec.channels), plan, out)
 
 
-def _place(image: np.ndarray, plan: Plan, out: np.ndarray) -> None:
+def _taking_turns(header: Header, reduction: int) -> contextlib.AbstractContextManager[object]:
+    """The memory bound counts one large image in the whole process, however many threads there are."""
+    pixels = header.width * header.height // (reduction**2 if header.kind == "jpeg" else 1)
+    return _one_large_image if pixels > LARGE_PIXELS else _AT_ONCE
+
+
+_AT_ONCE = contextlib.nullcontext()
+
+
+def plan_sample(spec: SampleSpec, width: int, height: int, box_of: BoxOf | None, reductions: Sequence[int] = REDUCTIONS) -> Plan:
+    """How an oriented image of width × height pixels becomes a sample."""
+    target_height, target_width = spec.size
+    box = box_of(width, height, target_width, target_height) if box_of is not None else None
+    return make_plan(width, height, spec.fit, target_width, target_height, box, reductions)
+
+
+def place(image: np.ndarray, plan: Plan, out: np.ndarray) -> None:
     """Crop uint8 (h, w, C) `image` to the plan's window and resize it into its place in `out`; the rest of `out` becomes black."""
-    window = image[plan.y : plan.y + plan.height, plan.x : plan.x + plan.width]
     target = out
     if (plan.out_height, plan.out_width) != out.shape[:2]:
         out[:] = 0
         target = out[plan.pad_top : plan.pad_top + plan.out_height, plan.pad_left : plan.pad_left + plan.out_width]
-    if window.shape == target.shape:
-        target[:] = window
-    elif target.shape[2] == 1:  # OpenCV drops a channel axis of one
-        cv2.resize(window[..., 0], (plan.out_width, plan.out_height), dst=target[..., 0], interpolation=cv2.INTER_LINEAR)
+    resize(image[plan.y : plan.y + plan.height, plan.x : plan.x + plan.width], target)
+
+
+def resize(image: np.ndarray, out: np.ndarray) -> None:
+    """uint8 (h, w, C) `image` at the size of `out`, (H, W, C): bilinear, half-pixel centres."""
+    height, width, channels = out.shape
+    if image.shape == out.shape:
+        out[:] = image
+    elif channels == 1:  # OpenCV drops a channel axis of one
+        cv2.resize(image[..., 0], (width, height), dst=out[..., 0], interpolation=cv2.INTER_LINEAR)
     else:
-        cv2.resize(window, (plan.out_width, plan.out_height), dst=target, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)

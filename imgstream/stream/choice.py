@@ -30,8 +30,8 @@ class Choice(NamedTuple):
 def choose_pipeline(stream: Stream, asked: str = "auto") -> Choice:
     """The pipeline for `stream`: the one `asked` for, or the faster one.
 
-    The rule of "auto": python under another Keras backend than TensorFlow, and for fewer than FEWEST files; else both read files spread
-    over the index, two seconds each by turns, and tf is taken if its better round is ADVANTAGE times as fast as python's.
+    The rule of "auto": python under another Keras backend than TensorFlow, with a cache, and for fewer than FEWEST files; else both
+    read files spread over the index, two seconds each by turns, and tf is taken if its better round is ADVANTAGE times as fast.
     Raises SpecError for a name that is no pipeline.
     """
     if asked not in CHOICES:
@@ -40,6 +40,8 @@ def choose_pipeline(stream: Stream, asked: str = "auto") -> Choice:
         return Choice(asked, "as asked")  # type: ignore[arg-type]  # one of CHOICES
     if _backend() != "tensorflow":
         return Choice("python", f"Keras runs on {_backend()}")
+    if stream.cache is not None:
+        return Choice("python", "both would read the cache in Python")
     if stream.sample_count < FEWEST:
         return Choice("python", f"fewer than {FEWEST:,} files are not worth measuring")
     spread = np.unique(np.linspace(0, len(stream.index) - 1, _TRIED).astype(np.int64))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imgstream.augment import Preset
-from imgstream.stream.engine import Batch
+from imgstream.stream.batch import Batch
 from imgstream.stream.stream import Stream
 
 _LISTED = 10

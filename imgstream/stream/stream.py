@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from imgstream.augment import resolve
+from imgstream.cache import PixelCache
 from imgstream.errors import BadImage, SpecError
 from imgstream.index import ImageIndex
 from imgstream.order import permute
 from imgstream.spec import SampleSpec
-from imgstream.stream.engine import Batch, Engine, Request, Work
+from imgstream.stream.batch import Batch, Request
+from imgstream.stream.engine import Engine
+from imgstream.stream.maker import Work
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -38,7 +41,10 @@ class Stream:
         shuffle: an exact permutation of all rows, another one each epoch; False keeps the index's order.
         seed: of the order and of every sample's augmentation. Any whole number.
         on_bad: "skip" leaves bad files out and lists them in `skipped`; "raise" raises BadImage at the first.
-        workers: threads; None takes one for each CPU core of this process. Batches are the same, to the bit, for any number.
+        workers: threads; None takes one for each CPU core of this process. Batches are the same, to the bit, for any number. More than
+            one interpreter lock can serve (about eight) are spread over worker processes, on Linux.
+        cache: "auto" (in the user's cache folder), a folder or a PixelCache: keep decoded images there, small, and decode none twice.
+            An augmentation preset then takes its windows from images reduced to 1.3 times the sample's size, kept yet or not.
         shard: (k, n): only positions k, k + n, k + 2n, … of the global order; see `shard`.
         pipeline: who makes the batches of `batches` and `to_keras`: "python", threads with libjpeg-turbo and OpenCV, or "tf", the
             dataset of `to_tf`. The same rows, labels and skips, and pixels within 1/255; see `imgstream check --parity`.
@@ -57,6 +63,7 @@ class Stream:
         seed: int = 0,
         on_bad: OnBad = "skip",
         workers: int | None = None,
+        cache: Literal["auto"] | str | os.PathLike[str] | PixelCache | None = None,
         shard: tuple[int, int] = (0, 1),
         pipeline: Pipeline = "python",
     ) -> None:
@@ -76,6 +83,7 @@ class Stream:
         self.augmentation = resolve(augment)
         self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), int(seed)
         self.on_bad, self.workers, self.pipeline = on_bad, workers, pipeline
+        self.cache = PixelCache() if cache == "auto" else cache if cache is None or isinstance(cache, PixelCache) else PixelCache(cache)
         self._shard = shard
         self._skipped: dict[bytes, str] = {}
         self._engine: Engine | None = None
@@ -95,6 +103,11 @@ class Stream:
         """Rows in an epoch, good and bad."""
         k, n = self._shard
         return max(0, -(-(len(self.index) - k) // n))
+
+    @property
+    def work(self) -> Work:
+        """What is made of a row."""
+        return Work(spec=self.spec, augmentation=self.augmentation, seed=self.seed, cache=self.cache)
 
     @property
     def thread_count(self) -> int:
@@ -126,15 +139,15 @@ class Stream:
             yield from TfPipeline(self).traced_batches(epoch, start)
             return
         if self._engine is None:
-            work = Work(
-                spec=self.spec,
-                augmentation=self.augmentation,
-                seed=self.seed,
-                path_bytes=self.index.path_bytes,
+            self._engine = Engine(
+                self.work,
+                self.index.path_bytes,
                 class_count=len(self.index.class_names),
                 raise_bad=self.on_bad == "raise",
+                batch_size=self.batch_size,
+                workers=self.thread_count,
+                samples=self.sample_count,
             )
-            self._engine = Engine(work, self.batch_size, self.thread_count)
         for batch in self._engine.run(self._requests(epoch, start)):
             for position, error in batch.bad:
                 self.note_bad(self.index.path_bytes(position), error)
@@ -185,6 +198,7 @@ class Stream:
             "seed": self.seed,
             "on_bad": self.on_bad,
             "workers": self.workers,
+            "cache": self.cache,
             "shard": self._shard,
             "pipeline": self.pipeline,
         }

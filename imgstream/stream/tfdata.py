@@ -20,11 +20,10 @@ import tensorflow as tf
 from imgstream.augment import Policy, Preset
 from imgstream.augment.graph import PresetPlans, apply_preset, mix_batch, plan_preset
 from imgstream.decode import graph
-from imgstream.decode.sample import SampleReader
 from imgstream.errors import BadImage, ImgstreamError
 from imgstream.order import SampleDraws, sample_generator
 from imgstream.spec import SampleSpec
-from imgstream.stream.engine import Batch
+from imgstream.stream.batch import Batch
 from imgstream.stream.row_plans import GEOMETRY, RowPlanner, bad_image, fault
 from imgstream.stream.stream import ORDER_BLOCK, Stream
 
@@ -73,7 +72,7 @@ class _Hands:
     def __init__(self, stream: Stream) -> None:
         self.planner = RowPlanner(stream.spec, stream.augmentation, stream.seed)
         self.draws = SampleDraws(stream.seed)
-        self.reader = SampleReader(stream.spec)
+        self.reader = stream.work.reader()
 
 
 class TfPipeline:
@@ -153,11 +152,15 @@ class TfPipeline:
         with self._lock:
             if epoch == _UNKNOWN:
                 epoch = np.int64(self._next_epoch)
+            if epoch >= self._next_epoch:
+                self._stream.work.begin_pass()
             self._next_epoch = max(self._next_epoch, int(epoch) + 1)  # a restored iterator may be ahead
         positions = self._ordered(int(epoch), int(place))
         index = self._stream.index
         with self._hands() as hands:
-            plans = hands.planner([index.path_bytes(p) for p in positions.tolist()], int(epoch), index.rows[positions].tolist())
+            # With a cache, all rows are for the reference reader, which knows it: TensorFlow is told of none.
+            told = positions if self._stream.cache is None else positions[:0]
+            plans = hands.planner([index.path_bytes(p) for p in told.tolist()], int(epoch), index.rows[positions].tolist())
         return Chunk(epoch, positions, index.labels[positions], *plans)
 
     def _ordered(self, epoch: int, place: int) -> np.ndarray:

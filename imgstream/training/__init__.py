@@ -4,6 +4,7 @@ settings.py    what can be asked for; frozen, self-checking, saved with the run
 schedule.py    how far along training is, and the learning rate there; fitted to a number of steps or to the clock
 averaging.py   the moving average of the weights: what is evaluated and saved
 checkpoint.py  everything that training goes on from, in one file
+compiling.py   model, optimizer and loss
 fit.py         the loop
 train.py       the whole command: index, model, loop, run folder
 """

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+from imgstream.cache import DEFAULT_LIMIT, PixelCache
 from imgstream.errors import DatasetError
 from imgstream.stream.choice import CHOICES
 
@@ -42,6 +43,10 @@ class TrainSettings:
     """Stop after this many validations without a better one; None never does: a one-cycle schedule gains most at its end."""
     pipeline: str = "auto"
     """Who reads and decodes: python, tf, or auto, the faster; see stream.choose_pipeline."""
+    cache: str = "off"
+    """Where decoded images are kept, so that none is decoded twice: off, auto (the user's cache folder), or a folder."""
+    cache_limit: int = DEFAULT_LIMIT
+    """The most bytes that the cache may take."""
     seed: int = 0
     workers: int | None = None
     label_pattern: str | None = None
@@ -58,6 +63,7 @@ class TrainSettings:
             ("learning_rate", self.learning_rate, 1e-8, 100),
             ("patience", self.patience, 1, 1_000_000),
             ("workers", self.workers, 1, 1024),
+            ("cache_limit", self.cache_limit, 1, 10**18),
             ("label_smoothing", self.label_smoothing, 0, 0.9),
             ("max_bad", self.max_bad, 0, 1),
         ):
@@ -78,6 +84,10 @@ class TrainSettings:
         """The schedule's peak for this batch size, scaled linearly (Goyal et al., 2017)."""
         base = self.learning_rate or (0.05 if self.weights == "none" else 0.01) * self.batch_size / 64
         return float(base)
+
+    def pixel_cache(self, size: tuple[int, int]) -> PixelCache | None:
+        """The cache for samples of up to `size`, (height, width); None when it is off."""
+        return None if self.cache == "off" else PixelCache(None if self.cache == "auto" else self.cache, self.cache_limit, size)
 
     def to_json(self, augmentation: dict[str, Any]) -> dict[str, Any]:
         """JSON-ready; the augmentation in its own form."""

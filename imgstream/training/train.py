@@ -15,13 +15,14 @@ import numpy as np
 from imgstream.augment import resolve, to_json
 from imgstream.errors import DatasetError, RunError
 from imgstream.index import ImageIndex, scan
-from imgstream.models import build_model, model_info
+from imgstream.models import model_info
 from imgstream.prediction.forward import Forward
 from imgstream.runs.folder import RunFolder
 from imgstream.runs.golden import write_golden
 from imgstream.runs.run import BATCH_SIZE, Run, device
 from imgstream.spec import SampleSpec
 from imgstream.stream import Stream, choose_pipeline
+from imgstream.training.compiling import compiled_model
 from imgstream.training.fit import Fit, Report
 from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
@@ -75,9 +76,14 @@ def train(
     class_names = index.class_names
 
     sizes = Sizes.of(spec.size) if info.any_size else Sizes(spec.size, None)
-    model = _compiled(settings, spec.shape if sizes.small is None else (None, None, spec.channels), len(class_names))
+    model = compiled_model(settings, spec.shape if sizes.small is None else (None, None, spec.channels), len(class_names))
     folder.make()
-    shared: dict[str, Any] = {"seed": settings.seed, "workers": settings.workers, "shuffle": True}
+    shared: dict[str, Any] = {
+        "seed": settings.seed,
+        "workers": settings.workers,
+        "shuffle": True,
+        "cache": settings.pixel_cache(spec.size),
+    }
     train_stream = Stream(train_index, spec, augment=augmentation, batch_size=settings.batch_size, **shared)
     pipeline, why = choose_pipeline(train_stream, settings.pipeline if state is None else state.get("pipeline", "python"))
     if notice is not None:
@@ -118,7 +124,9 @@ def _check_same(folder: RunFolder, recorded: dict[str, Any]) -> None:
     """Resuming with other options would be another run: say which differ."""
     before = folder.read_json("settings.json")
     now = {**recorded, "size": list(recorded["size"]) if recorded["size"] else None}
-    different = [name for name in now if name != "workers" and now[name] != before.get(name)]
+    for options in (before, now):
+        options["cache"] = options.get("cache", "off") != "off"  # where it lies, and how large it may be, changes no pixel
+    different = [name for name in now if name not in ("workers", "cache_limit") and now[name] != before.get(name)]
     if different:
         was = ", ".join(f"{name}={before.get(name)!r}" for name in different)
         raise RunError(f"{folder.path} was started with other options ({was}): resume with the same, or choose another --out")
@@ -153,38 +161,6 @@ def _split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, Imag
     if not len(val_index):
         raise DatasetError(f"no image of {index.root} is left to validate on: add images, or give --val DIR")
     return train_index, val_index
-
-
-def _compiled(settings: TrainSettings, shape: tuple[int | None, int | None, int], class_count: int) -> Any:
-    import keras
-
-    keras.utils.set_random_seed(settings.seed % 2**32)
-    on_gpu = device().endswith("gpu")
-    before = keras.mixed_precision.dtype_policy()
-    if on_gpu:
-        keras.mixed_precision.set_global_policy("mixed_float16")
-    elif keras.backend.backend() == "tensorflow" and settings.minutes is None:
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()  # contract: equal to the bit on CPU, for --epochs
-    try:
-        model = build_model(settings.model, shape, class_count, settings.weights)
-    finally:
-        keras.mixed_precision.set_global_policy(before)
-    optimizer = keras.optimizers.SGD(settings.peak_learning_rate, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY)
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    model.compile(
-        optimizer,
-        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile="auto" if on_gpu else False,  # on CPU, XLA trains these networks at two thirds of the speed
-    )
-    model.optimizer.build(model.trainable_variables)
-    return model
-
-
-WEIGHT_DECAY = 5e-4
-"""Times the learning rate, outside the momentum, as Keras has it."""
 
 
 def _write_run(folder: RunFolder, fit: Fit, spec: SampleSpec, finished: bool) -> None:

@@ -1,0 +1,82 @@
+"""A kept array's record: 64 bytes in a file of its own beside the pixels, written once they are, and never changed.
+
+A record that was cut short or damaged does not check and is as if it were not there; so is one whose pixels do not add up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from imgstream.source import FileVersion
+
+WORDS = 8
+RECORD_BYTES = 8 * WORDS
+_MASK = (1 << 64) - 1
+_MAGIC = 0x696D6773_70697831  # no run of zeros is a record
+_FACTORS = np.array([0x9E3779B97F4A7C15 * (2 * i + 1) & _MASK for i in range(WORDS - 1)], np.uint64)
+
+
+class Record(NamedTuple):
+    """Where the pixels of one version of one file lie."""
+
+    key: tuple[int, int]  # see path_key
+    version: FileVersion
+    offset: int  # bytes, in its shard
+    shape: tuple[int, int, int]  # height, width, channels
+    total: int  # see checksum
+
+    @property
+    def size(self) -> int:
+        """Bytes of pixels."""
+        return math.prod(self.shape)
+
+    def encode(self) -> bytes:
+        """The record's 64 bytes."""
+        height, width, channels = self.shape
+        shape = height << 32 | width << 4 | channels
+        words = np.array([*self.key, self.version.size, self.version.modified & _MASK, self.offset, shape, self.total], np.uint64)
+        return words.tobytes() + _check(words[None]).tobytes()
+
+    @classmethod
+    def decode(cls, words: np.ndarray) -> Record:
+        """The record in uint64 (WORDS,) `words`."""
+        key, rest, size, modified, offset, shape, total, _ = words.tolist()
+        modified -= (modified >> 63) << 64
+        return cls((key, rest), FileVersion(size, modified), offset, (shape >> 32, shape >> 4 & 0xFFFFFFF, shape & 15), total)
+
+
+def sound(data: np.ndarray) -> np.ndarray:
+    """Which of uint64 (n, WORDS) `data` are whole records: bool (n,)."""
+    found: np.ndarray = _check(data[:, :-1]) == data[:, -1]
+    return found
+
+
+def ends(data: np.ndarray) -> np.ndarray:
+    """uint64 (n,): where in its shard the pixels of each of uint64 (n, WORDS) `data` end."""
+    shape = data[:, 5]
+    height, width, channels = shape >> np.uint64(32), shape >> np.uint64(4) & np.uint64(0xFFFFFFF), shape & np.uint64(15)
+    last: np.ndarray = data[:, 4] + height * width * channels
+    return last
+
+
+def _check(words: np.ndarray) -> np.ndarray:
+    """uint64 (n,) of uint64 (n, WORDS - 1)."""
+    mixed: np.ndarray = ((words ^ (words >> np.uint64(29))) * _FACTORS).sum(axis=1, dtype=np.uint64) ^ np.uint64(_MAGIC)
+    return mixed
+
+
+def path_key(path: bytes) -> tuple[int, int]:
+    """128 bits of a path, as two words: no two paths of a cache will ever share them."""
+    digest = hashlib.blake2b(path, digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+
+
+def checksum(pixels: np.ndarray) -> int:
+    """The sum of uint8 (n,) `pixels` as 64-bit words, wrapping: it tells pages that were never written, at the speed of memory."""
+    whole = len(pixels) & ~7
+    total = int(np.add.reduce(pixels[:whole].view(np.uint64)))
+    return (total + int.from_bytes(pixels[whole:].tobytes(), "little") + len(pixels)) & _MASK

@@ -1,0 +1,80 @@
+"""A batch while it is being filled, by several threads or processes at once, and when it is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from imgstream.augment.presets import Mix
+from imgstream.errors import BadImage
+from imgstream.stream.maker import Outcome
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch, with where each sample came from."""
+
+    number: int
+    """Its place in the epoch, from 0."""
+    images: np.ndarray
+    """float32 (B, H, W, C), by the spec's scale. B is smaller where files were bad, and may be 0."""
+    labels: np.ndarray
+    """int32 (B,), -1 = no label; float32 (B, K) when the augmentation mixes labels."""
+    positions: np.ndarray
+    """int64 (B,): the samples' positions in the stream's index."""
+    bad: list[tuple[int, BadImage]]
+    """(position in the index, what was wrong) of the files that were left out."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """One batch to be made."""
+
+    number: int
+    epoch: int
+    positions: np.ndarray  # int64 (B,), in the index
+    rows: np.ndarray  # int64 (B,), in the table: what randomness is keyed by
+    labels: np.ndarray  # int32 (B,)
+
+
+class OpenBatch:
+    """A request, the memory for its images, and what has become of its samples so far."""
+
+    def __init__(self, request: Request, images: np.ndarray) -> None:
+        self.request, self.images = request, images
+        self.size = len(request.positions)
+        self.bad: dict[int, BadImage] = {}
+        """By slot."""
+        self.mixes: list[Mix | None] = [None] * self.size
+        self._errors: dict[int, BaseException] = {}
+        self._done = threading.Event()
+        self._left = self.size
+        self._lock = threading.Lock()
+
+    def settle(self, first: int, outcomes: Sequence[Outcome]) -> None:
+        """What became of the samples in slots `first` and following: how each is to be mixed, or what went wrong with it."""
+        for slot, outcome in enumerate(outcomes, first):
+            if isinstance(outcome, BadImage):
+                self.bad[slot] = outcome
+            elif isinstance(outcome, BaseException):
+                self._errors[slot] = outcome
+            else:
+                self.mixes[slot] = outcome
+        with self._lock:
+            self._left -= len(outcomes)
+            if self._left == 0:
+                self._done.set()
+
+    def fail(self, error: BaseException) -> None:
+        """Give the whole batch up."""
+        self._errors[-1] = error
+        self._done.set()
+
+    def wait(self) -> None:
+        """Until every sample is settled; raises what went wrong, when it is more than a bad file."""
+        self._done.wait()
+        if self._errors:
+            raise self._errors[min(self._errors)]

@@ -1,0 +1,231 @@
+"""Worker processes with threads that make samples, where more cores are to be used than one interpreter lock can serve.
+
+Tasks and results travel over two sockets that all workers share: the kernel hands each task to whoever waits. Images go straight into the
+batch, in memory without a name: it is gone when the last process that has it is, however that ended. Workers end with their tasks socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import mmap
+import os
+import pickle
+import select
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from imgstream.errors import ImgstreamError
+from imgstream.stream.batch import OpenBatch
+from imgstream.stream.buffers import BatchBuffers
+from imgstream.stream.maker import Outcome, Work
+
+AVAILABLE = sys.platform == "linux" and hasattr(os, "memfd_create")
+"""Elsewhere sockets that keep messages apart, and memory without a name, are not to be had: threads do all."""
+
+MESSAGE_BYTES = 1 << 17
+SAMPLES_A_TASK = 8
+"""At most: paths may have 4 KB each, and a message must fit a socket's buffer."""
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from imgstream.stream.worker import main; main(*map(int, sys.argv[2:]))"
+
+
+class Task(NamedTuple):
+    """Some samples of one batch."""
+
+    number: int
+    offset: int
+    """Of the first sample's slot, in bytes of the shared memory's file."""
+    epoch: int
+    rows: list[int]
+    paths: list[bytes]
+    in_pass: int
+    """Number of the pass: a worker that has not seen it looks at the cache anew."""
+
+
+class Result(NamedTuple):
+    """What became of a task's samples."""
+
+    number: int
+    outcomes: list[Outcome]
+
+
+class SharedMemory:
+    """Memory for batches that worker processes fill: parts of one file without a name."""
+
+    def __init__(self) -> None:
+        self.descriptor = os.memfd_create("imgstream", os.MFD_CLOEXEC)
+        weakref.finalize(self, os.close, self.descriptor)
+        self._parts: dict[int, tuple[mmap.mmap, int]] = {}
+        """By address: the map of each part, and where it lies in the file."""
+        self._unused: list[np.ndarray] = []
+        self._end = 0
+
+    def take(self, size: int) -> np.ndarray:
+        """uint8 (size,), at the start of a page. All sizes are the same."""
+        if self._unused:
+            return self._unused.pop()
+        offset, self._end = self._end, self._end + -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+        os.ftruncate(self.descriptor, self._end)
+        part = mmap.mmap(self.descriptor, size, offset=offset)
+        memory = np.frombuffer(part, np.uint8)
+        self._parts[memory.ctypes.data] = part, offset
+        return memory
+
+    def give_back(self, memory: np.ndarray) -> None:
+        """Let the system have its pages; the part itself is used again."""
+        part, _ = self._parts[memory.ctypes.data]
+        with contextlib.suppress(OSError):
+            part.madvise(mmap.MADV_REMOVE)
+        self._unused.append(memory)
+
+    def offset(self, memory: np.ndarray) -> int:
+        """Where memory that was taken lies in the file, in bytes."""
+        return self._parts[memory.ctypes.data][1]
+
+
+def can_be_sent(work: Work) -> bool:
+    """Whether other processes can do this work: not where it rests on functions that only this one has."""
+    if not AVAILABLE:
+        return False
+    try:
+        return b"__main__" not in pickle.dumps(work)
+    except Exception:  # whatever a user's object raises
+        return False
+
+
+class Processes:
+    """Worker processes, kept for as long as their stream; serve any number of passes at once."""
+
+    def __init__(self, work: Work, path_bytes: Callable[[int], bytes], buffers: BatchBuffers, processes: int, threads: int) -> None:
+        """`path_bytes`: index position → path to open. `buffers`: in SharedMemory. `threads`: of each process."""
+        self.buffers = buffers
+        self._work, self._path_bytes, self._processes, self._threads = work, path_bytes, processes, threads
+        self._crew: _Started | None = None
+        self._lock = threading.Lock()
+        self._passes = itertools.count(1)
+
+    def begin(self) -> ProcessPass:
+        """A pass over some rows. Starts the workers, where none are or they have failed."""
+        with self._lock:
+            if self._crew is None or self._crew.failed is not None:
+                if self._crew is not None:
+                    self._crew.stop()
+                memory = self.buffers.memory
+                assert isinstance(memory, SharedMemory)
+                self._crew = _Started(self._work, memory, self._processes, self._threads)
+                weakref.finalize(self, self._crew.stop)
+            return ProcessPass(self._crew, self._path_bytes, next(self._passes))
+
+
+class ProcessPass:
+    """The batches of a pass."""
+
+    def __init__(self, crew: _Started, path_bytes: Callable[[int], bytes], number: int) -> None:
+        self._crew, self._path_bytes, self._number = crew, path_bytes, number
+
+    def add(self, batch: OpenBatch) -> None:
+        """Have a batch filled, after those before it."""
+        request = batch.request
+        samples = max(1, min(SAMPLES_A_TASK, batch.size // (2 * self._crew.thread_count)))
+        for first in range(0, batch.size, samples):
+            positions = request.positions[first : first + samples].tolist()
+            rows = request.rows[first : first + samples].tolist()
+            paths = [self._path_bytes(position) for position in positions]
+            self._crew.send(batch, first, request.epoch, rows, paths, self._number)
+
+    def cancel(self) -> None:
+        """What was sent is made to its end, into memory that is held until then: a few batches."""
+
+
+class _Started:
+    """Running workers and the thread that hears them."""
+
+    def __init__(self, work: Work, memory: SharedMemory, processes: int, threads: int) -> None:
+        self.thread_count = processes * threads
+        self.failed: ImgstreamError | None = None
+        self._memory = memory
+        self._tasks, their_tasks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._results, their_results = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        descriptors = their_tasks.fileno(), their_results.fileno(), memory.descriptor
+        command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), *map(str, (*descriptors, threads))]
+        self._workers = []
+        payload = pickle.dumps((work, os.getcwd()))
+        try:
+            for _ in range(processes):
+                # A session of its own: Ctrl-C is this process's to handle.
+                worker = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=descriptors, start_new_session=True
+                )
+                self._workers.append(worker)
+            for worker in self._workers:
+                assert worker.stdin is not None
+                with contextlib.suppress(BrokenPipeError), worker.stdin as stdin:  # one that died at once is noticed below
+                    stdin.write(payload)
+        finally:
+            their_tasks.close()
+            their_results.close()
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._pending: dict[int, tuple[OpenBatch, int]] = {}
+        threading.Thread(target=self._hear, name="imgstream-results", daemon=True).start()
+
+    def send(self, batch: OpenBatch, first: int, epoch: int, rows: list[int], paths: list[bytes], in_pass: int) -> None:
+        """Have the samples from slot `first` of the batch on made."""
+        offset = self._memory.offset(batch.images) + first * batch.images.strides[0]
+        number = next(self._numbers)
+        with self._lock:
+            if self.failed is not None:
+                batch.fail(self.failed)
+                return
+            self._pending[number] = batch, first
+        try:
+            self._tasks.sendall(pickle.dumps(tuple(Task(number, offset, epoch, rows, paths, in_pass))))
+        except OSError:  # all of them are gone
+            self._fail()
+
+    def _hear(self) -> None:
+        while True:
+            readable, _, _ = select.select([self._results], [], [], 1.0)
+            data = self._results.recv(MESSAGE_BYTES) if readable else None
+            if data:
+                result = Result(*pickle.loads(data))
+                with self._lock:
+                    batch, first = self._pending.pop(result.number)
+                batch.settle(first, result.outcomes)
+                del batch
+            elif data == b"" or any(worker.poll() is not None for worker in self._workers):
+                self._fail()
+                return
+
+    def _fail(self) -> None:
+        """A worker is gone: nothing that was sent may be waited for."""
+        codes = [code for worker in self._workers if (code := worker.poll()) is not None]
+        how = f"signal {-codes[0]}" if codes and codes[0] < 0 else f"exit code {codes[0]}" if codes else "nobody knows how"
+        error = ImgstreamError(
+            f"a worker process ended by itself ({how}): killed for want of memory, or by a fault in a decoder. "
+            "Fewer workers need less memory"
+        )
+        with self._lock:
+            self.failed = error
+            pending = [batch for batch, _ in self._pending.values()]
+            self._pending.clear()
+        for batch in pending:
+            batch.fail(error)
+
+    def stop(self) -> None:
+        """Let the workers end, and wait until they have."""
+        self._tasks.close()
+        for worker in self._workers:
+            try:
+                worker.wait(5)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()

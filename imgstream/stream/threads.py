@@ -1,0 +1,84 @@
+"""Threads of this process that make samples. They are handed out one by one, over several open batches: none waits at a batch's end."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import threading
+from collections.abc import Callable
+
+from imgstream.stream.batch import OpenBatch
+from imgstream.stream.buffers import BatchBuffers
+from imgstream.stream.maker import SampleMaker, Work
+
+
+class Threads:
+    """A pool of threads with their decoders and scratch, kept for as long as its stream; serves any number of passes at once."""
+
+    def __init__(self, work: Work, path_bytes: Callable[[int], bytes], buffers: BatchBuffers, count: int) -> None:
+        """`path_bytes`: index position → path to open."""
+        self.buffers, self.count = buffers, count
+        self._work, self._path_bytes = work, path_bytes
+        self._pool = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="imgstream")
+        self._local = threading.local()
+
+    def begin(self) -> ThreadPass:
+        """A pass over some rows."""
+        self._work.begin_pass()
+        return ThreadPass(self)
+
+    def send(self, queue: ThreadPass) -> None:
+        """Let one more thread work at a pass."""
+        self._pool.submit(self._drain, queue)
+
+    def _drain(self, queue: ThreadPass) -> None:
+        if not hasattr(self._local, "maker"):
+            self._local.maker = SampleMaker(self._work)
+        maker: SampleMaker = self._local.maker
+        while (claim := queue.claim()) is not None:
+            batch, slot = claim
+            request = batch.request
+            path = self._path_bytes(int(request.positions[slot]))
+            batch.settle(slot, (maker.attempt(path, request.epoch, int(request.rows[slot]), batch.images[slot]),))
+
+
+class ThreadPass:
+    """The samples of a pass that are still to be made, in order, and how many threads are at it.
+
+    A thread leaves when there is nothing to do and never waits here: so passes cannot starve each other of threads.
+    """
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._batches: collections.deque[OpenBatch] = collections.deque()
+        self._slot = 0
+        self._present = 0
+
+    def add(self, batch: OpenBatch) -> None:
+        """Have a batch filled, after those before it."""
+        with self._lock:
+            self._batches.append(batch)
+            missing = self._threads.count - self._present
+            self._present += missing
+        for _ in range(missing):
+            self._threads.send(self)
+
+    def claim(self) -> tuple[OpenBatch, int] | None:
+        """The next sample to make, or None: then the calling thread has left."""
+        with self._lock:
+            if not self._batches:
+                self._present -= 1
+                return None
+            batch, slot = self._batches[0], self._slot
+            self._slot += 1
+            if self._slot == batch.size:
+                self._batches.popleft()
+                self._slot = 0
+            return batch, slot
+
+    def cancel(self) -> None:
+        """Make no more of them."""
+        with self._lock:
+            self._batches.clear()
+            self._slot = 0

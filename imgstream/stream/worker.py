@@ -1,0 +1,85 @@
+"""A worker process: threads that take tasks from a socket, make their samples in shared memory, and say so. Ends when the tasks do."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import pickle
+import socket
+import sys
+import threading
+
+import numpy as np
+
+from imgstream.errors import BadImage, ImgstreamError
+from imgstream.stream.maker import Outcome, SampleMaker, Work
+from imgstream.stream.processes import MESSAGE_BYTES, Result, Task
+
+
+def main(tasks: int, results: int, memory: int, threads: int) -> None:
+    """Run in a fresh process. The first three are descriptors that it was given; the work comes on stdin."""
+    work, folder = pickle.load(sys.stdin.buffer)
+    os.chdir(folder)
+    worker = _Worker(work, socket.socket(fileno=tasks), socket.socket(fileno=results), memory)
+    crew = [threading.Thread(target=worker.run, daemon=True) for _ in range(threads)]
+    for thread in crew:
+        thread.start()
+    for thread in crew:
+        thread.join()
+
+
+class _Worker:
+    """What the threads of this process share."""
+
+    def __init__(self, work: Work, tasks: socket.socket, results: socket.socket, memory: int) -> None:
+        self._work, self._tasks, self._results, self._memory = work, tasks, results, memory
+        self._mapped = memoryview(b"")
+        self._pass = 0
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """One thread: until there are no more tasks, or nobody who wants to hear."""
+        maker = SampleMaker(self._work)
+        while data := self._tasks.recv(MESSAGE_BYTES):
+            task = Task(*pickle.loads(data))
+            self._begin(task.in_pass)
+            images = self._images(task.offset, len(task.rows))
+            samples = zip(task.paths, task.rows, images, strict=True)
+            outcomes = [maker.attempt(path, task.epoch, row, out) for path, row, out in samples]
+            try:
+                self._results.sendall(_message(task.number, outcomes))
+            except OSError:
+                return
+
+    def _begin(self, number: int) -> None:
+        with self._lock:
+            if number > self._pass:
+                self._pass = number
+                self._work.begin_pass()
+
+    def _images(self, offset: int, count: int) -> np.ndarray:
+        """float32 (count, H, W, C) of the shared memory, from byte `offset` on."""
+        shape = (count, *self._work.spec.shape)
+        with self._lock:
+            if offset + 4 * math.prod(shape) > len(self._mapped):  # it has grown; what is in use stays mapped where it was
+                self._mapped = memoryview(mmap.mmap(self._memory, os.fstat(self._memory).st_size))
+            return np.frombuffer(self._mapped, np.float32, math.prod(shape), offset).reshape(shape)
+
+
+def _message(number: int, outcomes: list[Outcome]) -> bytes:
+    try:
+        message = pickle.dumps(tuple(Result(number, outcomes)))
+        pickle.loads(message)  # some exceptions can be written, but not read
+    except Exception:
+        message = b""
+    if not message or len(message) > MESSAGE_BYTES:
+        message = pickle.dumps(tuple(Result(number, [_told(outcome) for outcome in outcomes])))
+    return message
+
+
+def _told(outcome: Outcome) -> Outcome:
+    """An error that cannot travel, in words."""
+    if not isinstance(outcome, BaseException) or isinstance(outcome, BadImage):
+        return outcome
+    return ImgstreamError(f"{type(outcome).__name__}: {outcome}"[:2000])
