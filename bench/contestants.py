@@ -7,9 +7,11 @@ A function below prepares a loader of DIR/CLASS/*.jpg and returns one pass over 
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +35,36 @@ def imgstream_to_tf(directory: str, size: int, workers: int, augment: str) -> Pa
     """Stream.to_tf(): the same by TensorFlow's ops and threads; accurate DCT."""
     dataset = _stream(directory, size, workers, augment).to_tf()
     return lambda _: count(dataset)
+
+
+def imgstream_filling(directory: str, size: int, workers: int, augment: str) -> Pass:
+    """Stream.batches() with an empty cache, on disk: every image is decoded, and what was made of it is kept."""
+    stream = _stream(directory, size, workers, augment)
+
+    def one_pass(epoch: int) -> int:
+        with tempfile.TemporaryDirectory(dir=".") as folder:
+            return count(stream.replace(cache=folder).batches(epoch))
+
+    return one_pass
+
+
+def imgstream_cached(directory: str, size: int, workers: int, augment: str) -> Pass:
+    """Stream.batches() with a full cache, in the page cache: nothing is decoded."""
+    folder = tempfile.TemporaryDirectory(dir=".")
+    stream = _stream(directory, size, workers, augment).replace(cache=folder.name)
+    for epoch in (0, 1):  # the first fills the cache; the second makes sure that it is whole
+        count(stream.batches(epoch))
+    return lambda epoch: count(stream.batches(epoch)) * bool(folder)
+
+
+def bare_cached_work(directory: str, size: int, workers: int, augment: str) -> Pass:
+    """A bound: processes, each over its share of the same windows of the same kept images, resize them from the mapped files and scale into
+    memory that is used again. Nothing is looked up, checked or flipped.
+    """
+    folder = tempfile.TemporaryDirectory(dir=".")
+    stream = _stream(directory, size, workers, augment).replace(cache=folder.name)
+    count(stream.batches(0))
+    return _in_processes(functools.partial(_cached, augment, folder), directory, size, workers)
 
 
 def _stream(directory: str, size: int, workers: int, augment: str) -> Any:
@@ -151,6 +183,34 @@ def _all_of_it(files: list[str], size: int) -> Callable[[], None]:
     return once
 
 
+def _cached(augment: str, folder: tempfile.TemporaryDirectory[str], files: list[str], size: int) -> Callable[[], None]:
+    import imgstream as ims
+    from imgstream.augment import Preset, resolve
+    from imgstream.cache import PixelCache
+    from imgstream.decode.sample import plan_sample
+    from imgstream.order import SampleDraws
+    from imgstream.source import file_version
+    from imgstream.stream.cached import Kept
+
+    spec, preset, cache = ims.SampleSpec(size=(size, size), fit="stretch"), resolve(augment), PixelCache(folder.name)
+    shelf, draws, windows = Kept.of(spec, preset, cache).shelf(cache), SampleDraws(0), []
+    for row in np.random.default_rng(0).permutation(len(files)).tolist():
+        kept = shelf.find(os.fsencode(files[row]), file_version(files[row]))
+        numbers = draws(0, row)
+        box = functools.partial(preset.box, numbers) if isinstance(preset, Preset) else None
+        plan = plan_sample(spec, kept.shape[1], kept.shape[0], box, reductions=())
+        windows.append(kept[plan.y : plan.y + plan.height, plan.x : plan.x + plan.width])
+    small, batch, scale = np.empty((size, size, 3), np.uint8), np.empty((BATCH, size, size, 3), np.float32), np.float32(1 / 255)
+
+    def once() -> None:
+        for i, window in enumerate(windows):
+            if window.shape != small.shape:
+                window = cv2.resize(window, (size, size), dst=small)
+            np.multiply(window, scale, out=batch[i % BATCH])
+
+    return once
+
+
 def _only_decode(files: list[str], size: int) -> Callable[[], None]:
     decode, held = _decoder(size), []
     for path in files:
@@ -187,6 +247,9 @@ CONTESTANTS = {
     "imgstream to_tf": (imgstream_to_tf, ("imgstream", "tensorflow")),
     "tf.data": (tf_data, ("tensorflow",)),
     "Keras": (keras, ("keras", "tensorflow")),
+    "imgstream filling": (imgstream_filling, ("imgstream", "simplejpeg", "opencv-python-headless", "numpy")),
+    "imgstream cached": (imgstream_cached, ("imgstream", "opencv-python-headless", "numpy")),
+    "bare cached work": (bare_cached_work, ("opencv-python-headless", "numpy")),
     "bare work": (bare_work, ("simplejpeg", "opencv-python-headless", "numpy")),
     "decoder alone": (decoder_alone, ("simplejpeg",)),
 }

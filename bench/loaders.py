@@ -32,7 +32,8 @@ OURS = ("imgstream", "imgstream to_tf")
 TENSORFLOW = ("tf.data", "Keras")
 PEERS = ("grain", "torch", "DALI")
 BOUNDS = ("bare work", "decoder alone")
-LOADERS = (*OURS, *TENSORFLOW, *PEERS, *BOUNDS)
+CACHE = ("imgstream filling", "imgstream cached", "bare cached work")
+LOADERS = (*OURS, *TENSORFLOW, *PEERS, *BOUNDS, *CACHE)
 
 THEIR_AUGMENTATION = (
     "; in tf.data sample_distorted_bounding_box, decode_and_crop_jpeg and tf.image.random_*; in Keras layers on whole batches,"
@@ -48,11 +49,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--augment", default="none", help="what imgstream is given; only TensorFlow's loaders are compared, up to standard")
-    parser.add_argument("--only", default=",".join(LOADERS), help="some of: " + ",".join(LOADERS))
+    parser.add_argument("--only", help="some of: " + ",".join(LOADERS) + "; default: those that suit --augment")
     parser.add_argument("--out", type=Path, help="a file for the table; otherwise it is printed")
     parser.add_argument("--title", default="Loaders compared")
     options = parser.parse_args()
-    names = options.only.split(",")
+    suited = (*OURS, *TENSORFLOW, *PEERS, *BOUNDS) if options.augment == "none" else (*OURS, *TENSORFLOW, *CACHE)
+    names = options.only.split(",") if options.only else list(suited)
     for name in names:
         if name not in LOADERS:
             parser.error(f"--only: no loader is called {name!r}; there are {', '.join(LOADERS)}")

@@ -106,6 +106,10 @@ class Preset:
         kind = "mixup" if numbers[_MIX] < self.mix / 2 else "cutmix"
         return Mix(kind, float(0.5 + 0.5 * numbers[_MIX_SHARE]), float(numbers[_MIX_LEFT]), float(numbers[_MIX_TOP]))
 
+    def ends_in_scratch(self, numbers: np.ndarray) -> bool:
+        """Which of its two arrays `apply` will return."""
+        return (self.flips(numbers) + bool(self.colour) + bool(self.rotation)) % 2 == 1
+
     def apply(self, image: np.ndarray, numbers: np.ndarray, scratch: np.ndarray) -> np.ndarray:
         """Everything after the crop, on uint8 (H, W, C). Works between `image` and `scratch` (same shape); returns the one that holds
         the result, so nothing is allocated.

@@ -11,11 +11,14 @@ from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
 
 NEAR = 1.5
-"""A stage that is less than so many times as fast as the one that binds is worth a word too."""
+"""A loader that is less than so many times as fast as the stage that binds is worth a word too."""
+NEAR_ON_CPU = 5.0
+"""The same where they share the cores: then a loader that is five times as fast as the step still takes a sixth of the time."""
 _MUCH = 0.2  # of a loading thread's time: an augmentation below it is not worth a word
 _DOMINANT = 0.4  # of an augmentation: the transform that takes it is named
 _LARGER = 4.0  # times the pixels of a sample: files that hold more are larger than needed
 _SCALES = 0.6  # of the threads' number: what decoding on all of them should be faster by
+_ONE_LOCK = 8  # threads that one interpreter lock can serve; beyond them the loader takes processes, and threads alone tell nothing
 _WORK = {"read": "Reading", "decode": "Decoding", "augment": "The augmentation"}
 
 
@@ -59,7 +62,7 @@ def advise(figures: Figures) -> Advice:
     slowest = min(rates, key=lambda name: rates[name])
     shares = loader_shares(figures)
     binding = {"loader": max(shares, key=lambda name: shares[name]), "storage": "read"}.get(slowest, slowest)
-    loader_counts = rates["loader"] < NEAR * rates[slowest]
+    loader_counts = rates["loader"] < _near(figures) * rates[slowest]
     sentences = [_binds(figures, slowest, binding, shares)]
     sentences += [
         *_cores(figures, rates[slowest]),
@@ -93,7 +96,8 @@ def number(value: float) -> str:
 def _binds(figures: Figures, slowest: str, binding: str, shares: dict[str, float]) -> str:
     loader, step = figures.loader.images_per_second, figures.step.images_per_second
     if slowest == "step":
-        verdict = "the loader is not what to tune" if loader >= NEAR * step else "both matter"
+        both = "both matter, for they share the cores" if _on_cpu(figures) else "both matter"
+        verdict = both if loader < _near(figures) * step else "the loader is not what to tune"
         return f"The training step binds: {number(step)} images/s; the loader gives {number(loader)}: {verdict}."
     if slowest == "transfer":
         rate = number(figures.transfer.images_per_second)
@@ -128,7 +132,7 @@ def _cores(figures: Figures, bound: float) -> Iterator[str]:
         return
     rate = figures.together.images_per_second
     measured = f"Loader and step together gave {number(rate)} images/s, {100 * rate / bound:.0f} % of the bound"
-    if figures.device.endswith("cpu"):
+    if _on_cpu(figures):
         one_by_one = 1 / (1 / figures.loader.images_per_second + 1 / figures.step.images_per_second)
         yield f"{measured}: on a CPU both share the cores, and one after the other would give {number(one_by_one)}."
     else:
@@ -172,7 +176,7 @@ def _augmentation(figures: Figures, shares: dict[str, float]) -> Iterator[str]:
 
 def _threads(figures: Figures) -> Iterator[str]:
     one, every = figures.decode.one_thread.images_per_second, figures.decode.all_threads.images_per_second
-    if figures.threads > 1 and every < _SCALES * figures.threads * one:
+    if 1 < figures.threads <= _ONE_LOCK and every < _SCALES * figures.threads * one:
         yield (
             f"Decoding on {figures.threads} threads is only {every / one:.1f} times as fast as on one ({number(every)} and {number(one)} "
             "images/s): something else holds the cores or the memory, or there are fewer cores than it seems."
@@ -209,6 +213,14 @@ def _bad(figures: Figures) -> Iterator[str]:
         yield f"{found}. Training stops at more than {100 * limit:.0f} %: mend them, or allow them with --max-bad."
     else:
         yield f"{found}. Training leaves them out and lists them."
+
+
+def _on_cpu(figures: Figures) -> bool:
+    return figures.device.endswith("cpu")
+
+
+def _near(figures: Figures) -> float:
+    return NEAR_ON_CPU if _on_cpu(figures) else NEAR
 
 
 def _exceeds_memory(figures: Figures) -> bool:

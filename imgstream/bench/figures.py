@@ -87,7 +87,7 @@ class Sizes:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decode:
-    """Decoding and resizing to the sample's size, from bytes in memory."""
+    """Decoding and resizing to the sample's size, from bytes in memory, in threads of one process."""
 
     one_thread: Rate
     all_threads: Rate

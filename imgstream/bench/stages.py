@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 _Item = TypeVar("_Item")
 _MOST_LOADED = 1024, 128 << 20  # files and bytes that are kept in memory to be decoded
 _MOST_SAMPLES = 32, 64 << 20  # samples and bytes that are kept to be augmented
-_WHOLE_SHARE = 0.4  # of the augmentation's time for the whole of it, the rest for its parts
 
 Bad = dict[int, BadImage]
 """Position in the sample → what was wrong; the stages add to it."""
@@ -207,32 +206,40 @@ def augment_stage(augmentation: Augmentation | None, samples: np.ndarray, seed: 
 
 
 def _policy(policy: Policy, samples: np.ndarray, seed: int, seconds: float) -> Augment:
-    whole = _mean(lambda i, row: policy.apply(samples[i], sample_generator(seed, 0, row)), len(samples), _WHOLE_SHARE * seconds)
-    parts: tuple[Part, ...] = ()
-    if policy.compose is not None:
-        parts = _transforms(policy.compose, samples, seed, (1 - _WHOLE_SHARE) * seconds)
-    return Augment(name=policy.name, microseconds=1e6 * whole, parts=parts)
+    """The whole and its parts by turns, with the same numbers, so that the parts are parts of that whole."""
+    timed = _TimedPolicy(policy.compose) if policy.compose is not None else None
+    spent, calls = 0.0, 0
+    for calls in _rounds(len(samples), seconds):
+        image, row = samples[(calls - 1) % len(samples)], calls - 1
+        began = time.perf_counter()
+        policy.apply(image, sample_generator(seed, 0, row))
+        spent += time.perf_counter() - began
+        if timed is not None:
+            timed.apply(image, sample_generator(seed, 0, row))
+    return Augment(name=policy.name, microseconds=1e6 * spent / calls, parts=timed.parts(calls) if timed is not None else ())
 
 
-def _transforms(policy: Any, samples: np.ndarray, seed: int, seconds: float) -> tuple[Part, ...]:
-    """Each transform of an albumentations policy, timed where it stands: within its policy, on what those before it made."""
-    compose = copy.deepcopy(policy)
-    own = list(compose.transforms)
-    timed = [_Timed(transform) for transform in own]
-    compose.transforms = timed
+class _TimedPolicy:
+    """An albumentations policy whose transforms are timed where they stand: within it, on what those before them made."""
 
-    def apply(i: int, row: int) -> None:
-        rng = sample_generator(seed, 0, row)
+    def __init__(self, compose: Any) -> None:
+        self._compose = copy.deepcopy(compose)
+        self._transforms = list(self._compose.transforms)
+        self._timed = [_Timed(transform) for transform in self._transforms]
+        self._compose.transforms = self._timed
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator) -> None:
+        """As Policy.apply does it."""
         numbers = random.Random(int(rng.integers(2**63)))
-        compose.set_random_state(rng, numbers)
-        for transform in own:  # albumentations hands its numbers on to transforms of its own classes only
+        self._compose.set_random_state(rng, numbers)
+        for transform in self._transforms:  # albumentations hands its numbers on to transforms of its own classes only
             transform.set_random_state(rng, numbers)
-        compose(image=samples[i].copy())
+        self._compose(image=image.copy())
 
-    images = 0
-    for images in _rounds(len(samples), seconds):
-        apply((images - 1) % len(samples), images - 1)
-    return tuple(Part(name=_title(t), microseconds=1e6 * one.seconds / images) for t, one in zip(own, timed, strict=True))
+    def parts(self, calls: int) -> tuple[Part, ...]:
+        """What each transform took in a call, of `calls` calls."""
+        pairs = zip(self._transforms, self._timed, strict=True)
+        return tuple(Part(name=_title(transform), microseconds=1e6 * timed.seconds / calls) for transform, timed in pairs)
 
 
 class _Timed:

@@ -96,16 +96,12 @@ class Shelf:
             shard = self._shards[place >> 32]
             record = Record.decode(shard.records[place & 0xFFFFFFFF])
             if record.version == version and record.key == key:
-                pixels = self._pixels(shard, record)
-                if pixels is not None and (view.checked[at] or checksum(pixels.reshape(-1)) == record.total):
-                    view.checked[at] = True
-                    return pixels
+                with contextlib.suppress(OSError, ValueError):  # a shard that was cleared away before it was mapped
+                    pixels = shard.array(record)
+                    if pixels is not None and (view.checked.item(at) or checksum(pixels.reshape(-1)) == record.total):
+                        view.checked[at] = True
+                        return pixels
             at += 1
-        return None
-
-    def _pixels(self, shard: ShardReader, record: Record) -> np.ndarray | None:
-        with contextlib.suppress(OSError, ValueError):
-            return shard.array(record)
         return None
 
     def add(self, path: bytes, version: FileVersion, pixels: np.ndarray) -> None:

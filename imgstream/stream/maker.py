@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Protocol
 
 import cv2
@@ -21,6 +22,10 @@ from imgstream.stream.cached import CachedReader, Kept
 # The threads here are the parallelism. OpenCV's own, inside each of them, make a loader slower (open-mmlab/mmdetection#6867).
 cv2.setNumThreads(0)
 
+
+_TOGETHER = 4
+"""Samples from the cache that are scaled at once. Each call that lets go of the interpreter lock may have to wait for it afterwards, which
+costs as much as scaling a sample does; four of 224 pixels still fit a core's own cache."""
 
 Outcome = Mix | BaseException | None
 """What became of a sample: how it is to be mixed, or what went wrong; None: it is as it is to be."""
@@ -61,34 +66,44 @@ class SampleMaker:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._reader = work.reader()
-        self._pixels = np.zeros(work.spec.shape, np.uint8)
+        self.together = 1 if work.cache is None else _TOGETHER
+        """Samples that are best asked for at once."""
+        self._pixels = np.zeros((self.together, *work.spec.shape), np.uint8)
         self._scratch = np.zeros(work.spec.shape, np.uint8)
         self._draws = SampleDraws(work.seed)
 
-    def attempt(self, path: bytes, epoch: int, row: int, out: np.ndarray) -> Outcome:
-        """As `make`, but whatever goes wrong is returned: a thread goes on."""
+    def fill(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int], out: np.ndarray) -> list[Outcome]:
+        """Make the samples of some rows in float32 (n, H, W, C) `out`; returns what became of each. Nothing is raised: a thread goes on."""
+        outcomes: list[Outcome] = []
+        for first in range(0, len(rows), self.together):
+            past = min(first + self.together, len(rows))
+            for path, row, pixels in zip(paths[first:past], rows[first:past], self._pixels, strict=False):
+                outcomes.append(self._attempt(path, epoch, row, pixels))  # noqa: PERF401  # as it stands it can be read
+            self._work.spec.to_float(self._pixels[: past - first], out[first:past])
+        return outcomes
+
+    def _attempt(self, path: bytes, epoch: int, row: int, pixels: np.ndarray) -> Outcome:
         try:
-            return self.make(path, epoch, row, out)
+            return self._make(path, epoch, row, pixels)
         except BadImage as error:
             error.path = os.fsdecode(path)
             return error
         except BaseException as error:
             return error
 
-    def make(self, path: bytes, epoch: int, row: int, out: np.ndarray) -> Mix | None:
-        """Fill float32 (H, W, C) `out`; returns how the sample is to be mixed, if it is. Raises BadImage."""
-        augmentation, pixels, mix = self._work.augmentation, self._pixels, None
+    def _make(self, path: bytes, epoch: int, row: int, pixels: np.ndarray) -> Mix | None:
+        """Fill uint8 (H, W, C) `pixels`; returns how the sample is to be mixed, if it is. Raises BadImage."""
+        augmentation = self._work.augmentation
         if isinstance(augmentation, Preset):
             numbers = self._draws(epoch, row)
-            self._reader.read(path, pixels, lambda *sizes: augmentation.box(numbers, *sizes))
-            pixels = augmentation.apply(pixels, numbers, self._scratch)
-            mix = augmentation.mixing(numbers)
-        else:
-            self._reader.read(path, pixels)
-            if isinstance(augmentation, Policy):
-                try:
-                    pixels = augmentation.apply(pixels, sample_generator(self._work.seed, epoch, row))
-                except ImgstreamError as error:
-                    raise type(error)(f"{error} (at {os.fsdecode(path)!r})") from error
-        self._work.spec.to_float(pixels, out)
-        return mix
+            first, second = (self._scratch, pixels) if augmentation.ends_in_scratch(numbers) else (pixels, self._scratch)
+            self._reader.read(path, first, lambda *sizes: augmentation.box(numbers, *sizes))
+            augmentation.apply(first, numbers, second)
+            return augmentation.mixing(numbers)
+        self._reader.read(path, pixels)
+        if isinstance(augmentation, Policy):
+            try:
+                pixels[:] = augmentation.apply(pixels, sample_generator(self._work.seed, epoch, row))
+            except ImgstreamError as error:
+                raise type(error)(f"{error} (at {os.fsdecode(path)!r})") from error
+        return None

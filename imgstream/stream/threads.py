@@ -1,4 +1,4 @@
-"""Threads of this process that make samples. They are handed out one by one, over several open batches: none waits at a batch's end."""
+"""Threads of this process that make samples. They are handed out few at a time, over several open batches: none waits at a batch's end."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Threads:
         if not hasattr(self._local, "maker"):
             self._local.maker = SampleMaker(self._work)
         maker: SampleMaker = self._local.maker
-        while (claim := queue.claim()) is not None:
-            batch, slot = claim
+        while (claim := queue.claim(maker.together)) is not None:
+            batch, first, past = claim
             request = batch.request
-            path = self._path_bytes(int(request.positions[slot]))
-            batch.settle(slot, (maker.attempt(path, request.epoch, int(request.rows[slot]), batch.images[slot]),))
+            paths = [self._path_bytes(position) for position in request.positions[first:past].tolist()]
+            batch.settle(first, maker.fill(paths, request.epoch, request.rows[first:past].tolist(), batch.images[first:past]))
 
 
 class ThreadPass:
@@ -64,18 +64,20 @@ class ThreadPass:
         for _ in range(missing):
             self._threads.send(self)
 
-    def claim(self) -> tuple[OpenBatch, int] | None:
-        """The next sample to make, or None: then the calling thread has left."""
+    def claim(self, most: int) -> tuple[OpenBatch, int, int] | None:
+        """The next samples to make, `most` of them or fewer: a batch, the first slot and the one past the last. None: then the calling
+        thread has left.
+        """
         with self._lock:
             if not self._batches:
                 self._present -= 1
                 return None
-            batch, slot = self._batches[0], self._slot
-            self._slot += 1
-            if self._slot == batch.size:
+            batch, first = self._batches[0], self._slot
+            self._slot = past = min(first + most, batch.size)
+            if past == batch.size:
                 self._batches.popleft()
                 self._slot = 0
-            return batch, slot
+            return batch, first, past
 
     def cancel(self) -> None:
         """Make no more of them."""

@@ -45,10 +45,8 @@ class _Worker:
             task = Task(*pickle.loads(data))
             self._begin(task.in_pass)
             images = self._images(task.offset, len(task.rows))
-            samples = zip(task.paths, task.rows, images, strict=True)
-            outcomes = [maker.attempt(path, task.epoch, row, out) for path, row, out in samples]
             try:
-                self._results.sendall(_message(task.number, outcomes))
+                self._results.sendall(_message(task.number, maker.fill(task.paths, task.epoch, task.rows, images)))
             except OSError:
                 return
 

@@ -79,6 +79,13 @@ def test_a_step_that_binds_near_the_loader_says_that_both_matter() -> None:
     assert advice(loader=rate(300)).sentences[0] == "The training step binds: 271 images/s; the loader gives 300: both matter."
 
 
+def test_on_a_cpu_a_loader_four_times_as_fast_as_the_step_matters_too() -> None:
+    expected = "The training step binds: 271 images/s; the loader gives 1,200: both matter, for they share the cores."
+    assert advice(loader=rate(1200), device="tensorflow cpu").sentences[0] == expected
+    assert "not what to tune" in advice(loader=rate(1200)).sentences[0]
+    assert "not what to tune" in advice(loader=rate(1400), device="tensorflow cpu").sentences[0]
+
+
 def test_decoding_that_binds_names_the_cache() -> None:
     found = advice(**SLOW)
     assert found.binding == "decode"
@@ -181,6 +188,7 @@ def test_threads_that_do_not_help_are_told() -> None:
         sentence.startswith("Decoding on 2 threads is only 1.1 times as fast") for sentence in advice(decode=decode(2000, 2200)).sentences
     )
     assert not any("times as fast" in sentence for sentence in advice(decode=decode(2000, 3000)).sentences)
+    assert not any("times as fast" in sentence for sentence in advice(decode=decode(2000, 9000), threads=16).sentences)
 
 
 def test_smaller_samples_at_first_are_told() -> None:
