@@ -78,7 +78,7 @@ class SampleMaker:
         for first in range(0, len(rows), self.together):
             past = min(first + self.together, len(rows))
             for path, row, pixels in zip(paths[first:past], rows[first:past], self._pixels, strict=False):
-                outcomes.append(self._attempt(path, epoch, row, pixels))  # noqa: PERF401  # as it stands it can be read
+                outcomes.append(self._attempt(path, epoch, row, pixels))
             self._work.spec.to_float(self._pixels[: past - first], out[first:past])
         return outcomes
 
