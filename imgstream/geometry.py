@@ -68,7 +68,11 @@ def make_plan(
         out_height = min(target_height, max(1, _round(height * ratio)))
     if box is None:
         box = fit_box(width, height, fit, target_width, target_height)
-    reduction = next((r for r in reductions if box.width / r >= out_width and box.height / r >= out_height), 1)
+    reduction = 1
+    for r in reductions:
+        if box.width / r >= out_width and box.height / r >= out_height:
+            reduction = r
+            break
     x, window_width = _window(box.x, box.width, reduction, width)
     y, window_height = _window(box.y, box.height, reduction, height)
     return Plan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -54,14 +55,19 @@ class Preset:
 
     def box(self, numbers: np.ndarray, width: int, height: int, target_width: int, target_height: int) -> Box:
         """The random crop in an oriented image of width × height pixels."""
+        area_number, aspect_number, left, top = numbers[_AREA : _TOP + 1].tolist()  # Python's floats are quicker than NumPy's, and equal
         aspect = target_width / target_height
         whole_width = min(float(width), height * aspect)
-        area = (self.area[0] + (self.area[1] - self.area[0]) * numbers[_AREA]) * whole_width * (whole_width / aspect)
-        low, high = math.log(self.aspect[0]), math.log(self.aspect[1])
-        aspect *= math.exp(low + (high - low) * numbers[_ASPECT])
+        area = (self.area[0] + (self.area[1] - self.area[0]) * area_number) * whole_width * (whole_width / aspect)
+        low, high = self._log_aspect
+        aspect *= math.exp(low + (high - low) * aspect_number)
         box_width = min(math.sqrt(area * aspect), float(width))
         box_height = min(area / box_width, float(height))
-        return Box(float(numbers[_LEFT]) * (width - box_width), float(numbers[_TOP]) * (height - box_height), box_width, box_height)
+        return Box(left * (width - box_width), top * (height - box_height), box_width, box_height)
+
+    @functools.cached_property
+    def _log_aspect(self) -> tuple[float, float]:
+        return math.log(self.aspect[0]), math.log(self.aspect[1])
 
     def flips(self, numbers: np.ndarray) -> bool:
         """Whether the sample is mirrored, left to right."""

@@ -6,7 +6,7 @@ A record that was cut short or damaged does not check and is as if it were not t
 from __future__ import annotations
 
 import hashlib
-import math
+import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from imgstream.source import FileVersion
 
 WORDS = 8
 RECORD_BYTES = 8 * WORDS
+_TWO_WORDS = struct.Struct("<QQ")
 _MASK = (1 << 64) - 1
 _MAGIC = 0x696D6773_70697831  # no run of zeros is a record
 _FACTORS = np.array([0x9E3779B97F4A7C15 * (2 * i + 1) & _MASK for i in range(WORDS - 1)], np.uint64)
@@ -32,7 +33,8 @@ class Record(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes of pixels."""
-        return math.prod(self.shape)
+        height, width, channels = self.shape
+        return height * width * channels
 
     def encode(self) -> bytes:
         """The record's 64 bytes."""
@@ -45,7 +47,8 @@ class Record(NamedTuple):
     def decode(cls, words: np.ndarray) -> Record:
         """The record in uint64 (WORDS,) `words`."""
         key, rest, size, modified, offset, shape, total, _ = words.tolist()
-        modified -= (modified >> 63) << 64
+        if modified >> 63:  # before 1970
+            modified -= 1 << 64
         return cls((key, rest), FileVersion(size, modified), offset, (shape >> 32, shape >> 4 & 0xFFFFFFF, shape & 15), total)
 
 
@@ -71,8 +74,7 @@ def _check(words: np.ndarray) -> np.ndarray:
 
 def path_key(path: bytes) -> tuple[int, int]:
     """128 bits of a path, as two words: no two paths of a cache will ever share them."""
-    digest = hashlib.blake2b(path, digest_size=16).digest()
-    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+    return _TWO_WORDS.unpack(hashlib.blake2b(path, digest_size=16).digest())
 
 
 def checksum(pixels: np.ndarray) -> int:

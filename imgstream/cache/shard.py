@@ -45,13 +45,15 @@ class ShardReader:
         return True
 
     def array(self, record: Record) -> np.ndarray | None:
-        """The record's uint8 (height, width, channels), mapped and read-only; None where the shard is too short for it. Raises OSError."""
+        """The record's uint8 (height, width, channels), mapped and read-only; None where the shard is too short for it, or gone."""
         end = record.offset + record.size
         if end > len(self._memory):
-            size = self.pixels.stat().st_size
-            if end > size:
+            try:
+                self._memory = _mapped(self.pixels, self.pixels.stat().st_size)
+            except (OSError, ValueError):
                 return None
-            self._memory = _mapped(self.pixels, size)
+            if end > len(self._memory):
+                return None
         return self._memory[record.offset : end].reshape(record.shape)
 
 

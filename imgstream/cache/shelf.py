@@ -96,11 +96,10 @@ class Shelf:
             shard = self._shards[place >> 32]
             record = Record.decode(shard.records[place & 0xFFFFFFFF])
             if record.version == version and record.key == key:
-                with contextlib.suppress(OSError, ValueError):  # a shard that was cleared away before it was mapped
-                    pixels = shard.array(record)
-                    if pixels is not None and (view.checked.item(at) or checksum(pixels.reshape(-1)) == record.total):
-                        view.checked[at] = True
-                        return pixels
+                pixels = shard.array(record)
+                if pixels is not None and (view.checked.item(at) or checksum(pixels.reshape(-1)) == record.total):
+                    view.checked[at] = True
+                    return pixels
             at += 1
         return None
 

@@ -16,9 +16,10 @@ from imgstream.stream.maker import Work
 from imgstream.stream.processes import Processes, SharedMemory, can_be_sent
 from imgstream.stream.threads import Threads
 
-THREADS_A_PROCESS, THREADS_A_PROCESS_IN_PYTHON = 8, 2
+THREADS_A_PROCESS, THREADS_A_PROCESS_CACHED, THREADS_A_PROCESS_IN_PYTHON = 8, 4, 2
 """Threads of one process share an interpreter lock. It is held for 50 to 100 µs of the 1,300 that an image takes, so that twelve threads
-keep it busy; an albumentations policy or a Python function holds it for most of its time. (docs/decisions/0008)"""
+keep it busy; for 25 of the 165 of an image that need not be decoded; and by an albumentations policy or a Python function for most of
+their time. (docs/decisions/0008)"""
 
 WORTH_PROCESSES = 2000
 """Samples in a pass from which worker processes are started: they take half a second to come."""
@@ -29,8 +30,8 @@ class Crew(Protocol):
 
     buffers: BatchBuffers
 
-    def begin(self) -> Pass:
-        """A pass over some rows."""
+    def begin(self, ahead: int) -> Pass:
+        """A pass over some rows, with `ahead` batches open at a time."""
 
 
 class Pass(Protocol):
@@ -53,7 +54,9 @@ class Engine:
         self._work, self._class_count, self._raise_bad = work, class_count, raise_bad
         self.ahead = 2 + -(-2 * workers // batch_size)  # open batches: enough samples for every thread beyond the batch in use
         shape, keep = (batch_size, *work.spec.shape), self.ahead + 2
-        most = THREADS_A_PROCESS_IN_PYTHON if isinstance(work.augmentation, Policy) else THREADS_A_PROCESS
+        most = THREADS_A_PROCESS if work.cache is None else min(THREADS_A_PROCESS, THREADS_A_PROCESS_CACHED)
+        if isinstance(work.augmentation, Policy):
+            most = min(most, THREADS_A_PROCESS_IN_PYTHON)
         self._crew: Crew
         if workers > most and samples >= WORTH_PROCESSES and can_be_sent(work):
             buffers = BatchBuffers(shape, keep, SharedMemory())
@@ -64,7 +67,7 @@ class Engine:
     def run(self, requests: Iterator[Request]) -> Iterator[Batch]:
         """The batches of `requests`, in their order. Stops the work when the iteration is left early."""
         open_batches: collections.deque[OpenBatch] = collections.deque()
-        ongoing = self._crew.begin()
+        ongoing = self._crew.begin(self.ahead)
         try:
             while True:
                 while len(open_batches) < self.ahead and (request := next(requests, None)) is not None:

@@ -112,8 +112,8 @@ class Processes:
         self._lock = threading.Lock()
         self._passes = itertools.count(1)
 
-    def begin(self) -> ProcessPass:
-        """A pass over some rows. Starts the workers, where none are or they have failed."""
+    def begin(self, ahead: int) -> ProcessPass:
+        """A pass over some rows, with `ahead` batches open at a time. Starts the workers, where none are or they have failed."""
         with self._lock:
             if self._crew is None or self._crew.failed is not None:
                 if self._crew is not None:
@@ -122,19 +122,19 @@ class Processes:
                 assert isinstance(memory, SharedMemory)
                 self._crew = _Started(self._work, memory, self._processes, self._threads)
                 weakref.finalize(self, self._crew.stop)
-            return ProcessPass(self._crew, self._path_bytes, next(self._passes))
+            return ProcessPass(self._crew, self._path_bytes, ahead, next(self._passes))
 
 
 class ProcessPass:
     """The batches of a pass."""
 
-    def __init__(self, crew: _Started, path_bytes: Callable[[int], bytes], number: int) -> None:
-        self._crew, self._path_bytes, self._number = crew, path_bytes, number
+    def __init__(self, crew: _Started, path_bytes: Callable[[int], bytes], ahead: int, number: int) -> None:
+        self._crew, self._path_bytes, self._ahead, self._number = crew, path_bytes, ahead, number
 
     def add(self, batch: OpenBatch) -> None:
         """Have a batch filled, after those before it."""
         request = batch.request
-        samples = max(1, min(SAMPLES_A_TASK, batch.size // (2 * self._crew.thread_count)))
+        samples = max(1, min(SAMPLES_A_TASK, self._ahead * batch.size // (2 * self._crew.thread_count)))  # two tasks a thread, or more
         for first in range(0, batch.size, samples):
             positions = request.positions[first : first + samples].tolist()
             rows = request.rows[first : first + samples].tolist()

@@ -22,8 +22,8 @@ class Threads:
         self._pool = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="imgstream")
         self._local = threading.local()
 
-    def begin(self) -> ThreadPass:
-        """A pass over some rows."""
+    def begin(self, ahead: int) -> ThreadPass:
+        """A pass over some rows, with `ahead` batches open at a time."""
         self._work.begin_pass()
         return ThreadPass(self)
 
