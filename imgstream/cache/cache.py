@@ -14,7 +14,7 @@ from typing import Any
 
 from imgstream.atomic import write_json
 from imgstream.cache.records import RECORD_BYTES
-from imgstream.cache.shard import ShardWriter, locked
+from imgstream.cache.shard import NAMES, ShardWriter, locked
 from imgstream.cache.shelf import Shelf
 from imgstream.errors import OutputError, SpecError
 from imgstream.locations import cache_folder
@@ -25,7 +25,10 @@ DEFAULT_LIMIT = 20 * 10**9
 
 _LEAST_SHARD, _MOST_SHARDS = 64 << 20, 64
 """A shard is a 64th of the limit, but 64 MB at least: each takes a few descriptors for as long as it is mapped."""
-_DESCRIPTION, _LOCK = "form.json", "lock"
+_DESCRIPTION, _LOCK = "form.json", "imgstream.lock"
+_SHELVES = 16 * "[0-9a-f]"
+"""A pattern that fits the name of every shelf's folder: the user's own folders beside them are left alone."""
+_ROWS, _PIXELS = f"{NAMES}.rows", f"{NAMES}.pixels"
 _UNUSED = 24 * 3600
 """Seconds after which a shard that no pass has used may make room for another. Until then what is kept stays: no churn."""
 
@@ -92,8 +95,8 @@ class PixelCache:
         for folder in self._folders():
             with contextlib.suppress(OSError, ValueError):
                 form = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
-                rows = [path.stat() for path in folder.glob("*.rows")]
-                size = sum(_on_disk(path) for path in folder.glob("*.pixels"))
+                rows = [path.stat() for path in folder.glob(_ROWS)]
+                size = sum(_on_disk(path) for path in folder.glob(_PIXELS))
                 used = max((status.st_mtime for status in rows), default=0.0)
                 found.append(Held(form, sum(status.st_size for status in rows) // RECORD_BYTES, size, used))
         return sorted(found, key=lambda held: -held.used)
@@ -102,7 +105,7 @@ class PixelCache:
         """Remove all that the cache has written; returns the bytes that were freed. Those who are reading it are not disturbed."""
         freed = 0
         for folder in self._folders():
-            for path in [*folder.glob("*.rows"), *folder.glob("*.pixels"), folder / _DESCRIPTION]:
+            for path in [*folder.glob(_ROWS), *folder.glob(_PIXELS), folder / _DESCRIPTION]:
                 freed += _on_disk(path)
                 path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # something else is in it
@@ -112,7 +115,7 @@ class PixelCache:
 
     def _folders(self) -> list[Path]:
         with contextlib.suppress(OSError):
-            return [path.parent for path in sorted(self.folder.glob(f"*/{_DESCRIPTION}"))]
+            return [path.parent for path in sorted(self.folder.glob(f"{_SHELVES}/{_DESCRIPTION}"))]
         return []
 
     def _reserve(self, folder: Path) -> ShardWriter | None:
@@ -121,7 +124,7 @@ class PixelCache:
         """
         least = max(1, self._unit // 4)
         with locked(self.folder / _LOCK):
-            for rows in folder.glob("*.rows"):
+            for rows in folder.glob(_ROWS):
                 size = _size(rows.with_suffix(".pixels"))
                 left = ShardWriter.adopt(rows, min(self._unit, size + max(0, self.limit - self._taken())))
                 if left is not None and left.room >= least:
@@ -129,14 +132,14 @@ class PixelCache:
                 if left is not None:
                     left.close()  # which gives back what a killed process had reserved
             room = self.limit - self._taken()
-            shards = sorted(self.folder.glob("*/*.pixels"), key=_last_used, reverse=True)
+            shards = sorted(self.folder.glob(f"{_SHELVES}/{_PIXELS}"), key=_last_used, reverse=True)
             while room < least and shards and time.time() - _last_used(shards[-1]) > _UNUSED:
                 room += _remove(shards.pop())
             return ShardWriter.create(folder, min(self._unit, room)) if room >= least else None
 
     def _taken(self) -> int:
         """Bytes reserved by all shards."""
-        return sum(map(_size, self.folder.glob("*/*.pixels")))
+        return sum(map(_size, self.folder.glob(f"{_SHELVES}/{_PIXELS}")))
 
 
 def _last_used(pixels: Path) -> float:

@@ -23,6 +23,9 @@ try:
 except ImportError:  # Windows: every process then begins a shard of its own, and budgets are kept by each for itself
     fcntl = None  # type: ignore[assignment]
 
+NAMES = 12 * "[0-9a-f]"
+"""A pattern that fits every shard's name: nothing else in a folder is the cache's to read, to write or to remove."""
+
 _ALIGNMENT = 64
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imgstream.cache.records import Record, checksum, path_key, sound
-from imgstream.cache.shard import ShardReader, ShardWriter
+from imgstream.cache.shard import NAMES, ShardReader, ShardWriter
 from imgstream.errors import CacheWarning
 from imgstream.source import FileVersion
 
@@ -61,10 +61,10 @@ class Shelf:
         """See what this and other processes have added. To be called at the beginning of a pass."""
         with self._lock:
             with contextlib.suppress(OSError):
-                for name in sorted(os.listdir(self._folder)):
-                    if name.endswith(".rows") and name not in self._names:
-                        self._names.add(name)
-                        self._shards.append(ShardReader(self._folder / name))
+                for rows in sorted(self._folder.glob(f"{NAMES}.rows")):
+                    if rows.name not in self._names:
+                        self._names.add(rows.name)
+                        self._shards.append(ShardReader(rows))
             for shard in self._shards:
                 with contextlib.suppress(OSError, ValueError):  # cleared away: what is mapped stays
                     shard.refresh()
