@@ -51,12 +51,15 @@ class FileReader:
         self._buffer = bytearray(1 << 18)
         self.version = FileVersion(0, 0)
         """What the last file that was read was when it was opened."""
+        self.waited = False
+        """Whether it had to come from the disk, as far as the system tells."""
 
     def read(self, path: bytes | str, max_pixels: int) -> tuple[memoryview, Header]:
         """The whole file and its header; the bytes are valid until the next read.
 
         Raises BadImage for a file that cannot be read, is no image, or declares more than `max_pixels` pixels.
         """
+        self.waited = False
         with _opened(path) as (descriptor, self.version):
             data = self._read(descriptor, self.version.size, max_pixels)
         header = read_header(data)
@@ -72,9 +75,10 @@ class FileReader:
                 self._buffer = bytearray(min(size + size // 4, _KEPT))
             buffer = self._buffer
         data = memoryview(buffer)[:size]
-        done = 0
+        done = _read_what_is_in_memory(descriptor, data)
+        self.waited = done < size
         while done < size:
-            count = _read_into(descriptor, data[done:] if done else data)
+            count = _read_at(descriptor, data[done:] if done else data, done)
             if not count:  # it shrank since it was opened: what is left will be judged as it is
                 break
             done += count
@@ -148,21 +152,45 @@ def file_version(path: bytes | str) -> FileVersion | None:
     return FileVersion(status.st_size, status.st_mtime_ns)
 
 
-if hasattr(os, "readv"):
+def read_ahead(path: bytes) -> bool:
+    """Ask the system to fetch the file's bytes from the disk, and wait for nothing but its opening; whether they were not in memory yet."""
+    try:
+        with _opened(path) as (descriptor, _):
+            if _read_what_is_in_memory(descriptor, memoryview(bytearray(1))):
+                return False
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+    except BadImage:
+        return False
+    return True
 
-    def _read_into(descriptor: int, data: memoryview) -> int:
-        return os.readv(descriptor, [data])
+
+def _read_what_is_in_memory(descriptor: int, data: memoryview) -> int:
+    """Fill `data` from the file's beginning as far as the page cache has it; returns how far. 0 where the system cannot tell."""
+    if _NO_WAIT is None:
+        return 0
+    try:
+        return os.preadv(descriptor, [data], 0, _NO_WAIT)
+    except OSError:  # nothing of it is there, or the file system cannot say; a fault of the disk is met when it is read
+        return 0
+
+
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)  # Linux
+
+if hasattr(os, "preadv"):
+
+    def _read_at(descriptor: int, data: memoryview, at: int) -> int:
+        return os.preadv(descriptor, [data], at)
 
 else:  # Windows
 
-    def _read_into(descriptor: int, data: memoryview) -> int:
+    def _read_at(descriptor: int, data: memoryview, at: int) -> int:
+        os.lseek(descriptor, at, os.SEEK_SET)
         return io.FileIO(descriptor, closefd=False).readinto(data)
 
 
 def _check_first_part(descriptor: int, size: int, max_pixels: int) -> None:
-    """Refuse a large file by its first part, before memory is taken for the rest. Leaves the file at its start."""
+    """Refuse a large file by its first part, before memory is taken for the rest."""
     first = os.read(descriptor, _FIRST_PART)
-    os.lseek(descriptor, 0, os.SEEK_SET)
     try:
         _check_size(read_header(first), max_pixels)
     except BadImage as error:

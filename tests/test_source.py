@@ -87,10 +87,10 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path) -> None:
 def test_an_error_of_the_file_system_is_a_read_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(tmp_path / "a.png")
 
-    def fail(descriptor: int, data: memoryview) -> int:
+    def fail(descriptor: int, data: list[memoryview], at: int, flags: int = 0) -> int:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("imgstream.source._read_into", fail)
+    monkeypatch.setattr(os, "preadv", fail)
     assert str(reason(tmp_path / "a.png")) == "read error: Input/output error"
 
 

@@ -49,15 +49,15 @@ class ShardReader:
 
     def array(self, record: Record) -> np.ndarray | None:
         """The record's uint8 (height, width, channels), mapped and read-only; None where the shard is too short for it, or gone."""
-        end = record.offset + record.size
-        if end > len(self._memory):
+        memory, end = self._memory, record.offset + record.size
+        if end > len(memory):
             try:
-                self._memory = _mapped(self.pixels, self.pixels.stat().st_size)
+                memory = self._memory = _mapped(self.pixels, self.pixels.stat().st_size)  # another thread may do the same
             except (OSError, ValueError):
                 return None
-            if end > len(self._memory):
+            if end > len(memory):
                 return None
-        return self._memory[record.offset : end].reshape(record.shape)
+        return memory[record.offset : end].reshape(record.shape)
 
 
 class ShardWriter:

@@ -37,6 +37,11 @@ class SampleReader:
         """Of the last file that was read, when it was opened."""
         return self._reader.version
 
+    @property
+    def waited(self) -> bool:
+        """Whether that file had to come from the disk."""
+        return self._reader.waited
+
     def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
         """Fill uint8 (height, width, channels) `out` from the file at `path`. Raises BadImage."""
         data, header = self._reader.read(path, self._spec.max_pixels)

@@ -4,6 +4,7 @@ stream.py    Stream: what a user holds; the order, the labels, the skipped files
 engine.py    batches made several ahead, finished in order, by threads or processes
 threads.py   threads that make samples
 processes.py worker processes that do, where one interpreter lock cannot serve all threads; worker.py is what they run
+readahead.py files that the disk has to give, asked for ahead
 maker.py     what a thread does to make one sample
 cached.py    samples from the pixel cache
 batch.py     a batch while it is being filled, and when it is done

@@ -16,6 +16,7 @@ from imgstream.cache import PixelCache
 from imgstream.decode.sample import BoxOf, SampleReader
 from imgstream.errors import BadImage, ImgstreamError
 from imgstream.order import SampleDraws, sample_generator
+from imgstream.source import file_version
 from imgstream.spec import SampleSpec
 from imgstream.stream.cached import CachedReader, Kept
 
@@ -33,6 +34,10 @@ Outcome = Mix | BaseException | None
 
 class Reader(Protocol):
     """What gives a row's pixels: SampleReader, or CachedReader."""
+
+    @property
+    def waited(self) -> bool:
+        """Whether the last file had to come from the disk."""
 
     def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
         """Fill uint8 (H, W, C) `out`. Raises BadImage."""
@@ -54,6 +59,13 @@ class Work:
         kept = Kept.of(self.spec, self.augmentation, self.cache)
         return CachedReader(self.spec, kept, kept.shelf(self.cache))
 
+    def needs_file(self, path: bytes) -> bool:
+        """Whether the file will be read: nothing is kept of it."""
+        if self.cache is None:
+            return True
+        version = file_version(path)
+        return version is None or Kept.of(self.spec, self.augmentation, self.cache).shelf(self.cache).find(path, version) is None
+
     def begin_pass(self) -> None:
         """See what others have put into the cache since."""
         if self.cache is not None:
@@ -68,6 +80,8 @@ class SampleMaker:
         self._reader = work.reader()
         self.together = 1 if work.cache is None else _TOGETHER
         """Samples that are best asked for at once."""
+        self.waits = 0
+        """Files that had to come from the disk so far."""
         self._pixels = np.zeros((self.together, *work.spec.shape), np.uint8)
         self._scratch = np.zeros(work.spec.shape, np.uint8)
         self._draws = SampleDraws(work.seed)
@@ -79,6 +93,7 @@ class SampleMaker:
             past = min(first + self.together, len(rows))
             for path, row, pixels in zip(paths[first:past], rows[first:past], self._pixels, strict=False):
                 outcomes.append(self._attempt(path, epoch, row, pixels))
+                self.waits += self._reader.waited
             self._work.spec.to_float(self._pixels[: past - first], out[first:past])
         return outcomes
 

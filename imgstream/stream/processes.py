@@ -27,6 +27,7 @@ from imgstream.errors import ImgstreamError
 from imgstream.stream.batch import OpenBatch
 from imgstream.stream.buffers import BatchBuffers
 from imgstream.stream.maker import Outcome, Work
+from imgstream.stream.readahead import Readahead
 
 AVAILABLE = sys.platform == "linux" and hasattr(os, "memfd_create")
 """Elsewhere sockets that keep messages apart, and memory without a name, are not to be had: threads do all."""
@@ -55,6 +56,8 @@ class Result(NamedTuple):
 
     number: int
     outcomes: list[Outcome]
+    waits: int
+    """How many of the files had to come from the disk."""
 
 
 class SharedMemory:
@@ -134,6 +137,7 @@ class ProcessPass:
     def add(self, batch: OpenBatch) -> None:
         """Have a batch filled, after those before it."""
         request = batch.request
+        self._crew.announce(self._path_bytes, request.positions)
         samples = max(1, min(SAMPLES_A_TASK, self._ahead * batch.size // (2 * self._crew.thread_count)))  # two tasks a thread, or more
         for first in range(0, batch.size, samples):
             positions = request.positions[first : first + samples].tolist()
@@ -151,7 +155,7 @@ class _Started:
     def __init__(self, work: Work, memory: SharedMemory, processes: int, threads: int) -> None:
         self.thread_count = processes * threads
         self.failed: ImgstreamError | None = None
-        self._memory = memory
+        self._memory, self._readahead = memory, Readahead(work.needs_file)
         self._tasks, their_tasks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._results, their_results = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         descriptors = their_tasks.fileno(), their_results.fileno(), memory.descriptor
@@ -177,6 +181,10 @@ class _Started:
         self._pending: dict[int, tuple[OpenBatch, int]] = {}
         threading.Thread(target=self._hear, name="imgstream-results", daemon=True).start()
 
+    def announce(self, path_bytes: Callable[[int], bytes], positions: np.ndarray) -> None:
+        """The files at these positions will be read soon."""
+        self._readahead.announce(path_bytes, positions)
+
     def send(self, batch: OpenBatch, first: int, epoch: int, rows: list[int], paths: list[bytes], in_pass: int) -> None:
         """Have the samples from slot `first` of the batch on made."""
         offset = self._memory.offset(batch.images) + first * batch.images.strides[0]
@@ -199,6 +207,7 @@ class _Started:
                 result = Result(*pickle.loads(data))
                 with self._lock:
                     batch, first = self._pending.pop(result.number)
+                self._readahead.note(len(result.outcomes), result.waits)
                 batch.settle(first, result.outcomes)
                 del batch
             elif data == b"" or any(worker.poll() is not None for worker in self._workers):

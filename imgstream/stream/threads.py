@@ -10,6 +10,7 @@ from collections.abc import Callable
 from imgstream.stream.batch import OpenBatch
 from imgstream.stream.buffers import BatchBuffers
 from imgstream.stream.maker import SampleMaker, Work
+from imgstream.stream.readahead import Readahead
 
 
 class Threads:
@@ -17,8 +18,9 @@ class Threads:
 
     def __init__(self, work: Work, path_bytes: Callable[[int], bytes], buffers: BatchBuffers, count: int) -> None:
         """`path_bytes`: index position → path to open."""
-        self.buffers, self.count = buffers, count
-        self._work, self._path_bytes = work, path_bytes
+        self.path_bytes, self.buffers, self.count = path_bytes, buffers, count
+        self.readahead = Readahead(work.needs_file)
+        self._work = work
         self._pool = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="imgstream")
         self._local = threading.local()
 
@@ -38,8 +40,11 @@ class Threads:
         while (claim := queue.claim(maker.together)) is not None:
             batch, first, past = claim
             request = batch.request
-            paths = [self._path_bytes(position) for position in request.positions[first:past].tolist()]
-            batch.settle(first, maker.fill(paths, request.epoch, request.rows[first:past].tolist(), batch.images[first:past]))
+            paths = [self.path_bytes(position) for position in request.positions[first:past].tolist()]
+            waits = maker.waits
+            outcomes = maker.fill(paths, request.epoch, request.rows[first:past].tolist(), batch.images[first:past])
+            self.readahead.note(past - first, maker.waits - waits)
+            batch.settle(first, outcomes)
 
 
 class ThreadPass:
@@ -57,6 +62,7 @@ class ThreadPass:
 
     def add(self, batch: OpenBatch) -> None:
         """Have a batch filled, after those before it."""
+        self._threads.readahead.announce(self._threads.path_bytes, batch.request.positions)
         with self._lock:
             self._batches.append(batch)
             missing = self._threads.count - self._present

@@ -45,8 +45,10 @@ class _Worker:
             task = Task(*pickle.loads(data))
             self._begin(task.in_pass)
             images = self._images(task.offset, len(task.rows))
+            waits = maker.waits
+            outcomes = maker.fill(task.paths, task.epoch, task.rows, images)
             try:
-                self._results.sendall(_message(task.number, maker.fill(task.paths, task.epoch, task.rows, images)))
+                self._results.sendall(_message(Result(task.number, outcomes, maker.waits - waits)))
             except OSError:
                 return
 
@@ -65,14 +67,14 @@ class _Worker:
             return np.frombuffer(self._mapped, np.float32, math.prod(shape), offset).reshape(shape)
 
 
-def _message(number: int, outcomes: list[Outcome]) -> bytes:
+def _message(result: Result) -> bytes:
     try:
-        message = pickle.dumps(tuple(Result(number, outcomes)))
+        message = pickle.dumps(tuple(result))
         pickle.loads(message)  # some exceptions can be written, but not read
     except Exception:
         message = b""
     if not message or len(message) > MESSAGE_BYTES:
-        message = pickle.dumps(tuple(Result(number, [_told(outcome) for outcome in outcomes])))
+        message = pickle.dumps(tuple(result._replace(outcomes=[_told(outcome) for outcome in result.outcomes])))
     return message
 
 

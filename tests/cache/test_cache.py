@@ -1,4 +1,4 @@
-"""The pixel cache by value: what was kept comes back to the byte, or not at all; no more is kept than was allowed; nothing else is touched."""
+"""The pixel cache by value: what was kept comes back to the byte, or not at all; never more than allowed; nothing else is touched."""
 
 from __future__ import annotations
 
@@ -320,10 +320,9 @@ def test_what_a_reader_has_mapped_stays_when_the_cache_is_cleared(tmp_path: Path
 def test_never_more_is_kept_than_the_limit_and_what_is_kept_stays(tmp_path: Path) -> None:
     cache = PixelCache(tmp_path, SMALL)
     with pytest.warns(CacheWarning, match="has reached its limit") as told:
-        for number in range(60):
-            fill(cache, range(number, number + 1), 10, 20, 3)
-            assert apparent(tmp_path) <= SMALL
+        sizes = [apparent(tmp_path) for number in range(60) if fill(cache, range(number, number + 1), 10, 20, 3) is None]
     assert len(told) == 1
+    assert max(sizes) <= SMALL
     first = kept(PixelCache(tmp_path), range(60), 10, 20, 3)
     assert first == list(range(len(first)))
     assert SMALL * 0.7 < 600 * len(first) <= SMALL
@@ -377,7 +376,8 @@ def test_the_shard_of_a_killed_process_is_gone_on_with(tmp_path: Path) -> None:
         fill(PixelCache(tmp_path, SMALL), range(3, 6))
     process.kill()
     process.communicate()
-    only(tmp_path, "*/*.rows").open("ab").write(b"half a record")
+    rows = only(tmp_path, "*/*.rows")
+    rows.write_bytes(rows.read_bytes() + b"half a record")
     cache = PixelCache(tmp_path, SMALL)
     fill(cache, range(3, 6))
     assert kept(PixelCache(tmp_path), range(9)) == [0, 1, 2, 3, 4, 5]
