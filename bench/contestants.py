@@ -1,12 +1,13 @@
 """One loader of imgstream's own environment, measured in this process: a child of bench/loaders.py.
 
-    python bench/contestants.py NAME DIR SIZE WORKERS AUGMENT
+    python bench/contestants.py NAME DIR SIZE WORKERS COLD AUGMENT
 
 A function below prepares a loader of DIR/CLASS/*.jpg and returns one pass over it (see passes.py). Its docstring goes under the table.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import multiprocessing
 import os
@@ -138,6 +139,19 @@ def decoder_alone(directory: str, size: int, workers: int, augment: str) -> Pass
     return _in_processes(_only_decode, directory, size, workers)
 
 
+def reading_alone(directory: str, size: int, workers: int, augment: str) -> Pass:
+    """A bound: as many threads open the files, in another order each pass, read and close them."""
+    files, _ = jpegs(directory)
+    order = np.random.default_rng(0)
+    crew = concurrent.futures.ThreadPoolExecutor(workers)
+
+    def read(path: str) -> int:
+        with open(path, "rb", buffering=0) as file:
+            return bool(file.read())
+
+    return lambda _: sum(crew.map(read, order.permutation(files).tolist()))
+
+
 def _in_processes(work: Callable[[list[str], int], Callable[[], None]], directory: str, size: int, workers: int) -> Pass:
     files, _ = jpegs(directory)
     start, done = multiprocessing.Barrier(workers + 1), multiprocessing.Barrier(workers + 1)
@@ -251,11 +265,12 @@ CONTESTANTS = {
     "imgstream cached": (imgstream_cached, ("imgstream", "opencv-python-headless", "numpy")),
     "bare cached work": (bare_cached_work, ("opencv-python-headless", "numpy")),
     "bare work": (bare_work, ("simplejpeg", "opencv-python-headless", "numpy")),
+    "reading alone": (reading_alone, ()),
     "decoder alone": (decoder_alone, ("simplejpeg",)),
 }
 
 
 if __name__ == "__main__":
-    name, directory, size, workers, augment = sys.argv[1:]
+    name, directory, size, workers, cold, augment = sys.argv[1:]
     loader, packages = CONTESTANTS[name]
-    report(lambda: loader(directory, int(size), int(workers), augment), loader.__doc__, packages)
+    report(lambda: loader(directory, int(size), int(workers), augment), loader.__doc__, packages, cold)

@@ -1,6 +1,7 @@
 """How fast batches leave the loader, beside other loaders on the same files, in turn, on this machine. Prints a table in Markdown.
 
-    python bench/loaders.py DIR [--size 224] [--rounds 7] [--workers 2] [--augment none] [--only NAME,NAME] [--out FILE] [--title TEXT]
+    python bench/loaders.py DIR [--size 224] [--rounds 7] [--workers 2] [--augment none] [--cold]
+                                [--only NAME,NAME] [--out FILE] [--title TEXT]
 
 DIR holds one folder of JPEGs a class. Each loader runs in a process of its own (contestants.py, and peers.py in .venv-peers): read,
 decode, resize (bilinear, the whole image) to SIZE×SIZE, scale to [0, 1] float32, batches of 32, shuffled; the best of three passes.
@@ -32,8 +33,9 @@ OURS = ("imgstream", "imgstream to_tf")
 TENSORFLOW = ("tf.data", "Keras")
 PEERS = ("grain", "torch", "DALI")
 BOUNDS = ("bare work", "decoder alone")
+COLD = "reading alone"
 CACHE = ("imgstream filling", "imgstream cached", "bare cached work")
-LOADERS = (*OURS, *TENSORFLOW, *PEERS, *BOUNDS, *CACHE)
+LOADERS = (*OURS, *TENSORFLOW, *PEERS, *BOUNDS, COLD, *CACHE)
 
 THEIR_AUGMENTATION = (
     "; in tf.data sample_distorted_bounding_box, decode_and_crop_jpeg and tf.image.random_*; in Keras layers on whole batches,"
@@ -49,11 +51,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--augment", default="none", help="what imgstream is given; only TensorFlow's loaders are compared, up to standard")
+    parser.add_argument("--cold", action="store_true", help="let the files leave the page cache before each pass (Linux)")
     parser.add_argument("--only", help="some of: " + ",".join(LOADERS) + "; default: those that suit --augment")
-    parser.add_argument("--out", type=Path, help="a file for the table; otherwise it is printed")
+    parser.add_argument("--out", type=Path, help="a page for the table: its section of that title is replaced")
     parser.add_argument("--title", default="Loaders compared")
     options = parser.parse_args()
     suited = (*OURS, *TENSORFLOW, *PEERS, *BOUNDS) if options.augment == "none" else (*OURS, *TENSORFLOW, *CACHE)
+    suited += (COLD,) if options.cold else ()
     names = options.only.split(",") if options.only else list(suited)
     for name in names:
         if name not in LOADERS:
@@ -67,12 +71,22 @@ def main() -> None:
                 f"{options.directory} holds no folder with a JPEG that can be read; give a folder with one folder of JPEGs a class"
             )
         results = measure(names, folder, options, left_out)
-    text = "\n".join([f"# {options.title}", "", *table(results), "", *conditions(options, images, results, left_out)])
+    text = "\n".join([f"## {options.title}", "", *table(results), "", *conditions(options, images, results, left_out)]) + "\n"
     if options.out:
-        options.out.write_text(text + "\n", "utf-8")
+        before = options.out.read_text("utf-8") if options.out.exists() else "# Measured\n"
+        options.out.write_text(with_section(before, text), "utf-8")
         print(f"The table is in {options.out}", file=sys.stderr)
     else:
         print(text)
+
+
+def with_section(page: str, section: str) -> str:
+    """The page with the section in the place of the one with its heading, or at the end."""
+    heading = section.partition("\n")[0]
+    parts = [part for part in re.split(r"^(?=## )", page, flags=re.MULTILINE) if part.strip()]
+    at = next((i for i, part in enumerate(parts) if part.partition("\n")[0] == heading), len(parts))
+    parts[at : at + 1] = [section]
+    return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
 def why_not(name: str, augment: str) -> str | None:
@@ -117,7 +131,7 @@ def link_jpegs(source: Path, target: Path) -> int:
 def measure(names: list[str], folder: str, options: argparse.Namespace, left_out: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
     """What each loader reported, round by round. A peer that fails goes to `left_out`; any other failure ends the program."""
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    arguments = [folder, str(options.size), str(options.workers)]
+    arguments = [folder, str(options.size), str(options.workers), folder if options.cold else ""]
     for number in range(1, options.rounds + 1):
         for name in list(results):
             if name in PEERS:
@@ -161,7 +175,8 @@ def conditions(options: argparse.Namespace, images: int, results: dict[str, list
     names = {reason: ", ".join(name for name in left_out if left_out[name] == reason) for reason in left_out.values()}
     lines = [f"- **Left out**: {those}: {reason}." for reason, those in names.items()]
     lines += [
-        f"- **Work**: {images:,} JPEGs to {size} ({fit}), scaled to [0, 1] float32, batches of {BATCH}, shuffled; page cache warm.",
+        f"- **Work**: {images:,} JPEGs to {size} ({fit}), scaled to [0, 1] float32, batches of {BATCH}, shuffled;"
+        f" {'the files come from the disk in every pass' if options.cold else 'page cache warm'}.",
         f"- **Rounds**: n = {options.rounds}, all loaders in turn, each in a process of its own; the best of {PASSES} passes counts."
         " A ratio is the median of the rounds' ratios.",
         f"- **Machine**: {processor()}, {os.cpu_count()} cores, {memory()}; {platform.platform()}; Python {platform.python_version()}.",

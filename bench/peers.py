@@ -1,6 +1,6 @@
 """One loader that imgstream is compared with, measured in this process: a child of bench/loaders.py, run by .venv-peers (peers.txt).
 
-    .venv-peers/bin/python bench/peers.py NAME DIR SIZE WORKERS
+    .venv-peers/bin/python bench/peers.py NAME DIR SIZE WORKERS COLD
 
 A function below prepares a loader of DIR/CLASS/*.jpg and returns one pass over it (see passes.py). Its docstring goes under the table.
 Each is written as its own documentation has it, with the fastest of the settings that were tried.
@@ -100,6 +100,6 @@ PEERS = {
 
 
 if __name__ == "__main__":
-    name, directory, size, workers = sys.argv[1:]
+    name, directory, size, workers, cold = sys.argv[1:]
     loader, packages = PEERS[name]
-    report(lambda: loader(directory, int(size), int(workers)), loader.__doc__, packages)
+    report(lambda: loader(directory, int(size), int(workers)), loader.__doc__, packages, cold)
