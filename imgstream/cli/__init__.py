@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+_INTERRUPTED = 130
 STARTED = time.monotonic()
 """When the command began: what --minutes counts from."""
 
@@ -38,13 +39,15 @@ def _run(arguments: list[str]) -> int:
     warnings.showwarning = _one_line(warnings.showwarning)
     try:
         result = command().main(arguments, prog_name="imgstream", standalone_mode=False)
+        if result == _INTERRUPTED:  # typer turns Ctrl-C into a result
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except ImgstreamError as error:
         error_console().print(f"imgstream: {printable(str(error))}", style="red", markup=False, soft_wrap=True)
         return 1
     except (KeyboardInterrupt, typer.Abort):
         error_console().print("Stopped.", markup=False)
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away: its wish
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -34,7 +34,7 @@ Folder = Annotated[str | None, typer.Argument(metavar="[DIR]", help="Where --cac
 def ls(folder: Folder = None, as_json: options.Json = False) -> None:
     """What is kept: how many images, for samples of which size, how many bytes on disk, and when it was last used."""
     from imgstream.cache import PixelCache
-    from imgstream.report.terminal import printable
+    from imgstream.report.terminal import amount, printable
 
     cache = PixelCache(folder)
     held = cache.held()
@@ -52,24 +52,24 @@ def ls(folder: Folder = None, as_json: options.Json = False) -> None:
         table.add_column(name, justify="right")
     for shelf in held:
         table.add_row(
-            *_words(shelf.form), f"{shelf.images:,}", _size(shelf.bytes), time.strftime("%Y-%m-%d %H:%M", time.localtime(shelf.used))
+            *_words(shelf.form), f"{shelf.images:,}", amount(shelf.bytes), time.strftime("%Y-%m-%d %H:%M", time.localtime(shelf.used))
         )
     console.print(table)
-    console.print(f"{_size(total)} in {printable(str(cache.folder))}", soft_wrap=True, markup=False)
+    console.print(f"{amount(total)} in {printable(str(cache.folder))}", soft_wrap=True, markup=False)
 
 
 @app.command("clear")
 def clear(folder: Folder = None, as_json: options.Json = False) -> None:
     """Remove all that is kept. Nothing else in the folder is touched; a training that uses it decodes again."""
     from imgstream.cache import PixelCache
-    from imgstream.report.terminal import printable
+    from imgstream.report.terminal import amount, printable
 
     cache = PixelCache(folder)
     freed = cache.clear()
     if as_json:
         print(json.dumps({"folder": str(cache.folder), "freed_bytes": freed}))
     else:
-        Console(highlight=False).print(f"{_size(freed)} freed in {printable(str(cache.folder))}", soft_wrap=True, markup=False)
+        Console(highlight=False).print(f"{amount(freed)} freed in {printable(str(cache.folder))}", soft_wrap=True, markup=False)
 
 
 def _words(form: dict[str, object]) -> tuple[Text, Text]:
@@ -80,12 +80,3 @@ def _words(form: dict[str, object]) -> tuple[Text, Text]:
     shape = "×".join(map(str, size)) if isinstance(size, list) else "?"
     fit = f", {form['fit']}" if form.get("fit") else ""
     return Text(printable(str(form.get("kept", "?")))), Text(printable(f"{shape} {channels or '?'}{fit}"))
-
-
-def _size(count: int) -> str:
-    """In units of 1,000, as --cache-limit takes them."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:,.0f} {unit}" if unit in ("bytes", "kB") else f"{count:,.1f} {unit}"
-        count /= 1000  # type: ignore[assignment]
-    return f"{count:,.1f} TB"

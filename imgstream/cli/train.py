@@ -56,8 +56,9 @@ def train(
     if epochs is not None and minutes is not None:
         raise typer.BadParameter("--epochs fixes the work and --minutes the time: give one of them")
 
+    from imgstream.cache import PixelCache
     from imgstream.report.progress import TrainingProgress, duration
-    from imgstream.report.terminal import printable
+    from imgstream.report.terminal import amount, printable
     from imgstream.training import train as run_training
 
     with TrainingProgress() as progress:
@@ -104,6 +105,11 @@ def train(
     )
     if "pipeline" in state:  # not in runs of before there were two
         console.print(f"Pipeline: {state['pipeline']} ({state['pipeline_why']})", soft_wrap=True)
+    if cache != "off":
+        kept = PixelCache(None if cache == "auto" else cache)
+        console.print(
+            f"Cache: {amount(sum(shelf.bytes for shelf in kept.held()))} in {printable(str(kept.folder))}", soft_wrap=True, markup=False
+        )
     with run.folder.skipped.open(encoding="utf-8", newline="") as file:
         skipped = sum(1 for _ in csv.reader(file)) - 1
     if skipped:

@@ -59,5 +59,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def amount(count: float) -> str:
+    """Bytes, in units of 1,000, as --cache-limit takes them."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:,.0f} {unit}" if unit in ("bytes", "kB") else f"{count:,.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
 def _name(path: str) -> Text:
     return Text(printable(path), overflow="fold")  # a name that is cut off cannot be found again

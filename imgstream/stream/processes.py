@@ -12,18 +12,18 @@ import json
 import mmap
 import os
 import pickle
-import select
 import socket
 import subprocess
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from imgstream.errors import ImgstreamError
+from imgstream.errors import CacheWarning, ImgstreamError
 from imgstream.stream.batch import OpenBatch
 from imgstream.stream.buffers import BatchBuffers
 from imgstream.stream.maker import Outcome, Work
@@ -58,6 +58,8 @@ class Result(NamedTuple):
     outcomes: list[Outcome]
     waits: int
     """How many of the files had to come from the disk."""
+    told: list[str]
+    """What the worker's cache has warned of since the last one."""
 
 
 class SharedMemory:
@@ -70,13 +72,15 @@ class SharedMemory:
         """By address: the map of each part, and where it lies in the file."""
         self._unused: list[np.ndarray] = []
         self._end = 0
+        self._growing = threading.Lock()  # passes on several threads: one must not cut off what another has just added
 
     def take(self, size: int) -> np.ndarray:
         """uint8 (size,), at the start of a page. All sizes are the same."""
-        if self._unused:
+        with contextlib.suppress(IndexError):
             return self._unused.pop()
-        offset, self._end = self._end, self._end + -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-        os.ftruncate(self.descriptor, self._end)
+        with self._growing:
+            offset, self._end = self._end, self._end + -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+            os.ftruncate(self.descriptor, self._end)
         part = mmap.mmap(self.descriptor, size, offset=offset)
         memory = np.frombuffer(part, np.uint8)
         self._parts[memory.ctypes.data] = part, offset
@@ -123,6 +127,7 @@ class Processes:
                     self._crew.stop()
                 memory = self.buffers.memory
                 assert isinstance(memory, SharedMemory)
+                self._work.begin_pass()  # here, where it can be told: a cache that cannot be made is no fault of a worker
                 self._crew = _Started(self._work, memory, self._processes, self._threads)
                 weakref.finalize(self, self._crew.stop)
             return ProcessPass(self._crew, self._path_bytes, ahead, next(self._passes))
@@ -158,6 +163,7 @@ class _Started:
         self._memory, self._readahead = memory, Readahead(work.needs_file)
         self._tasks, their_tasks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._results, their_results = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._results.settimeout(1.0)
         descriptors = their_tasks.fileno(), their_results.fileno(), memory.descriptor
         command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), *map(str, (*descriptors, threads))]
         self._workers = []
@@ -200,19 +206,28 @@ class _Started:
             self._fail()
 
     def _hear(self) -> None:
-        while True:
-            readable, _, _ = select.select([self._results], [], [], 1.0)
-            data = self._results.recv(MESSAGE_BYTES) if readable else None
-            if data:
+        with self._results:
+            while True:
+                try:
+                    data = self._results.recv(MESSAGE_BYTES)
+                except TimeoutError:
+                    if all(worker.poll() is None for worker in self._workers):
+                        continue
+                    data = b""
+                if not data:
+                    self._fail()
+                    return
                 result = Result(*pickle.loads(data))
-                with self._lock:
-                    batch, first = self._pending.pop(result.number)
                 self._readahead.note(len(result.outcomes), result.waits)
-                batch.settle(first, result.outcomes)
-                del batch
-            elif data == b"" or any(worker.poll() is not None for worker in self._workers):
-                self._fail()
-                return
+                with self._lock:
+                    pending = self._pending.pop(result.number, None)
+                for text in result.told:
+                    warnings.warn(text, CacheWarning, stacklevel=1)
+                if pending is not None:  # else it was given up
+                    batch, first = pending
+                    batch.settle(first, result.outcomes)
+                    del batch
+                del pending
 
     def _fail(self) -> None:
         """A worker is gone: nothing that was sent may be waited for."""

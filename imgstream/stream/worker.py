@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 import mmap
 import os
@@ -9,16 +10,19 @@ import pickle
 import socket
 import sys
 import threading
+import warnings
+from typing import Any
 
 import numpy as np
 
-from imgstream.errors import BadImage, ImgstreamError
+from imgstream.errors import BadImage, CacheWarning, ImgstreamError
 from imgstream.stream.maker import Outcome, SampleMaker, Work
 from imgstream.stream.processes import MESSAGE_BYTES, Result, Task
 
 
 def main(tasks: int, results: int, memory: int, threads: int) -> None:
     """Run in a fresh process. The first three are descriptors that it was given; the work comes on stdin."""
+    threading.excepthook = _end
     work, folder = pickle.load(sys.stdin.buffer)
     os.chdir(folder)
     worker = _Worker(work, socket.socket(fileno=tasks), socket.socket(fileno=results), memory)
@@ -29,6 +33,12 @@ def main(tasks: int, results: int, memory: int, threads: int) -> None:
         thread.join()
 
 
+def _end(error: threading.ExceptHookArgs) -> None:
+    """A thread has failed, and its task with it: without the whole process's end, the task would be waited for."""
+    threading.__excepthook__(error)
+    os._exit(1)
+
+
 class _Worker:
     """What the threads of this process share."""
 
@@ -37,6 +47,8 @@ class _Worker:
         self._mapped = memoryview(b"")
         self._pass = 0
         self._lock = threading.Lock()
+        self._told: collections.deque[str] = collections.deque()
+        warnings.showwarning = self._hear
 
     def run(self) -> None:
         """One thread: until there are no more tasks, or nobody who wants to hear."""
@@ -48,9 +60,16 @@ class _Worker:
             waits = maker.waits
             outcomes = maker.fill(task.paths, task.epoch, task.rows, images)
             try:
-                self._results.sendall(_message(Result(task.number, outcomes, maker.waits - waits)))
+                self._results.sendall(_message(Result(task.number, outcomes, maker.waits - waits, self._news())))
             except OSError:
                 return
+
+    def _hear(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, CacheWarning):  # others are told by the process that the user sees, or by none
+            self._told.append(str(message))
+
+    def _news(self) -> list[str]:
+        return [self._told.popleft() for _ in range(len(self._told))]
 
     def _begin(self, number: int) -> None:
         with self._lock:

@@ -165,8 +165,7 @@ def test_two_passes_at_once_passes_left_early_and_batches_that_are_kept_do_not_m
         left = stream.batches(2)
         kept.append([next(left)])
         left.close()
-    for _ in range(3):
-        kept.append(list(stream.batches(2)))
+    kept.extend(list(stream.batches(2)) for _ in range(3))
     assert equal(kept[0], expected[0])
     assert equal(kept[1], expected[1])
     assert all(equal(batches, expected[2][: len(batches)]) for batches in kept[2:])
