@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgstream.geometry import Box, Plan, fit_box, make_plan
+from imgstream.geometry import Box, Plan, fit_box, make_plan, reduced_size
 from imgstream.spec import Fit
 
 sides = st.integers(1, 20_000)
@@ -114,3 +114,39 @@ def holds(plan: Plan, width: int, height: int, target_width: int, target_height:
     # centred, and the odd pixel is on the right and below
     assert target_width - plan.out_width - 2 * plan.pad_left in (0, 1)
     assert target_height - plan.out_height - 2 * plan.pad_top in (0, 1)
+
+
+# ---- the size at which an image is kept
+
+
+@pytest.mark.parametrize(
+    ("size", "target", "margin", "expected"),
+    [
+        ((1000, 500), (100, 100), 1.3, (2, 260, 130)),  # the shorter side covers 1.3 times the target
+        ((1000, 500), (200, 100), 1.0, (4, 200, 100)),
+        ((4000, 4000), (100, 100), 1.3, (8, 130, 130)),
+        ((261, 260), (100, 100), 1.3, (1, 131, 130)),
+        ((130, 130), (100, 100), 1.3, (1, 130, 130)),  # smaller ones are never enlarged
+        ((129, 5000), (100, 100), 1.3, (1, 129, 5000)),
+        ((1, 1), (100, 100), 1.3, (1, 1, 1)),
+    ],
+)
+def test_an_image_is_kept_just_large_enough(
+    size: tuple[int, int], target: tuple[int, int], margin: float, expected: tuple[int, int, int]
+) -> None:
+    assert reduced_size(*size, *target, margin) == expected
+
+
+@given(sides, sides, targets, targets, st.floats(1, 2))
+def test_what_is_kept_covers_the_target_or_is_the_whole_image(
+    width: int, height: int, target_width: int, target_height: int, margin: float
+) -> None:
+    reduction, kept_width, kept_height = reduced_size(width, height, target_width, target_height, margin)
+    assert 1 <= kept_width <= -(-width // reduction)
+    assert 1 <= kept_height <= -(-height // reduction)
+    assert kept_width >= min(width, int(margin * target_width))
+    assert kept_height >= min(height, int(margin * target_height))
+    if (kept_width, kept_height) == (width, height):
+        assert reduction == 1
+    else:
+        assert kept_width - margin * target_width <= 1 or kept_height - margin * target_height <= 1  # no more than it takes

@@ -118,3 +118,20 @@ def test_json_without_a_field_is_refused_and_named() -> None:
     del data["size"], data["fit"]
     with pytest.raises(SpecError, match="fit, size"):
         SampleSpec.from_json(data)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("scale", ["unit", "signed", "imagenet", "raw"])
+def test_several_samples_at_once_become_what_each_becomes_alone_to_the_bit(scale: Any, channels: int) -> None:
+    if scale == "imagenet" and channels == 1:
+        pytest.skip("imagenet is of three channels")
+    spec = SampleSpec(size=(5, 7), scale=scale, channels=channels)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, *spec.shape), np.uint8)
+    batch, alone = np.full((6, *spec.shape), np.nan, np.float32), np.full(spec.shape, np.nan, np.float32)
+    spec.to_float(pixels, batch[1:5])
+    gain, bias = spec.affine()
+    for one, sample in zip(batch[1:5], pixels, strict=True):
+        spec.to_float(sample, alone)
+        assert np.array_equal(one, alone)
+        np.testing.assert_allclose(one, sample * gain + bias, atol=1e-5)
+    assert np.isnan(batch[[0, 5]]).all()

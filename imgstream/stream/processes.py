@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Callable
@@ -247,9 +248,10 @@ class _Started:
     def stop(self) -> None:
         """Let the workers end, and wait until they have."""
         self._tasks.close()
+        end = time.monotonic() + 5  # for all of them together
         for worker in self._workers:
             try:
-                worker.wait(5)
+                worker.wait(max(0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.wait()

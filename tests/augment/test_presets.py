@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -191,3 +192,19 @@ def test_a_sample_without_a_label_has_a_row_of_zeros() -> None:
 def test_light_standard_and_strong_take_the_same_box_of_a_row() -> None:
     values = np.random.default_rng(1).random(DRAWS)
     assert len({PRESETS[name].box(values, 500, 300, 64, 64) for name in PRESETS}) == 1
+
+
+@given(numbers_of_a_sample)
+def test_which_array_holds_the_result_is_known_before(values: np.ndarray) -> None:
+    for preset in PRESETS.values():
+        image = noise()
+        scratch = np.zeros_like(image)
+        assert (preset.apply(image, values, scratch) is scratch) == preset.ends_in_scratch(values)
+
+
+def test_a_preset_that_was_used_travels_to_another_process() -> None:
+    values = np.random.default_rng(1).random(DRAWS)
+    box = STRONG.box(values, 500, 300, 64, 64)
+    other = pickle.loads(pickle.dumps(STRONG))
+    assert other == STRONG
+    assert other.box(values, 500, 300, 64, 64) == box

@@ -127,3 +127,36 @@ def test_too_many_declared_pixels_are_refused(path: Path) -> None:
     with pytest.raises(BadImage) as caught:
         sample(path, size=(4, 4), max_pixels=399)
     assert caught.value.reason == "too large"
+
+
+# ---- whole images, reduced
+
+
+def test_a_reduced_image_covers_the_margin_upright_and_whole(path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned clockwise to be seen: 100 wide, 200 high
+    Image.fromarray(quarters(200, 100)).save(path, exif=exif)
+    reduced = SampleReader(SampleSpec(size=(20, 20))).read_reduced(bytes(path), (20, 20), 1.5)
+    assert reduced.shape == (60, 30, 3)
+    assert [tuple(reduced[y, x]) for y, x in ((0, 0), (0, -1), (-1, 0), (-1, -1))] == [BLUE, RED, WHITE, GREEN]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_that_is_small_already_is_kept_as_it_is(path: Path, channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (25, 29, 3), np.uint8)
+    Image.fromarray(pixels if channels == 3 else pixels[..., 0]).save(path)
+    reader = SampleReader(SampleSpec(size=(20, 20), channels=channels))
+    assert np.array_equal(reader.read_reduced(bytes(path), (20, 20), 1.3), pixels[..., :channels])
+    assert reader.version.size == path.stat().st_size
+    assert reader.version.modified == path.stat().st_mtime_ns
+
+
+def test_one_reader_reduces_images_of_many_sizes_one_after_another(path: Path) -> None:
+    reader = SampleReader(SampleSpec(size=(20, 20)))
+    for side in (90, 30, 400, 5, 60):
+        Image.fromarray(np.full((side, side, 3), side % 256, np.uint8)).save(path)
+        kept = min(side, 26)
+        assert reader.read_reduced(bytes(path), (20, 20), 1.3).tolist() == np.full((kept, kept, 3), side % 256).tolist()
+    path.write_bytes(b"<html>")
+    with pytest.raises(BadImage):
+        reader.read_reduced(bytes(path), (20, 20), 1.3)

@@ -72,3 +72,34 @@ def test_buffers_taken_and_dropped_on_many_threads_are_never_shared() -> None:
         thread.join()
     assert len(mixed) == 1200
     assert not any(mixed)
+
+
+class CountedMemory:
+    """Memory that counts what it has given out and what came back."""
+
+    def __init__(self) -> None:
+        self.out: list[int] = []
+        self.back: list[int] = []
+
+    def take(self, size: int) -> np.ndarray:
+        memory = np.zeros(size, np.uint8)
+        self.out.append(address(memory))
+        return memory
+
+    def give_back(self, memory: np.ndarray) -> None:
+        self.back.append(address(memory))
+
+
+def test_only_what_is_not_kept_goes_back_to_the_memory_that_it_came_from() -> None:
+    memory = CountedMemory()
+    buffers = BatchBuffers((4, 3), keep=2, memory=memory)
+    taken = [buffers.take() for _ in range(5)]
+    assert len(memory.out) == len(set(memory.out)) == 5
+    view = taken[0][1:]
+    taken.clear()
+    gc.collect()
+    assert len(memory.back) == 2  # two are kept, one is held
+    assert memory.out[0] not in memory.back
+    again = [buffers.take() for _ in range(2)]
+    assert len(memory.out) == 5
+    del again, view

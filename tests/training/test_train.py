@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import imgstream as ims
+from imgstream.cache import PixelCache
 from imgstream.errors import AugmentError, DatasetError, ModelError, RunError
 from imgstream.training.fit import Status
 
@@ -153,3 +155,30 @@ def test_an_unknown_pipeline_is_refused_before_anything_is_written(two_classes: 
     with pytest.raises(DatasetError, match="auto, python, tf; got 'fast'"):
         ims.train(two_classes, out=tmp_path / "run", pipeline="fast")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_a_cache_keeps_images_and_is_not_resumed_without(two_classes: Path, tmp_path: Path) -> None:
+    def interrupt(status: Status) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    for path in two_classes.rglob("*.jpg"):
+        os.utime(path, (1e9, 1e9))  # written long ago
+    cached = {**SMALL, "cache": str(tmp_path / "kept")}
+    with pytest.raises(KeyboardInterrupt):
+        ims.train(two_classes, out=tmp_path / "run", report=interrupt, **cached)
+    assert json.loads((tmp_path / "run/settings.json").read_text())["cache"] == str(tmp_path / "kept")
+    with pytest.raises(RunError, match="cache=True"):
+        ims.train(two_classes, out=tmp_path / "run", resume=True, **SMALL)
+    assert ims.train(two_classes, out=tmp_path / "run", resume=True, **cached).state["state"] == "finished"
+    assert sum(held.images for held in PixelCache(tmp_path / "kept").held()) == 40
+
+
+def test_a_run_without_a_cache_is_not_resumed_with_one(two_classes: Path, tmp_path: Path) -> None:
+    def interrupt(status: Status) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        ims.train(two_classes, out=tmp_path / "run", report=interrupt, **SMALL)
+    with pytest.raises(RunError, match="cache=False"):
+        ims.train(two_classes, out=tmp_path / "run", resume=True, **{**SMALL, "cache": "auto"})
+    assert PixelCache().held() == []
