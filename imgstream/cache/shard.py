@@ -69,7 +69,7 @@ class ShardWriter:
         self._rows = descriptor
         self._pixels = os.open(self.pixels, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
         self._lock = threading.Lock()
-        self._writing, self._closing, self._closed = 0, False, False
+        self._writing, self._closing, self._closed, self._process = 0, False, False, os.getpid()
         self._end = _recover(rows)
         self.size = max(size, self._end)
         os.ftruncate(self._pixels, self.size)  # to be mapped whole; takes no space yet
@@ -141,7 +141,7 @@ class ShardWriter:
             self._close_if_done()
 
     def _close_if_done(self) -> None:
-        if self._closing and not self._writing and not self._closed:
+        if self._closing and not self._writing and not self._closed and os.getpid() == self._process:  # not in a forked child
             self._closed = True
             with contextlib.suppress(OSError):
                 os.ftruncate(self._pixels, self._end)

@@ -50,7 +50,7 @@ class Shelf:
         self._view = _View(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, bool), ())
         self._writer: ShardWriter | None = None
         self._lock = threading.Lock()
-        self._grows = True
+        self._grows, self._told = True, False
         self.refresh()
 
     def __len__(self) -> int:
@@ -108,6 +108,9 @@ class Shelf:
         or the disk has no room: that is told once, by a CacheWarning.
         """
         flat = pixels.reshape(-1)
+        if len(flat) > self._largest:
+            limit = f"the cache in {str(self._folder)!r} keeps arrays of up to {self._largest:,} bytes each, a quarter of its limit or less"
+            self._tell(f"{limit}; an image takes {len(flat):,}. A higher limit keeps more")
         if not self._grows or len(flat) > self._largest or abs(time.time() - version.modified / 1e9) < _SETTLED:
             return
         try:
@@ -139,6 +142,11 @@ class Shelf:
             return None if writer is None or offset is None else (writer, offset)
 
     def _stop(self, why: str) -> None:
-        if self._grows:
-            self._grows = False
+        self._grows = False
+        self._tell(why)
+
+    def _tell(self, why: str) -> None:
+        """The first reason only."""
+        if not self._told:
+            self._told = True
             warnings.warn(why, CacheWarning, stacklevel=2)

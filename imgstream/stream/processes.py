@@ -7,6 +7,8 @@ batch, in memory without a name: it is gone when the last process that has it is
 from __future__ import annotations
 
 import contextlib
+import importlib.machinery
+import io
 import itertools
 import json
 import mmap
@@ -17,10 +19,11 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import warnings
 import weakref
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -103,10 +106,32 @@ def can_be_sent(work: Work) -> bool:
     """Whether other processes can do this work: not where it rests on functions that only this one has."""
     if not AVAILABLE:
         return False
+    pickler = _NamingPickler(io.BytesIO())
     try:
-        return b"__main__" not in pickle.dumps(work)
+        pickler.dump(work)
     except Exception:  # whatever a user's object raises
         return False
+    return all(map(_importable, pickler.packages))
+
+
+class _NamingPickler(pickle.Pickler):
+    """Notes where classes and functions come from: another process has to import them."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.packages: set[str] = set()
+
+    def reducer_override(self, value: Any) -> Any:
+        """Changes nothing."""
+        if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
+            self.packages.add((value.__module__ or "builtins").partition(".")[0])
+        return NotImplemented
+
+
+def _importable(package: str) -> bool:
+    if package in ("imgstream", *sys.builtin_module_names):
+        return True
+    return package != "__main__" and importlib.machinery.PathFinder.find_spec(package) is not None  # not what sys.modules alone knows
 
 
 class Processes:

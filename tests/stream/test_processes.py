@@ -435,7 +435,6 @@ def test_what_can_be_sent_to_other_processes(functions: Path) -> None:
         assert not can_be_sent(work(augment)), augment
 
 
-@pytest.mark.xfail(reason="the workers end at once, as if killed; it should be left to threads, or said", raises=ImgstreamError)
 def test_a_function_of_a_module_that_others_cannot_import_is_not_sent(folder: Folder, spec: ims.SampleSpec) -> None:
     module = sys.modules.pop(local.__module__, None)
     sys.modules["only_here"] = type(sys)("only_here")
