@@ -13,7 +13,7 @@ import numpy as np
 from imgstream.geometry import Box
 
 MID_GREY = 127.5
-LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601, as in JPEG
+LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as in JPEG
 
 # What each of a sample's numbers is for (see order.DRAWS). A number keeps its meaning for good: runs are resumed and replayed by it.
 (_AREA, _ASPECT, _LEFT, _TOP, _FLIP, _BRIGHTNESS, _CONTRAST, _SATURATION, _ROTATION) = range(9)
@@ -77,13 +77,16 @@ class Preset:
         """float64 (channels, channels + 1): saturation, then contrast about mid-grey, then brightness, in one; None if unused."""
         if not self.colour:
             return None
-        brightness, contrast, saturation = 1 + self.colour * (2 * numbers[_BRIGHTNESS : _SATURATION + 1] - 1)
-        if channels == 3:
-            linear = contrast * (saturation * np.eye(3) + (1 - saturation) * LUMA)
-        else:
-            linear = np.array([[contrast]])
-        offset = MID_GREY * (brightness - linear.sum(axis=1))
-        return np.column_stack([linear, offset])
+        factors = (1 + self.colour * (2 * number - 1) for number in numbers[_BRIGHTNESS : _SATURATION + 1].tolist())
+        brightness, contrast, saturation = factors
+        if channels == 1:
+            return np.array([[contrast, MID_GREY * (brightness - contrast)]])
+        grey = [(1 - saturation) * share for share in LUMA]
+        rows = []
+        for channel in range(3):  # in Python's floats: thirteen of NumPy's small arrays would take ten times as long
+            row = [contrast * (saturation * (other == channel) + grey[other]) for other in range(3)]
+            rows.append([*row, MID_GREY * (brightness - (row[0] + row[1] + row[2]))])
+        return np.array(rows)
 
     def rotation_matrix(self, numbers: np.ndarray, width: int, height: int) -> np.ndarray | None:
         """float64 (2, 3): from the sample's pixel centres to the source's, about the centre; None if unused."""

@@ -37,6 +37,9 @@ class SampleReader:
         """Of the last file that was read, when it was opened."""
         return self._reader.version
 
+    opened = True
+    """Every sample is made from its file."""
+
     @property
     def waited(self) -> bool:
         """Whether that file had to come from the disk."""

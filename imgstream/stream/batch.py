@@ -49,13 +49,17 @@ class OpenBatch:
         self.bad: dict[int, BadImage] = {}
         """By slot."""
         self.mixes: list[Mix | None] = [None] * self.size
+        self.opened = 0
+        """Files that were read for it, as far as is known: the others were kept by a cache."""
         self._errors: dict[int, BaseException] = {}
         self._done = threading.Event()
         self._left = self.size
         self._lock = threading.Lock()
 
-    def settle(self, first: int, outcomes: Sequence[Outcome]) -> None:
-        """What became of the samples in slots `first` and following: how each is to be mixed, or what went wrong with it."""
+    def settle(self, first: int, outcomes: Sequence[Outcome], opened: int = 0) -> None:
+        """What became of the samples in slots `first` and following: how each is to be mixed, or what went wrong with it. `opened`: files
+        that were read for them.
+        """
         for slot, outcome in enumerate(outcomes, first):
             if isinstance(outcome, BadImage):
                 self.bad[slot] = outcome
@@ -65,6 +69,7 @@ class OpenBatch:
                 self.mixes[slot] = outcome
         with self._lock:
             self._left -= len(outcomes)
+            self.opened += opened
             if self._left == 0:
                 self._done.set()
 

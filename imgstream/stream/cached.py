@@ -54,8 +54,8 @@ class CachedReader:
     def __init__(self, spec: SampleSpec, kept: Kept, shelf: Shelf) -> None:
         self._spec, self._kept, self._shelf = spec, kept, shelf
         self._reader = SampleReader(spec)
-        self.waited = False
-        """Whether the last sample's file had to come from the disk."""
+        self.opened, self.waited = False, False
+        """Whether the last sample was made from its file, not from what is kept; and whether that had to come from the disk."""
 
     def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
         """Fill uint8 (height, width, channels) `out` from the file at `path`, or what is kept of it. Raises BadImage."""
@@ -64,7 +64,8 @@ class CachedReader:
         try:
             self._make(path, found, out, box_of)
         finally:
-            self.waited = found is None and self._reader.waited
+            self.opened = found is None
+            self.waited = self.opened and self._reader.waited
 
     def _make(self, path: bytes, found: np.ndarray | None, out: np.ndarray, box_of: BoxOf | None) -> None:
         if self._kept.kept == "samples":

@@ -5,6 +5,7 @@ numbers depend on its row alone, so it changes nothing who makes it, nor how man
 from __future__ import annotations
 
 import collections
+import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -16,13 +17,19 @@ from imgstream.stream.maker import Work
 from imgstream.stream.processes import Processes, SharedMemory, can_be_sent
 from imgstream.stream.threads import Threads
 
-THREADS_A_PROCESS, THREADS_A_PROCESS_CACHED, THREADS_A_PROCESS_IN_PYTHON = 8, 4, 2
+THREADS_A_PROCESS, THREADS_A_PROCESS_IN_PYTHON = 8, 2
 """Threads of one process share an interpreter lock. It is held for 50 to 100 µs of the 1,300 that an image takes, so that twelve threads
-keep it busy; for 25 of the 165 of an image that need not be decoded; and by an albumentations policy or a Python function for most of
-their time. (docs/decisions/0008)"""
+keep it busy; an albumentations policy or a Python function holds it for most of its time. (docs/decisions/0008)"""
 
-WORTH_PROCESSES = 2000
+MOST_PROCESSES_CACHED = 16
+"""From a cache an image takes 60 to 165 µs and the lock 25: two threads hinder each other, and each gets a process of its own, as far as
+this goes. But only once a pass over kept images has shown that they are waited for: a training that takes longer needs no more memory."""
+
+WORTH_PROCESSES = 1000
 """Samples in a pass from which worker processes are started: they take half a second to come."""
+
+_FEW_DECODED, _WAITED_FOR = 1 / 20, 1 / 2
+"""Shares of a pass's samples, and of its time."""
 
 
 class Crew(Protocol):
@@ -53,34 +60,45 @@ class Engine:
         """`path_bytes`: index position → path to open. `workers`: threads, in as many processes as they need. `samples`: in a pass."""
         self._work, self._class_count, self._raise_bad = work, class_count, raise_bad
         self.ahead = 2 + -(-2 * workers // batch_size)  # open batches: enough samples for every thread beyond the batch in use
-        shape, keep = (batch_size, *work.spec.shape), self.ahead + 2
-        most = THREADS_A_PROCESS if work.cache is None else min(THREADS_A_PROCESS, THREADS_A_PROCESS_CACHED)
-        if isinstance(work.augmentation, Policy):
-            most = min(most, THREADS_A_PROCESS_IN_PYTHON)
+        self._path_bytes, self._shape, self._workers = path_bytes, (batch_size, *work.spec.shape), workers
+        self._may_grow = samples >= WORTH_PROCESSES and can_be_sent(work)
+        most = THREADS_A_PROCESS_IN_PYTHON if isinstance(work.augmentation, Policy) else THREADS_A_PROCESS
         self._crew: Crew
-        if workers > most and samples >= WORTH_PROCESSES and can_be_sent(work):
-            buffers = BatchBuffers(shape, keep, SharedMemory())
-            self._crew = Processes(work, path_bytes, buffers, -(-workers // most), -(-workers // -(-workers // most)))
+        if workers > most and self._may_grow:
+            self._crew = self._processes(-(-workers // most))
         else:
-            self._crew = Threads(work, path_bytes, BatchBuffers(shape, keep), workers)
+            self._crew = Threads(work, path_bytes, BatchBuffers(self._shape, self.ahead + 2), workers)
+
+    def _processes(self, count: int) -> Processes:
+        self._may_grow = False
+        buffers = BatchBuffers(self._shape, self.ahead + 2, SharedMemory())
+        return Processes(self._work, self._path_bytes, buffers, count, -(-self._workers // count))
 
     def run(self, requests: Iterator[Request]) -> Iterator[Batch]:
         """The batches of `requests`, in their order. Stops the work when the iteration is left early."""
         open_batches: collections.deque[OpenBatch] = collections.deque()
-        ongoing = self._crew.begin(self.ahead)
+        crew = self._crew
+        ongoing = crew.begin(self.ahead)
+        began, waited, samples, opened = time.perf_counter(), 0.0, 0, 0
         try:
             while True:
                 while len(open_batches) < self.ahead and (request := next(requests, None)) is not None:
-                    batch = OpenBatch(request, self._crew.buffers.take())
+                    batch = OpenBatch(request, crew.buffers.take())
                     open_batches.append(batch)
                     ongoing.add(batch)
                 if not open_batches:
-                    return
+                    break
                 head = open_batches.popleft()
+                since = time.perf_counter()
                 head.wait()
+                waited += time.perf_counter() - since
+                samples, opened = samples + head.size, opened + head.opened
                 yield self._finished(head)
         finally:
             ongoing.cancel()
+        was_waited_for = waited > _WAITED_FOR * (time.perf_counter() - began)
+        if self._may_grow and self._workers > 1 and samples >= WORTH_PROCESSES and opened <= _FEW_DECODED * samples and was_waited_for:
+            self._crew = self._processes(min(self._workers, MOST_PROCESSES_CACHED))
 
     def _finished(self, batch: OpenBatch) -> Batch:
         """The batch without its bad files, mixed. Raises BadImage where that was asked for."""

@@ -36,6 +36,10 @@ class Reader(Protocol):
     """What gives a row's pixels: SampleReader, or CachedReader."""
 
     @property
+    def opened(self) -> bool:
+        """Whether the last sample was made from its file."""
+
+    @property
     def waited(self) -> bool:
         """Whether the last file had to come from the disk."""
 
@@ -80,8 +84,8 @@ class SampleMaker:
         self._reader = work.reader()
         self.together = 1 if work.cache is None else _TOGETHER
         """Samples that are best asked for at once."""
-        self.waits = 0
-        """Files that had to come from the disk so far."""
+        self.opened, self.waits = 0, 0
+        """Files that were read so far, and those of them that had to come from the disk."""
         self._pixels = np.zeros((self.together, *work.spec.shape), np.uint8)
         self._scratch = np.zeros(work.spec.shape, np.uint8)
         self._draws = SampleDraws(work.seed)
@@ -93,6 +97,7 @@ class SampleMaker:
             past = min(first + self.together, len(rows))
             for path, row, pixels in zip(paths[first:past], rows[first:past], self._pixels, strict=False):
                 outcomes.append(self._attempt(path, epoch, row, pixels))
+                self.opened += self._reader.opened
                 self.waits += self._reader.waited
             self._work.spec.to_float(self._pixels[: past - first], out[first:past])
         return outcomes

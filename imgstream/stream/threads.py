@@ -41,10 +41,10 @@ class Threads:
             batch, first, past = claim
             request = batch.request
             paths = [self.path_bytes(position) for position in request.positions[first:past].tolist()]
-            waits = maker.waits
+            waits, opened = maker.waits, maker.opened
             outcomes = maker.fill(paths, request.epoch, request.rows[first:past].tolist(), batch.images[first:past])
             self.readahead.note(past - first, maker.waits - waits)
-            batch.settle(first, outcomes)
+            batch.settle(first, outcomes, maker.opened - opened)
 
 
 class ThreadPass:
