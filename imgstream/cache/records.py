@@ -15,6 +15,7 @@ from imgstream.source import FileVersion
 
 WORDS = 8
 RECORD_BYTES = 8 * WORDS
+_ALL_WORDS = struct.Struct("<8Q")
 _TWO_WORDS = struct.Struct("<QQ")
 _MASK = (1 << 64) - 1
 _MAGIC = 0x696D6773_70697831  # no run of zeros is a record
@@ -40,8 +41,10 @@ class Record(NamedTuple):
         """The record's 64 bytes."""
         height, width, channels = self.shape
         shape = height << 32 | width << 4 | channels
-        words = np.array([*self.key, self.version.size, self.version.modified & _MASK, self.offset, shape, self.total], np.uint64)
-        return words.tobytes() + _check(words[None]).tobytes()
+        words = (*self.key, self.version.size, self.version.modified & _MASK, self.offset, shape, self.total)
+        # _check, in Python's numbers: for one record NumPy takes ten times as long
+        check = sum((word ^ (word >> 29)) * factor for word, factor in zip(words, _FACTORS.tolist(), strict=True)) & _MASK ^ _MAGIC
+        return _ALL_WORDS.pack(*words, check)
 
     @classmethod
     def decode(cls, words: np.ndarray) -> Record:
