@@ -30,6 +30,8 @@ class Readahead:
 
     def note(self, files: int, waited: int) -> None:
         """Of some files that were wanted, how many the disk had to give."""
+        if not waited and self._share < _PAYS / 100:
+            return
         with self._lock:
             self._share += (waited / files - self._share) * min(1.0, files / _MEMORY)
 
