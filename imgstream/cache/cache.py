@@ -9,6 +9,7 @@ import json
 import os
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from imgstream.atomic import write_json
 from imgstream.cache.records import RECORD_BYTES
 from imgstream.cache.shard import NAMES, ShardWriter, locked
 from imgstream.cache.shelf import Shelf
-from imgstream.errors import OutputError, SpecError
+from imgstream.errors import CacheWarning, OutputError, SpecError
 from imgstream.locations import cache_folder
 
 FORMAT_VERSION = 1
@@ -66,10 +67,30 @@ class PixelCache:
         self.limit, self.size = limit, size
         self._unit = min(limit, max(_LEAST_SHARD, limit // _MOST_SHARDS))
         self._shelves: dict[str, Shelf] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._told = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PixelCache, (self.folder, self.limit, self.size)
+
+    def prepare(self) -> None:
+        """Make the folder, if need be. Raises OutputError where that cannot be done."""
+        self._make(self.folder)
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise OutputError(
+                f"cannot keep a cache in {str(self.folder)!r}: {error.strerror}. Give --cache another folder, or turn it off"
+            ) from None
+
+    def _tell(self, why: str) -> None:
+        """Warn of the first thing that keeps the cache from growing."""
+        with self._lock:
+            told, self._told = self._told, True
+        if not told:
+            warnings.warn(f"the cache in {str(self.folder)!r} {why}", CacheWarning, stacklevel=2)
 
     def shelf(self, form: dict[str, Any]) -> Shelf:
         """What is kept in `form`, a JSON-ready description of all that decides the pixels of a file. Raises OutputError."""
@@ -78,15 +99,10 @@ class PixelCache:
         with self._lock:
             if name not in self._shelves:
                 folder = self.folder / name
-                try:
-                    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                except OSError as error:
-                    raise OutputError(
-                        f"cannot keep a cache in {str(self.folder)!r}: {error.strerror}. Give --cache another folder, or turn it off"
-                    ) from None
+                self._make(folder)
                 if not (folder / _DESCRIPTION).exists():
                     write_json(folder / _DESCRIPTION, described)
-                self._shelves[name] = Shelf(folder, lambda: self._reserve(folder), self._unit // 4)
+                self._shelves[name] = Shelf(folder, lambda: self._reserve(folder), self._unit // 4, self._tell)
             return self._shelves[name]
 
     def held(self) -> list[Held]:
@@ -97,7 +113,7 @@ class PixelCache:
                 form = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
                 rows = [path.stat() for path in folder.glob(_ROWS)]
                 size = sum(_on_disk(path) for path in folder.glob(_PIXELS))
-                used = max((status.st_mtime for status in rows), default=0.0)
+                used = max((status.st_mtime for status in rows), default=(folder / _DESCRIPTION).stat().st_mtime)
                 found.append(Held(form, sum(status.st_size for status in rows) // RECORD_BYTES, size, used))
         return sorted(found, key=lambda held: -held.used)
 

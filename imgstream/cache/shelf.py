@@ -6,7 +6,6 @@ import contextlib
 import os
 import threading
 import time
-import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ import numpy as np
 
 from imgstream.cache.records import Record, checksum, path_key, sound
 from imgstream.cache.shard import NAMES, ShardReader, ShardWriter
-from imgstream.errors import CacheWarning
 from imgstream.source import FileVersion
 
 _SETTLED = 2.5
@@ -40,17 +38,17 @@ class Shelf:
     Memory: 17 bytes an array. What other processes add is seen from the next refresh() on.
     """
 
-    def __init__(self, folder: Path, reserve: Reserve, largest: int) -> None:
+    def __init__(self, folder: Path, reserve: Reserve, largest: int, tell: Callable[[str], None]) -> None:
         """`folder` holds the shards; `reserve` gives the next one to write to, or None when the budget is used up. Arrays of more than
-        `largest` bytes, which every shard must have room for at first, are not kept.
+        `largest` bytes, which every shard must have room for at first, are not kept. `tell` is given what keeps the shelf from growing.
         """
-        self._folder, self._reserve, self._largest = folder, reserve, largest
+        self._folder, self._reserve, self._largest, self._tell = folder, reserve, largest, tell
         self._shards: list[ShardReader] = []
         self._names: set[str] = set()
         self._view = _View(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, bool), ())
         self._writer: ShardWriter | None = None
         self._lock = threading.Lock()
-        self._grows, self._told = True, False
+        self._grows = True
         self.refresh()
 
     def __len__(self) -> int:
@@ -109,8 +107,10 @@ class Shelf:
         """
         flat = pixels.reshape(-1)
         if len(flat) > self._largest:
-            limit = f"the cache in {str(self._folder)!r} keeps arrays of up to {self._largest:,} bytes each, a quarter of its limit or less"
-            self._tell(f"{limit}; an image takes {len(flat):,}. A higher limit keeps more")
+            self._tell(
+                f"keeps images of up to {self._largest:,} bytes each, a quarter of its limit or less; one takes {len(flat):,}. A higher "
+                "limit keeps more"
+            )
         if not self._grows or len(flat) > self._largest or abs(time.time() - version.modified / 1e9) < _SETTLED:
             return
         try:
@@ -119,7 +119,8 @@ class Shelf:
                 writer, offset = taken
                 writer.write(Record(path_key(path), version, offset, pixels.shape, checksum(flat)), flat)
         except OSError as error:
-            self._stop(f"the cache in {str(self._folder)!r} cannot grow ({error.strerror or error}); training goes on without it growing")
+            self._grows = False
+            self._tell(f"cannot grow ({error.strerror or error}): the images that it lacks are decoded in every epoch")
 
     def _take(self, size: int) -> tuple[ShardWriter, int] | None:
         """A shard with room for `size` bytes, and where."""
@@ -129,9 +130,9 @@ class Shelf:
             if offset is None and self._grows:
                 fresh = self._reserve()
                 if fresh is None:
-                    self._stop(
-                        f"the cache in {str(self._folder)!r} has reached its limit and keeps what it has: the other images are "
-                        "decoded in every epoch. A higher limit keeps more"
+                    self._grows = False
+                    self._tell(
+                        "has reached its limit and keeps what it has: the others are decoded in every epoch. A higher limit keeps more"
                     )
                     return None
                 if writer is not None:
@@ -140,13 +141,3 @@ class Shelf:
                 writer = self._writer = fresh
                 offset = writer.take(size)
             return None if writer is None or offset is None else (writer, offset)
-
-    def _stop(self, why: str) -> None:
-        self._grows = False
-        self._tell(why)
-
-    def _tell(self, why: str) -> None:
-        """The first reason only."""
-        if not self._told:
-            self._told = True
-            warnings.warn(why, CacheWarning, stacklevel=2)

@@ -77,13 +77,11 @@ def train(
 
     sizes = Sizes.of(spec.size) if info.any_size else Sizes(spec.size, None)
     model = compiled_model(settings, spec.shape if sizes.small is None else (None, None, spec.channels), len(class_names))
+    cache = settings.pixel_cache(spec.size)
+    if cache is not None:
+        cache.prepare()
     folder.make()
-    shared: dict[str, Any] = {
-        "seed": settings.seed,
-        "workers": settings.workers,
-        "shuffle": True,
-        "cache": settings.pixel_cache(spec.size),
-    }
+    shared: dict[str, Any] = {"seed": settings.seed, "workers": settings.workers, "shuffle": True, "cache": cache}
     train_stream = Stream(train_index, spec, augment=augmentation, batch_size=settings.batch_size, **shared)
     pipeline, why = choose_pipeline(train_stream, settings.pipeline if state is None else state.get("pipeline", "python"))
     if notice is not None:
