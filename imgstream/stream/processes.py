@@ -148,7 +148,7 @@ class Processes:
     def begin(self, ahead: int) -> ProcessPass:
         """A pass over some rows, with `ahead` batches open at a time. Starts the workers, where none are or they have failed."""
         with self._lock:
-            if self._crew is None or self._crew.failed is not None:
+            if self._crew is None or not self._crew.whole:
                 if self._crew is not None:
                     self._crew.stop()
                 memory = self.buffers.memory
@@ -212,6 +212,11 @@ class _Started:
         self._numbers = itertools.count()
         self._pending: dict[int, tuple[OpenBatch, int]] = {}
         threading.Thread(target=self._hear, name="imgstream-results", daemon=True).start()
+
+    @property
+    def whole(self) -> bool:
+        """Whether all workers are there."""
+        return self.failed is None and all(worker.poll() is None for worker in self._workers)
 
     def announce(self, path_bytes: Callable[[int], bytes], positions: np.ndarray) -> None:
         """The files at these positions will be read soon."""
