@@ -76,7 +76,7 @@ class FileReader:
             buffer = self._buffer
         data = memoryview(buffer)[:size]
         done = _read_what_is_in_memory(descriptor, data)
-        self.waited = done < size
+        self.waited = _NO_WAIT is not None and done < size
         while done < size:
             count = _read_at(descriptor, data[done:] if done else data, done)
             if not count:  # it shrank since it was opened: what is left will be judged as it is
@@ -153,7 +153,12 @@ def file_version(path: bytes | str) -> FileVersion | None:
 
 
 def read_ahead(path: bytes) -> bool:
-    """Ask the system to fetch the file's bytes from the disk, and wait for nothing but its opening; whether they were not in memory yet."""
+    """Ask the system to fetch the file's bytes from the disk, and wait for nothing but its opening; whether they were not in memory yet.
+
+    False, and nothing done, where the system cannot tell.
+    """
+    if _NO_WAIT is None:
+        return False
     try:
         with _opened(path) as (descriptor, _):
             if _read_what_is_in_memory(descriptor, memoryview(bytearray(1))):

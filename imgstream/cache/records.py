@@ -6,6 +6,7 @@ A record that was cut short or damaged does not check and is as if it were not t
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from typing import NamedTuple
 
@@ -76,7 +77,9 @@ def _check(words: np.ndarray) -> np.ndarray:
 
 
 def path_key(path: bytes) -> tuple[int, int]:
-    """128 bits of a path, as two words: no two paths of a cache will ever share them."""
+    """128 bits of a path, made absolute, as two words: no two files of a cache will ever share them."""
+    if not path.startswith(b"/"):
+        path = os.path.abspath(path)  # the same name below another working directory is another file
     return _TWO_WORDS.unpack(hashlib.blake2b(path, digest_size=16).digest())
 
 

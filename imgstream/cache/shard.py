@@ -39,13 +39,11 @@ class ShardReader:
         """uint64 (n, WORDS), mapped: the records, sound or not."""
         self._memory = np.zeros(0, np.uint8)
 
-    def refresh(self) -> bool:
-        """See what was added; whether anything was. Raises OSError where the files are gone."""
+    def refresh(self) -> None:
+        """See what was added. Raises OSError where the files are gone."""
         count = self.rows.stat().st_size // RECORD_BYTES
-        if count <= len(self.records):
-            return False
-        self.records = _mapped(self.rows, count * RECORD_BYTES).view(np.uint64).reshape(-1, WORDS)
-        return True
+        if count > len(self.records):
+            self.records = _mapped(self.rows, count * RECORD_BYTES).view(np.uint64).reshape(-1, WORDS)
 
     def array(self, record: Record) -> np.ndarray | None:
         """The record's uint8 (height, width, channels), mapped and read-only; None where the shard is too short for it, or gone."""

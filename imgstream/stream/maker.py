@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import cv2
@@ -63,12 +63,12 @@ class Work:
         kept = Kept.of(self.spec, self.augmentation, self.cache)
         return CachedReader(self.spec, kept, kept.shelf(self.cache))
 
-    def needs_file(self, path: bytes) -> bool:
-        """Whether the file will be read: nothing is kept of it."""
+    def needs_file(self) -> Callable[[bytes], bool]:
+        """What tells of a path whether its file will be read: nothing is kept of it."""
         if self.cache is None:
-            return True
-        version = file_version(path)
-        return version is None or Kept.of(self.spec, self.augmentation, self.cache).shelf(self.cache).find(path, version) is None
+            return lambda path: True
+        shelf = Kept.of(self.spec, self.augmentation, self.cache).shelf(self.cache)
+        return lambda path: (version := file_version(path)) is None or shelf.find(path, version) is None
 
     def begin_pass(self) -> None:
         """See what others have put into the cache since."""

@@ -186,7 +186,7 @@ class _Started:
     def __init__(self, work: Work, memory: SharedMemory, processes: int, threads: int) -> None:
         self.thread_count = processes * threads
         self.failed: ImgstreamError | None = None
-        self._memory, self._readahead = memory, Readahead(work.needs_file)
+        self._memory, self._readahead = memory, Readahead(work.needs_file())
         self._tasks, their_tasks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._results, their_results = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._results.settimeout(1.0)
@@ -253,7 +253,11 @@ class _Started:
                 with self._lock:
                     pending = self._pending.pop(result.number, None)
                 for text in result.told:
-                    warnings.warn(text, CacheWarning, stacklevel=1)
+                    try:
+                        warnings.warn(text, CacheWarning, stacklevel=1)
+                    except CacheWarning as error:  # whoever made it an error is to get it; this thread has to go on
+                        if pending is not None:
+                            pending[0].fail(error)
                 if pending is not None:  # else it was given up
                     batch, first = pending
                     batch.settle(first, result.outcomes)

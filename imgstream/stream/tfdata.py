@@ -83,7 +83,7 @@ class TfPipeline:
         self._spec, self._augmentation = stream.spec, stream.augmentation
         fair = stream.sample_count // (8 * stream.thread_count)
         self._chunk = max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(stream.spec.shape), fair))
-        self._next_epoch = initial_epoch
+        self._next_epoch, self._first_place = initial_epoch, 0
         self._block: tuple[tuple[int, int], np.ndarray] = (-1, -1), np.zeros(0, np.int64)
         self._lock = threading.Lock()
         self._idle: collections.deque[_Hands] = collections.deque()
@@ -124,7 +124,7 @@ class TfPipeline:
     def _batches(self, epoch: int | None, start: int, traced: bool) -> tf.data.Dataset:
         stream = self._stream
         threads = stream.thread_count
-        first = start * stream.batch_size
+        first = self._first_place = start * stream.batch_size
         places = tf.data.Dataset.range(first, max(first, stream.sample_count), self._chunk)
         chunks = places.scan(np.int64(_UNKNOWN if epoch is None else epoch), self._planned).prefetch(threads)
         decoded = chunks.interleave(self._decoded, cycle_length=threads, block_length=1, num_parallel_calls=threads, deterministic=True)
@@ -152,9 +152,9 @@ class TfPipeline:
         with self._lock:
             if epoch == _UNKNOWN:
                 epoch = np.int64(self._next_epoch)
-            if epoch >= self._next_epoch:
-                self._stream.work.begin_pass()
             self._next_epoch = max(self._next_epoch, int(epoch) + 1)  # a restored iterator may be ahead
+        if place == self._first_place:
+            self._stream.work.begin_pass()
         positions = self._ordered(int(epoch), int(place))
         index = self._stream.index
         with self._hands() as hands:

@@ -19,7 +19,7 @@ class Threads:
     def __init__(self, work: Work, path_bytes: Callable[[int], bytes], buffers: BatchBuffers, count: int) -> None:
         """`path_bytes`: index position → path to open."""
         self.path_bytes, self.buffers, self.count = path_bytes, buffers, count
-        self.readahead = Readahead(work.needs_file)
+        self.readahead = Readahead(work.needs_file())
         self._work = work
         self._pool = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="imgstream")
         self._local = threading.local()

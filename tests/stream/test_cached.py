@@ -18,6 +18,7 @@ from PIL import Image
 
 import imgstream as ims
 from imgstream.cache import PixelCache
+from imgstream.decode.sample import SampleReader
 from imgstream.errors import CacheWarning
 
 Folder = Callable[..., Path]
@@ -347,3 +348,35 @@ def test_what_killed_processes_left_in_a_cache_is_right(folder: Folder, tmp_path
         found = epochs(stream)
     assert equal(found, epochs(stream.replace(cache=tmp_path / "fresh")))
     assert kept(PixelCache(tmp_path / "kept")) >= 120
+
+
+def test_the_same_name_in_another_working_directory_is_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for place, level in (("one", 40), ("two", 200)):
+        folder = tmp_path / place / "photos" / "a"
+        folder.mkdir(parents=True)
+        Image.fromarray(np.full((12, 12, 3), level, np.uint8)).save(folder / "x.bmp")
+        os.utime(folder / "x.bmp", (10**9, 10**9))  # the same size and time
+        monkeypatch.chdir(tmp_path / place)
+        stream = ims.Stream(ims.scan("photos"), ims.SampleSpec(size=(8, 8), scale="raw"), cache=tmp_path / "cache", workers=1)
+        found += [float(images.mean()) for images, _ in stream.batches()]
+    assert found == [40, 200]
+
+
+def test_every_pass_of_one_epoch_through_tensorflow_sees_what_the_one_before_has_kept(
+    photos: Path, tmp_path: Path, spec: ims.SampleSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = ims.Stream(ims.scan(photos), spec, augment="light", batch_size=5, cache=tmp_path / "cache")
+    dataset = stream.to_tf(epoch=0)
+    first = [images.numpy() for images, _ in dataset]
+    decoded: list[bytes] = []
+    read = SampleReader.read_reduced
+
+    def counted(self: SampleReader, path: bytes, *rest: Any) -> np.ndarray:
+        decoded.append(path)
+        return read(self, path, *rest)
+
+    monkeypatch.setattr(SampleReader, "read_reduced", counted)
+    second = [images.numpy() for images, _ in dataset]
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert len(decoded) <= len(stream.skipped)

@@ -107,3 +107,15 @@ def png() -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)).save(buffer, "png")
     return buffer.getvalue()
+
+
+def test_where_the_system_cannot_tell_nothing_is_waited_for_or_asked_for(
+    tmp_path: Path, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgstream.source._NO_WAIT", None)
+    file = tmp_path / "a.png"
+    file.write_bytes(png)
+    reader = FileReader()
+    assert bytes(reader.read(str(file), 10**6)[0]) == png
+    assert reader.waited is False
+    assert read_ahead(os.fsencode(file)) is False
