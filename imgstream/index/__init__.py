@@ -1,12 +1,15 @@
-"""Paths and labels of a folder, before any pixel is read.
+"""Paths and labels of many images, before any pixel is read.
 
-folder.scan          folder → sorted rows (spill: names of one folder in bounded memory)
-table                the rows as a mapped Arrow file: written whole or not at all, costing no memory of our own
-image_index          ImageIndex: a selection of rows; take, save, load
-split                training or validation: a hash of the relative path
+scan             folder → table                (walk: folders in order; spill: names of one folder in bounded memory;
+                                                listing, refresh: what need not be listed again, and what changed)
+read_manifest    CSV, JSONL, Parquet → table
+table            the rows as a mapped Arrow file: written whole or not at all, costing no memory of our own (columns, table_writer)
+image_index      ImageIndex: a selection of rows; take, filter, shard, save, load
+split, groups    training or validation: a hash of the relative path, or of the group (lists: files that name paths and groups)
 """
 
-from imgstream.index.folder import IMAGE_EXTENSIONS, scan
+from imgstream.index.folder import scan
 from imgstream.index.image_index import ImageIndex
+from imgstream.index.walk import IMAGE_EXTENSIONS
 
 __all__ = ["IMAGE_EXTENSIONS", "ImageIndex", "scan"]

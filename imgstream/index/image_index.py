@@ -7,33 +7,57 @@ import functools
 import hashlib
 import operator
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imgstream.errors import DatasetError, NoImagesError
-from imgstream.index.split import in_validation
-from imgstream.index.table import CHUNK_ROWS, Table, TableInfo, TableWriter, table_from_bytes, write_table
+from imgstream.index.columns import Names
+from imgstream.index.selection import gather
+from imgstream.index.split import folds, in_validation, key_of, path_hashes
+from imgstream.index.table import OPTIONAL, PARTS, Table, TableInfo, unnamed_table
+from imgstream.index.table_writer import CHUNK_ROWS, TableWriter, store_table
+
+if TYPE_CHECKING:
+    from imgstream.index.groups import Groups
+    from imgstream.index.refresh import Changes
+
+_SELECT_ROWS = 1 << 16  # rows that a selection looks at together
 
 
 class ImageIndex:
     """A selection of rows of one mapped table. Immutable, and safe to share between threads.
 
-    Made by imgstream.scan, from_paths, load, take and split. A pickle holds the table's path and the selected rows (a table without a
-    path, as from_paths makes: its contents), so workers map the same file. Memory: nothing a row for a whole table, 8 bytes a row for
-    a selection.
+    Made by imgstream.scan, read_manifest, from_paths, load, take and split. A pickle holds the table's path and the selected rows (a table
+    without a path, as from_paths makes: its contents), so workers map the same file. Memory: nothing a row; a selection's positions, 4
+    bytes a row, are in a temporary file where they are many.
     """
 
-    def __init__(self, table: Table, positions: np.ndarray | None = None, root: str | None = None) -> None:
-        """`positions`: unsigned (n,) positions in the table, None for all of it; `root`: another spelling of the table's root."""
+    def __init__(
+        self,
+        table: Table,
+        positions: np.ndarray | None = None,
+        root: str | None = None,
+        *,
+        classes: tuple[str, ...] | None = None,
+        changes: Changes | None = None,
+    ) -> None:
+        """`positions`: uint32 (n,) positions in the table, None for all of it; `root`: another spelling of the table's root; `classes`:
+        those that labels count, in their order, None for all of the table's.
+        """
         self._table = table
         self._positions = positions
         self._at = None if positions is None else positions.data  # a memoryview: it gives Python ints
         self._size = len(table) if positions is None else len(positions)
+        self._classes = classes
+        self._relabel = None if classes is None else _relabelling(table.info.class_names, classes)
         self.root = table.info.root if root is None else root
         """The folder as the user gave it; "" when there is none."""
+        self.changes = changes
+        """What a scan with `index` found to be different from before; None of other indexes."""
         encoded = os.fsencode(self.root)
         self._prefix = os.path.join(encoded, b"") if encoded else b""
 
@@ -45,15 +69,20 @@ class ImageIndex:
         """
         with TableWriter(None) as writer:
             folders: dict[bytes, int] = {}
-            for path in paths:
-                encoded = os.fsencode(path)
-                if root is not None and os.path.isabs(encoded):
-                    raise DatasetError(f"{path!r} is absolute; with a root (here {os.fspath(root)!r}) paths are relative to it")
-                cut = encoded.rfind(b"/") + 1
-                folder = encoded[:cut]
-                if folder not in folders:
-                    folders[folder] = writer.add_folder(folder)
-                writer.add_rows([encoded[cut:]], [folders[folder]], [-1])
+            rows = iter(paths)
+            while chunk := list(islice(rows, CHUNK_ROWS)):
+                names, ids = [], []
+                for path in chunk:
+                    encoded = os.fsencode(path)
+                    if root is not None and os.path.isabs(encoded):
+                        raise DatasetError(f"{path!r} is absolute; with a root (here {os.fspath(root)!r}) paths are relative to it")
+                    cut = encoded.rfind(b"/") + 1
+                    folder = encoded[:cut]
+                    if folder not in folders:
+                        folders[folder] = writer.add_folder(folder)
+                    names.append(encoded[cut:])
+                    ids.append(folders[folder])
+                writer.add_rows(Names.of(names), np.array(ids), np.full(len(ids), -1))
             if not len(writer):
                 raise NoImagesError("No images: the list of files is empty")
             return cls(writer.finish(TableInfo(root="" if root is None else os.fspath(root), class_names=[]), None))
@@ -61,22 +90,25 @@ class ImageIndex:
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> ImageIndex:
         """The index that save wrote. Raises DatasetError when it is missing, damaged, or of another format."""
-        return cls(Table.open(file, check=True))
+        return cls(Table.open(file))
 
     def save(self, file: str | os.PathLike[str]) -> None:
         """Write the rows of this index, with their row numbers, to `file`: whole or absent. Raises OutputError."""
-        table = self._table
-        if self._positions is None:
-            write_table(table.batch, dataclasses.replace(table.info, root=self.root), Path(file))
+        table, info = self._table, dataclasses.replace(self._table.info, root=self.root, class_names=self.class_names)
+        if self._positions is None and self._classes is None:
+            store_table(table.batch, info, Path(file))
             return
-        with TableWriter(None) as writer:
+        kept = [column for column in OPTIONAL if column in table.columns and column != "row"]
+        with TableWriter(None, ["row", *kept]) as writer:
             for folder in table.folders():
                 writer.add_folder(folder)
             for start in range(0, self._size, CHUNK_ROWS):
-                at = self._positions[start : start + CHUNK_ROWS]
-                names = [table.name(position) for position in at.tolist()]
-                writer.add_rows(names, table.folder_ids[at].tolist(), table.labels[at].tolist(), table.rows[at].tolist())
-            writer.finish(dataclasses.replace(table.info, root=self.root, selection=True), Path(file))
+                at = np.arange(start, min(start + CHUNK_ROWS, self._size))
+                positions = self.positions_at(at)
+                columns = {column: table.columns[column][positions] for column in kept}
+                names = Names.of([table.name(position) for position in positions.tolist()])
+                writer.add_rows(names, table.folder_ids[positions], self.labels_at(at), row=self.rows_at(at), **columns)
+            writer.finish(info, Path(file))
 
     def __len__(self) -> int:
         return self._size
@@ -87,39 +119,77 @@ class ImageIndex:
     def __reduce__(self) -> tuple[Any, ...]:
         table = self._table
         source = table.path if table.path is not None else bytes(table.mapped)
-        return _reopen, (source, table.info.fingerprint, self._positions, self.root)
+        return _reopen, (source, table.info.fingerprint, self._positions, self.root, self._classes)
 
     @property
     def class_names(self) -> list[str]:
         r"""Names of the classes in code-point order; labels are positions in it. Also those without an image here.
 
-        Bytes that are no UTF-8 show as \xNN, so that a name can be printed, stored and compared anywhere.
+        Classes of a manifest that are all numbers come in the order of the numbers. Bytes that are no UTF-8 show as \xNN, so that a name
+        can be printed, stored and compared anywhere.
         """
-        return list(self._table.info.class_names)
+        return list(self._table.info.class_names if self._classes is None else self._classes)
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
-        """int32 (n,), read-only: position in class_names, -1 = none. A view of the file when this is a whole table."""
-        return _read_only(self._select(self._table.labels))
+        """int32 (n,), read-only: position in class_names, -1 = none. A view of the file when this is a whole table; else see labels_at."""
+        return _read_only(self.labels_at(np.arange(self._size)) if self._positions is not None or self._classes else self._table.labels)
 
     @functools.cached_property
     def rows(self) -> np.ndarray:
-        """uint32 (n,), read-only: row numbers in the table that scan made. A view of the file when this is a whole table."""
-        if self._positions is not None and not self._table.info.selection:
-            return _read_only(self._positions)
-        return _read_only(self._select(self._table.rows))
+        """uint32 (n,), read-only: row numbers in the table that scan made; rows_at gives some of them without memory for all."""
+        return _read_only(self.rows_at(np.arange(self._size, dtype=np.uint32)))
+
+    def class_counts(self) -> np.ndarray:
+        """int64 (K,): how many images there are of each class."""
+        counts = np.zeros(len(self.class_names) + 1, np.int64)
+        for at in self.chunks():
+            counts += np.bincount(self.labels_at(at) + 1, minlength=len(counts))
+        return counts[1:]
+
+    def labels_at(self, at: np.ndarray) -> np.ndarray:
+        """int32 (m,): labels of the images at `at`, whole numbers (m,) in 0..n-1."""
+        labels = self._table.labels[self.positions_at(at)]
+        return labels if self._relabel is None else self._relabel[labels]
+
+    def rows_at(self, at: np.ndarray) -> np.ndarray:
+        """uint32 (m,): row numbers of the images at `at`, whole numbers (m,) in 0..n-1."""
+        positions = self.positions_at(at)
+        rows = self._table.columns.get("row")
+        return positions.astype(np.uint32, copy=False) if rows is None else rows[positions]
+
+    def weights_at(self, at: np.ndarray) -> np.ndarray | None:
+        """float32 (m,): sample weights of the images at `at`, whole numbers (m,) in 0..n-1; None when the index has none."""
+        weights = self._table.columns.get("weight")
+        return None if weights is None else weights[self.positions_at(at)]
+
+    def positions_at(self, at: np.ndarray) -> np.ndarray:
+        """(m,): positions in the table of the images at `at`."""
+        return at if self._positions is None else self._positions[at]
+
+    @property
+    def table(self) -> Table:
+        """The table that the rows are in."""
+        return self._table
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether images have sample weights."""
+        return "weight" in self._table.columns
 
     def row(self, i: int) -> int:
         """Row number of the i-th image: it stays the same in every selection, and keys the image's randomness."""
-        return int(self._table.rows[self._position(i)])
+        position, rows = self._position(i), self._table.columns.get("row")
+        return position if rows is None else int(rows[position])
 
     def path(self, i: int) -> str:
         """Path of the i-th image, root included, as os.fsdecode has it: bytes that are no UTF-8 are surrogates, and open() takes it."""
-        return os.fsdecode(self._prefix + self._table.relative(self._position(i)))
+        return os.fsdecode(self.path_bytes(i))
 
     def path_bytes(self, i: int) -> bytes:
         """Path of the i-th image, root included: the exact bytes."""
-        return self._prefix + self._table.relative(self._position(i))
+        relative = self._table.relative(self._position(i))
+        return relative if relative.startswith(b"/") else self._prefix + relative  # absolute: a manifest's, outside the root
 
     def relative_bytes(self, i: int) -> bytes:
         """Path of the i-th image relative to the root, "/"-separated: the exact bytes."""
@@ -131,10 +201,11 @@ class ImageIndex:
 
         A selection that is saved and loaded is a table of its own, with a fingerprint of its own.
         """
-        if self._positions is None:
+        if self._positions is None and self._classes is None:
             return self._table.info.fingerprint
-        digest = hashlib.blake2b(self._table.info.fingerprint.encode(), digest_size=16)
-        digest.update(self.rows.data)
+        digest = hashlib.blake2b(f"{self._table.info.fingerprint}{self._classes or ''}".encode(), digest_size=16)
+        for at in self.chunks():
+            digest.update(self.rows_at(at).data)
         return digest.hexdigest()
 
     @property
@@ -154,17 +225,14 @@ class ImageIndex:
 
     @property
     def explicit_split(self) -> dict[str, np.ndarray] | None:
-        """Positions, for take(), of the images in "train", "val" and "test", without the empty ones; None when the folders are no split."""
-        if self._table.info.parts is None:
+        """Positions, for take(), of the images in "train", "val" and "test", without the empty ones; None when no split is given."""
+        parts = self._table.columns.get("part")
+        if parts is None:
             return None
-        found = {}
-        for part, ranges in self._table.info.parts.items():
-            inside = np.zeros(self._size, bool)
-            for first, past in ranges:
-                inside |= (self.rows >= first) & (self.rows < past)
-            if inside.any():
-                found[part] = np.flatnonzero(inside).astype(np.uint32)
-        return found
+        found = {
+            name: gather(at[parts[self.positions_at(at)] == number] for at in self.chunks()) for number, name in enumerate(PARTS) if number
+        }
+        return {name: positions for name, positions in found.items() if len(positions)}
 
     def take(self, positions: Sequence[int] | np.ndarray) -> ImageIndex:
         """The images at `positions` (0..n-1) of this index, in that order; row numbers stay. Raises IndexError, TypeError."""
@@ -175,38 +243,122 @@ class ImageIndex:
             raise TypeError(f"positions must be a list or 1-D array of whole numbers; got {wanted.dtype} {wanted.shape}")
         if wanted.size and (int(wanted.min()) < 0 or int(wanted.max()) >= self._size):
             raise IndexError(f"positions must lie in 0..{self._size - 1}; got {wanted.min()}..{wanted.max()}")
-        chosen = wanted.astype(np.uint32) if self._positions is None else self._positions[wanted]
-        return ImageIndex(self._table, chosen, self.root)
+        if self._positions is None and wanted.dtype == np.uint32 and not wanted.flags.writeable:
+            return self._selected(wanted)
+        return self._selected(gather(self.positions_at(wanted[at]) for at in _chunks(len(wanted))))
 
-    def split(self, val: float = 0.2, seed: int = 0) -> tuple[ImageIndex, ImageIndex]:
+    def filter(self, keep: np.ndarray | Callable[[str, int], bool]) -> ImageIndex:
+        """The images that `keep` says: bool (n,), or a function of (path relative to the root, label). Row numbers stay.
+
+        Raises TypeError for an array of another kind or length.
+        """
+        if callable(keep):
+            decide = keep
+            return self._where(
+                lambda at: np.array(
+                    [
+                        decide(os.fsdecode(self.relative_bytes(i)), label)
+                        for i, label in zip(at.tolist(), self.labels_at(at).tolist(), strict=True)
+                    ],
+                    bool,
+                )
+            )
+        mask = np.asarray(keep)
+        if mask.dtype != bool or mask.shape != (self._size,):
+            raise TypeError(f"keep must be a function or bool ({self._size},); got {mask.dtype} {mask.shape}")
+        return self._where(lambda at: mask[at])
+
+    def without(self, paths: Iterable[bytes | str | os.PathLike[str]]) -> ImageIndex:
+        """The images that are not at `paths`, relative to the root; row numbers stay."""
+        unwanted = {os.fsencode(path) for path in paths}
+        keys = np.sort(np.fromiter(map(key_of, unwanted), np.uint64, len(unwanted)))
+
+        def keep(at: np.ndarray) -> np.ndarray:
+            found = np.isin(path_hashes(self._table, self.positions_at(at), 0), keys)
+            for i in np.flatnonzero(found).tolist():
+                found[i] = self.relative_bytes(int(at[i])) in unwanted
+            return ~found
+
+        return self._where(keep)
+
+    def with_labels(self) -> ImageIndex:
+        """The images that have a label; row numbers stay."""
+        return self._where(lambda at: self.labels_at(at) >= 0)
+
+    def with_classes(self, class_names: Iterable[str]) -> ImageIndex:
+        """The images of these classes alone, labelled anew by their position among them; row numbers stay.
+
+        Raises DatasetError when there is no such class.
+        """
+        wanted = set(class_names)
+        if unknown := sorted(wanted - set(self.class_names)):
+            raise DatasetError(
+                f"there is no class {', '.join(map(repr, unknown))} in {self.root!r}; there are {', '.join(self.class_names[:20])}"
+            )
+        kept = tuple(name for name in self.class_names if name in wanted)
+        positions = self._where(lambda at: np.isin(self.labels_at(at), [self.class_names.index(name) for name in kept]))._positions
+        return ImageIndex(self._table, positions, self.root, classes=kept)
+
+    def shard(self, k: int, n: int) -> ImageIndex:
+        """Images k, k + n, k + 2n, …: the n shards are disjoint and complete. Raises DatasetError unless 0 <= k < n."""
+        if not 0 <= k < n:
+            raise DatasetError(f"shard k of n needs 0 <= k < n; got k={k}, n={n}")
+        return self._selected(gather(self.positions_at(at[(k - int(at[0])) % n :: n]) for at in self.chunks()))
+
+    def split(self, val: float = 0.2, seed: int = 0, *, group: Groups | None = None) -> tuple[ImageIndex, ImageIndex]:
         """(train, validation), each in the order of this index. A file's side depends on its relative path, `val` and `seed` alone.
 
         So shares are approximate, and a file that is added later moves no other. Of each labelled class at least one file is for training,
         and if it has two, at least one for validation: where the hashes leave a side empty, the nearest one is moved there.
 
-        Folders named train and val (or valid, validation) that both hold images are the split themselves: `val` and `seed` are not used.
-        With train alone, train is split; test is always left out.
+        `group`: images of one group stay on one side; the hash is then of the group's name; see imgstream.index.groups. A group is moved
+        whole, and a class that lies in one group alone is left without a validation file.
 
-        Raises DatasetError when `val` is not between 0 and 1, or when the folders are a split without train.
+        A split that is given, by folders named train and val (or valid, validation) or by a manifest, is kept where both hold images:
+        `val`, `seed` and `group` are not used. With train alone, train is split; test is always left out.
+
+        Raises DatasetError when `val` is not between 0 and 1, or when the split that is given is without train.
         """
         if not 0 < val < 1:
             raise DatasetError(f"val is the share of the images to validate on, between 0 and 1 such as 0.2; got {val!r}")
         seed = operator.index(seed)
+        index, given = self._for_training()
+        return (index, given) if given is not None else index._sides(in_validation(index, val, seed, group))
+
+    def folds(self, k: int, seed: int = 0, *, group: Groups | None = None) -> list[tuple[ImageIndex, ImageIndex]]:
+        """As many as `k` pairs (train, validation): each image, or group, is for validation in one of them, by the hash of `split`.
+
+        Of a split that is given, only train takes part. Raises DatasetError unless 2 <= k <= 100.
+        """
+        if not 2 <= operator.index(k) <= 100:
+            raise DatasetError(f"k-fold needs 2 to 100 folds; got {k}")
         parts = self.explicit_split
-        if parts:
-            if "train" not in parts:
-                held = " and ".join(parts)
-                raise DatasetError(f"images in {self.root!r} are in {held} only: none is for training. Add a folder named train")
-            train = self.take(parts["train"])
-            return (train, self.take(parts["val"])) if "val" in parts else train._split_by_hash(val, seed)
-        return self._split_by_hash(val, seed)
+        index = self if parts is None or "train" not in parts else self.take(parts["train"])
+        fold = folds(index, k, operator.index(seed), group)
+        return [index._sides(fold == number) for number in range(k)]
 
-    def _split_by_hash(self, val: float, seed: int) -> tuple[ImageIndex, ImageIndex]:
-        chosen = in_validation(self._table, self._positions, val, seed)
-        return self.take(np.flatnonzero(~chosen)), self.take(np.flatnonzero(chosen))
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Places 0..n-1, int64, some thousands at a time: what labels_at and the like take."""
+        return _chunks(self._size)
 
-    def _select(self, column: np.ndarray) -> np.ndarray:
-        return column if self._positions is None else column[self._positions]
+    def _for_training(self) -> tuple[ImageIndex, ImageIndex | None]:
+        """The images to train on and, where it is given, to validate on."""
+        parts = self.explicit_split
+        if not parts:
+            return self, None
+        if "train" not in parts:
+            held = " and ".join(parts)
+            raise DatasetError(f"images in {self.root!r} are in {held} only: none is for training. Add a folder named train")
+        return self.take(parts["train"]), self.take(parts["val"]) if "val" in parts else None
+
+    def _sides(self, validation: np.ndarray) -> tuple[ImageIndex, ImageIndex]:
+        return self._where(lambda at: ~validation[at]), self._where(lambda at: validation[at])
+
+    def _where(self, keep: Callable[[np.ndarray], np.ndarray]) -> ImageIndex:
+        return self._selected(gather(self.positions_at(at[keep(at)]) for at in self.chunks()))
+
+    def _selected(self, positions: np.ndarray) -> ImageIndex:
+        return ImageIndex(self._table, positions, self.root, classes=self._classes)
 
     def _position(self, i: int) -> int:
         if not 0 <= i < self._size:
@@ -214,12 +366,26 @@ class ImageIndex:
         return i if self._at is None else self._at[i]
 
 
-def _reopen(source: str | bytes, fingerprint: str, positions: np.ndarray | None, root: str) -> ImageIndex:
+def _chunks(count: int) -> Iterator[np.ndarray]:
+    return (np.arange(start, min(start + _SELECT_ROWS, count)) for start in range(0, count, _SELECT_ROWS))
+
+
+def _relabelling(all_names: list[str], chosen: tuple[str, ...]) -> np.ndarray:
+    """int32 (all + 1,): the new label of each old one; the last entry is what -1 becomes."""
+    new = np.full(len(all_names) + 1, -1, np.int32)
+    for label, name in enumerate(chosen):
+        new[all_names.index(name)] = label
+    return new
+
+
+def _reopen(
+    source: str | bytes, fingerprint: str, positions: np.ndarray | None, root: str, classes: tuple[str, ...] | None = None
+) -> ImageIndex:
     """The index that was pickled. Raises DatasetError when its table is gone, or another one has taken its place."""
-    table = table_from_bytes(source) if isinstance(source, bytes) else Table.open(source)
+    table = unnamed_table(lambda file: file.write(source)) if isinstance(source, bytes) else Table.open(source, check=False)
     if table.info.fingerprint != fingerprint:
         raise DatasetError(f"the table of {root!r} was replaced by a newer scan, which found other files; scan the folder again")
-    return ImageIndex(table, positions, root)
+    return ImageIndex(table, positions, root, classes=classes)
 
 
 def _read_only(values: np.ndarray) -> np.ndarray:

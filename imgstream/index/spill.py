@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import threading
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -11,32 +12,50 @@ RUN_NAMES = 1 << 14
 _MERGE_BYTES = 1 << 20
 
 
-class SortedNames:
-    """Collects file names (bytes without NUL) and iterates them sorted, any number of times; not thread-safe.
+class Spool:
+    """A file, open for reading and writing, that several threads put blocks of bytes into."""
 
-    Up to RUN_NAMES live in memory; more go to the end of `spool`, a file open for reading and writing, as sorted runs that are merged
-    when iterated.
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    def append(self, data: bytes) -> tuple[int, int]:
+        """Where `data` now lies: (start, end)."""
+        with self._lock:
+            start = self._file.seek(0, os.SEEK_END)
+            self._file.write(data)
+            return start, self._file.tell()
+
+    def read(self, start: int, size: int) -> bytes:
+        """`size` bytes from `start` on."""
+        with self._lock:
+            self._file.seek(start)
+            return self._file.read(size)
+
+
+class SortedNames:
+    """Collects file names (bytes without NUL) in one thread and iterates them sorted, any number of times.
+
+    Up to RUN_NAMES live in memory; more go to the end of `spool` as sorted runs that are merged when iterated.
     """
 
-    def __init__(self, spool: BinaryIO) -> None:
+    def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._names: list[bytes] = []
         self._runs: list[tuple[int, int]] = []  # (start, end) in the spool
-        self._count = 0
+        self._spilled = 0
 
     def add(self, name: bytes) -> None:
         """Add a name; a name added twice comes twice."""
         self._names.append(name)
-        self._count += 1
         if len(self._names) >= RUN_NAMES:
             self._names.sort()
-            start = self._spool.seek(0, os.SEEK_END)
-            self._spool.write(b"\0".join(self._names) + b"\0")
-            self._runs.append((start, self._spool.tell()))
+            self._runs.append(self._spool.append(b"\0".join(self._names) + b"\0"))
+            self._spilled += len(self._names)
             self._names.clear()
 
     def __len__(self) -> int:
-        return self._count
+        return self._spilled + len(self._names)
 
     def __iter__(self) -> Iterator[bytes]:
         self._names.sort()
@@ -48,8 +67,7 @@ class SortedNames:
         rest = b""
         size = max(2048, _MERGE_BYTES // len(self._runs))  # all runs are read at once, and together must not fill the memory
         while start < end:
-            self._spool.seek(start)  # every time: others read and write this file in between
-            block = self._spool.read(min(size, end - start))
+            block = self._spool.read(start, min(size, end - start))
             start += len(block)
             *names, rest = (rest + block).split(b"\0")
             yield from names

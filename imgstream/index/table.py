@@ -1,45 +1,66 @@
 """The table file: one uncompressed Arrow IPC record batch, memory-mapped, a row for every image.
 
-column   Arrow type                          holds
-folder   dictionary<int32, large_binary>     folder relative to the root, "/"-separated, with a trailing "/"; empty for the root itself
-name     large_binary                        file name: root + folder + name is what open() takes, to the byte
-label    int32                               position in class_names, -1 = none
-row      uint32                              row number: 0, 1, 2, … as scan found them; a saved selection keeps them
+column        Arrow type                          holds
+folder        dictionary<int32, large_binary>     folder relative to the root, "/"-separated, with a trailing "/"; empty for the root itself
+name          large_binary                        file name: root + folder + name is what open() takes, to the byte
+label         int32                               position in class_names, -1 = none
+row           uint32                              in a saved selection: the number of the row in the table that it was selected from
+part          uint8                               where the split is given: position in PARTS, 0 = none
+group         uint64                              where groups are given: a hash of the group's name, 0 = none
+weight        float32                             where weights are given: the sample weight in training
+size, mtime   int64                               bytes, nanoseconds since 1970 } of files that have been opened; what is not known yet is 0
+height, width uint32                              as stored, in pixels          } ("" for the kind), and without anything known the columns
+orientation   uint8                               EXIF 1..8                     } are absent
+kind          dictionary<int8, utf8>              jpeg, png, …                  }
 
-The schema's metadata has one key, "imgstream": JSON with the fields of TableInfo and "format".
-Paths are bytes everywhere in the file: Arrow strings refuse names that are no UTF-8.
+Only folder, name and label are always there; without a row column, rows are numbered 0, 1, 2, …
+The schema's metadata has one key, "imgstream": JSON with the fields of TableInfo, "format", and "checksum", the CRC-32 of the other
+fields and of all columns. Paths are bytes everywhere in the file: Arrow strings refuse names that are no UTF-8.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import json
 import mmap
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from imgstream.atomic import atomic_file
-from imgstream.errors import DatasetError, OutputError
+from imgstream.errors import DatasetError
+from imgstream.index.columns import Names
 
-FORMAT_VERSION = 1
-CHUNK_ROWS = 1 << 14
-"""Rows held as Python objects at any moment while a table is written."""
+FORMAT_VERSION = 2
+PARTS = ("", "train", "val", "test")
+"""What the numbers in the part column stand for."""
+KINDS = ("", "jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "heic")
+"""What the numbers in the kind column stand for, and in FACTS."""
+FACTS = np.dtype(
+    [
+        ("size", "<i8"),
+        ("mtime", "<i8"),
+        ("height", "<u4"),
+        ("width", "<u4"),
+        ("orientation", "u1"),
+        ("kind", "u1"),
+        ("state", "u1"),
+        ("", "u1", 5),
+    ]
+)
+"""What is known of a file that has been opened; 32 bytes. `state` is of index.facts."""
 
-_COLUMNS: dict[str, pa.DataType] = {
-    "folder": pa.dictionary(pa.int32(), pa.large_binary()),
-    "name": pa.large_binary(),
-    "label": pa.int32(),
-    "row": pa.uint32(),
-}
+OPTIONAL: dict[str, type[np.generic]] = {"row": np.uint32, "part": np.uint8, "group": np.uint64, "weight": np.float32}
+"""Columns of the caller's that a table may have."""
+FACT_COLUMNS = ("size", "mtime", "height", "width", "orientation", "kind")
+
+_FOLDER, _NAME = pa.dictionary(pa.int32(), pa.large_binary()), pa.large_binary()
+KIND_TYPE = pa.dictionary(pa.int8(), pa.utf8())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,12 +75,8 @@ class TableInfo:
     unreadable_folders: list[str] = dataclasses.field(default_factory=list)
     """The first few folders that could not be listed: "path: why"."""
     unreadable_count: int = 0
-    parts: dict[str, list[list[int]]] | None = None
-    """train, val, test → [first, past the last) row numbers, when the top folders are a split; else None."""
-    selection: bool = False
-    """Whether row numbers are others than 0, 1, 2, …"""
     fingerprint: str = ""
-    """Hex digest of rows, labels and class names, not of the root: equal for equal contents in equal order."""
+    """Hex digest of rows, labels and class names, not of the root or of FACTS: equal for equal contents in equal order."""
 
 
 class Table:
@@ -75,51 +92,46 @@ class Table:
             if reader.num_record_batches != 1:
                 raise pa.ArrowInvalid(f"{reader.num_record_batches} record batches instead of 1")
             self.batch = reader.get_batch(0)
-        metadata = self.batch.schema.metadata or {}
-        fields: dict[str, Any] = json.loads(metadata.get(b"imgstream", b"{}"))
+        fields: dict[str, Any] = json.loads((self.batch.schema.metadata or {}).get(b"imgstream", b"{}"))
         version = fields.pop("format", None)
         if version != FORMAT_VERSION:
             raise pa.ArrowInvalid(f"table format {version!r}; this imgstream reads format {FORMAT_VERSION}")
-        for name, kind in _COLUMNS.items():
-            if self.batch.schema.field(name).type != kind or self.batch.column(name).null_count:
-                raise pa.ArrowInvalid(f"column {name!r} is not {kind} without nulls")
+        self._checksum = fields.pop("checksum", None)
         self.info = TableInfo(**fields)
-        folder, name, label, row = (self.batch.column(column) for column in _COLUMNS)
-        self.folder_ids = _view(folder.indices.buffers()[1], np.int32, len(folder))
-        self.folder_offsets = _view(folder.dictionary.buffers()[1], np.int64, len(folder.dictionary) + 1)
-        self.folder_data = _view(folder.dictionary.buffers()[2], np.uint8)
-        self.name_offsets = _view(name.buffers()[1], np.int64, len(name) + 1)
-        self.name_data = _view(name.buffers()[2], np.uint8)
-        self.labels = _view(label.buffers()[1], np.int32, len(label))
-        self.rows = _view(row.buffers()[1], np.uint32, len(row))
+        self.columns = columns_of(self.batch)
+        self.folder_ids, self.folder_offsets, self.folder_data = (self.columns[key] for key in ("folder", "folder offsets", "folder data"))
+        self.name_offsets, self.name_data = self.columns["name offsets"], self.columns["name data"]
+        self.labels = self.columns["label"]
         # Indexing a memoryview gives a Python int in 40 ns; indexing an array makes a NumPy scalar first.
         self._folder_ids, self._folder_offsets, self._folder_data = self.folder_ids.data, self.folder_offsets.data, self.folder_data.data
         self._name_offsets, self._name_data = self.name_offsets.data, self.name_data.data
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, check: bool = False) -> Table:
-        """Map the table at `path`. `check` reads all of it to prove it sound. Raises DatasetError: not there, or no table."""
+    def open(cls, path: str | os.PathLike[str], *, check: bool = True) -> Table:
+        """Map the table at `path`. Raises DatasetError: not there, no table, damaged, or of another format.
+
+        `check` compares its checksum, which reads all of it, at 4 GB/s; without, it must be known to be sound.
+        """
         try:
             with open(path, "rb") as file:
                 table = cls(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), os.path.abspath(os.fspath(path)))
-            if check:
-                table.check()
-        except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:  # ValueError: an empty file cannot be mapped
+            if check and checksum(table.info, table.columns) != table._checksum:
+                raise pa.ArrowInvalid("its checksum is wrong: the file was damaged")
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, pa.ArrowException) as error:  # ValueError: an empty file
             raise DatasetError(f"{os.fspath(path)} cannot be read as a table of images ({error}); scan the folder again") from error
         return table
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def check(self) -> None:
-        """Read all of it. Raises ArrowInvalid when offsets, folders or labels point outside of what is there."""
-        self.batch.validate(full=True)
-        if len(self) and not -1 <= self.labels.min() <= self.labels.max() < len(self.info.class_names):
-            raise pa.ArrowInvalid(f"labels {self.labels.min()}..{self.labels.max()} of {len(self.info.class_names)} classes")
-
     def folders(self) -> Iterator[bytes]:
         """The folders, by id."""
         return (bytes(self._folder_data[start:end]) for start, end in pairwise(self._folder_offsets))
+
+    def names(self, first: int, past: int) -> Names:
+        """File names of the rows from `first` to before `past`."""
+        offsets = self.name_offsets[first : past + 1]
+        return Names(self._name_data[offsets[0] : offsets[-1]], np.diff(offsets))
 
     def name(self, position: int) -> bytes:
         """File name of one row, unchecked like `relative`."""
@@ -136,168 +148,63 @@ class Table:
         )
 
 
-class TableWriter:
-    """Collects rows in bounded memory and makes them a table.
-
-    Columns go to unnamed temporary files in `spool` (None: the system's temporary folder), are mapped from there, and become one record
-    batch: neither the rows nor the file are ever in memory as a whole, and a kill leaves nothing behind. Use it as a context: an OSError
-    inside is raised as an OutputError.
-    """
-
-    def __init__(self, spool: Path | None) -> None:
-        self._spool = spool
-        self._files = contextlib.ExitStack()
-        self._folders, self._names = _BytesColumn(self._open), _BytesColumn(self._open)
-        self._folder_ids, self._labels, self._rows = (_Column(self._open()) for _ in range(3))
-        self._new_folders: list[bytes] = []
-        self._new_names: list[bytes] = []
-        self._new_folder_ids: list[int] = []
-        self._new_labels: list[int] = []
-        self._new_rows: list[int] = []
-        self._folder_count = 0
-        self._row_count = 0
-
-    def __enter__(self) -> TableWriter:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._files.close()
-        if isinstance(error, OSError):
-            raise self._refused(error) from error
-
-    def __len__(self) -> int:
-        return self._row_count
-
-    def add_folder(self, folder: bytes) -> int:
-        """Add a folder (trailing "/", or empty); returns its id, counting from 0."""
-        self._new_folders.append(folder)
-        self._folder_count += 1
-        return self._folder_count - 1
-
-    def add_rows(self, names: Sequence[bytes], folder_ids: Iterable[int], labels: Iterable[int], rows: Iterable[int] | None = None) -> None:
-        """Add CHUNK_ROWS rows at most, all arguments of one length; without `rows` they are numbered on from the last."""
-        self._new_names += names
-        self._new_folder_ids += folder_ids
-        self._new_labels += labels
-        self._new_rows += range(self._row_count, self._row_count + len(names)) if rows is None else rows
-        self._row_count += len(names)
-        if len(self._new_names) >= CHUNK_ROWS or len(self._new_folders) >= CHUNK_ROWS:
-            self._flush()
-
-    def renumber_labels(self, new: np.ndarray) -> None:
-        """Replace every label by new[label]; int32 (classes + 1,), whose last entry is what -1 becomes."""
-        self._flush()
-        labels = np.frombuffer(self._labels.map(mmap.ACCESS_WRITE), np.int32)
-        for start in range(0, len(labels), CHUNK_ROWS):
-            labels[start : start + CHUNK_ROWS] = new[labels[start : start + CHUNK_ROWS]]
-
-    def finish(self, info: TableInfo, path: Path | None) -> Table:
-        """The table, whole or absent at `path`; with None it lives in a file without a name. Raises OSError, OutputError."""
-        self._flush()
-        count = len(self)
-        folders, names = self._folders.array(self._folder_count), self._names.array(count)
-        folder_ids, labels, rows = (pa.py_buffer(column.map()) for column in (self._folder_ids, self._labels, self._rows))
-        digest = hashlib.blake2b(json.dumps([info.class_names, info.parts]).encode(), digest_size=16)
-        for buffer in (*folders.buffers()[1:], *names.buffers()[1:], folder_ids, labels, rows):
-            digest.update(buffer)
-        batch = pa.record_batch(
-            {
-                "folder": pa.DictionaryArray.from_arrays(pa.Array.from_buffers(pa.int32(), count, [None, folder_ids]), folders),
-                "name": names,
-                "label": pa.Array.from_buffers(pa.int32(), count, [None, labels]),
-                "row": pa.Array.from_buffers(pa.uint32(), count, [None, rows]),
-            }
-        )
-        return write_table(batch, dataclasses.replace(info, fingerprint=digest.hexdigest()), path, self._spool)
-
-    def _open(self) -> BinaryIO:
-        try:
-            return self._files.enter_context(tempfile.TemporaryFile(dir=self._spool))
-        except OSError as error:
-            self._files.close()
-            raise self._refused(error) from error
-
-    def _refused(self, error: OSError) -> OutputError:
-        place = self._spool or "the temporary folder"
-        advice = "Free some space, or set IMGSTREAM_CACHE and TMPDIR to other folders"
-        return OutputError(f"cannot keep the list of images in {place}: {error}. {advice}")
-
-    def _flush(self) -> None:
-        self._folders.append(self._new_folders)
-        self._names.append(self._new_names)
-        self._folder_ids.append(np.array(self._new_folder_ids, np.int32).data)
-        self._labels.append(np.array(self._new_labels, np.int32).data)
-        self._rows.append(np.array(self._new_rows, np.uint32).data)
-        for pending in (self._new_folders, self._new_names, self._new_folder_ids, self._new_labels, self._new_rows):
-            pending.clear()
+def write_table(batch: pa.RecordBatch, info: TableInfo, file: Any) -> None:
+    """Write the columns of `batch` as a table to `file`, open for bytes."""
+    described = {"format": FORMAT_VERSION, "checksum": checksum(info, columns_of(batch)), **dataclasses.asdict(info)}
+    batch = batch.replace_schema_metadata({"imgstream": json.dumps(described)})
+    with pa.ipc.new_file(file, batch.schema) as writer:
+        writer.write_batch(batch)
 
 
-def write_table(batch: pa.RecordBatch, info: TableInfo, path: Path | None, spool: Path | None = None) -> Table:
-    """Write the columns of `batch` as a table to `path`, whole or absent, or (None) to an unnamed file in `spool`.
-
-    Raises OSError, and OutputError when `path` cannot be written.
-    """
-    batch = batch.replace_schema_metadata({"imgstream": json.dumps({"format": FORMAT_VERSION, **dataclasses.asdict(info)})})
-    if path is not None:
-        with atomic_file(path) as file, pa.ipc.new_file(file, batch.schema) as writer:
-            writer.write_batch(batch)
-        table = Table.open(path)
-        if table.info.fingerprint == info.fingerprint:
-            return table
-        # Another process wrote its own newer listing here in between: that is theirs to use, and this one lives on without a name.
+def unnamed_table(write: Any, spool: str | os.PathLike[str] | None = None) -> Table:
+    """A table that lives in a file without a name, in `spool` or the system's temporary folder; `write(file)` writes it. Raises OSError."""
     with tempfile.TemporaryFile(dir=spool) as file:
-        with pa.ipc.new_file(file, batch.schema) as writer:
-            writer.write_batch(batch)
+        write(file)
         file.flush()
         return Table(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), None)
 
 
-def table_from_bytes(content: bytes) -> Table:
-    """A table without a name, out of another's bytes: how such a one comes out of a pickle."""
-    with tempfile.TemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        return Table(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), None)
+def columns_of(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
+    """Views of a batch's buffers, by column; those of variable length have "… offsets" and "… data". Raises ArrowInvalid, KeyError."""
+    for name, expected in {"folder": _FOLDER, "name": _NAME, "label": pa.int32()}.items():
+        if batch.schema.field(name).type != expected:
+            raise pa.ArrowInvalid(f"column {name!r} is not {expected}")
+    folder, name = batch.column("folder"), batch.column("name")
+    count, folders = len(batch), len(folder.dictionary)
+    views = {
+        "folder": _view(folder.indices, np.int32, count),
+        "folder offsets": _view(folder.dictionary, np.int64, folders + 1),
+        "folder data": _view(folder.dictionary, np.uint8, None),
+        "name offsets": _view(name, np.int64, count + 1),
+        "name data": _view(name, np.uint8, None),
+        "label": _view(batch.column("label"), np.int32, count),
+    }
+    for column, dtype in (*OPTIONAL.items(), *((column, FACTS[column].type) for column in FACT_COLUMNS)):
+        if column in batch.schema.names:
+            values = batch.column(column)
+            if values.type != (KIND_TYPE if column == "kind" else pa.from_numpy_dtype(dtype)):
+                raise pa.ArrowInvalid(f"column {column!r} is {values.type}")
+            views[column] = _view(values.indices if column == "kind" else values, dtype, count)
+    if any(column.null_count for column in batch.columns):
+        raise pa.ArrowInvalid("it has nulls")
+    for of in ("folder", "name"):
+        views[f"{of} data"] = views[f"{of} data"][: int(views[f"{of} offsets"][-1])]
+    return views
 
 
-class _Column:
-    """A temporary file that is appended to, then mapped."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def append(self, data: bytes | memoryview) -> None:
-        self._file.write(data)
-
-    def map(self, access: int = mmap.ACCESS_READ) -> mmap.mmap | bytearray:
-        self._file.flush()
-        if not os.fstat(self._file.fileno()).st_size:
-            return bytearray()  # an empty file cannot be mapped
-        return mmap.mmap(self._file.fileno(), 0, access=access)
+def checksum(info: TableInfo, columns: dict[str, np.ndarray]) -> int:
+    """CRC-32 of everything that a table holds."""
+    value = zlib.crc32(json.dumps(dataclasses.asdict(info)).encode())
+    for column, values in columns.items():
+        value = zlib.crc32(values.data.cast("B") if values.size else b"", zlib.crc32(column.encode(), value))
+    return value
 
 
-class _BytesColumn:
-    """A large_binary column: its bytes and its int64 offsets."""
-
-    def __init__(self, open_file: Callable[[], BinaryIO]) -> None:
-        self._data, self._offsets = _Column(open_file()), _Column(open_file())
-        self._offsets.append(np.zeros(1, np.int64).data)
-        self._end = 0
-
-    def append(self, values: list[bytes]) -> None:
-        if values:
-            ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values))) + self._end
-            self._data.append(b"".join(values))
-            self._offsets.append(ends.data)
-            self._end = int(ends[-1])
-
-    def array(self, length: int) -> pa.Array:
-        buffers = [None, pa.py_buffer(self._offsets.map()), pa.py_buffer(self._data.map())]
-        return pa.Array.from_buffers(pa.large_binary(), length, buffers)
-
-
-def _view(buffer: pa.Buffer | None, dtype: type[np.generic], count: int | None = None) -> np.ndarray:
-    """A read-only array over the first `count` items of a buffer (Arrow pads them; None: all); an absent buffer is an empty array."""
+def _view(column: pa.Array, dtype: type[np.generic], count: int | None) -> np.ndarray:
+    """A read-only array over the first `count` values of a column (Arrow pads them), or, with None, over a large_binary's bytes."""
+    if column.offset:
+        raise pa.ArrowInvalid("a column that begins within its buffer")
+    buffer = column.buffers()[2 if count is None else 1]
     if buffer is None or not buffer.size:
         return np.zeros(count or 0, dtype)
     return np.frombuffer(buffer, dtype, -1 if count is None else count)

@@ -221,14 +221,13 @@ class Stream:
 
     def _requests(self, epoch: int, start: int) -> Iterator[Request]:
         size = self.batch_size
-        labels = self.index.labels
         block_batches = max(1, ORDER_BLOCK // size)
         for first in range(start, len(self), block_batches):
             ordered = self.ordered(epoch, first * size, (first + block_batches) * size)
             for offset in range(0, len(ordered), size):
                 positions = ordered[offset : offset + size]
                 number = first + offset // size
-                yield Request(number, epoch, positions, self.index.rows[positions].astype(np.int64), labels[positions])
+                yield Request(number, epoch, positions, self.index.rows_at(positions).astype(np.int64), self.index.labels_at(positions))
 
 
 def _cpu_count() -> int:

@@ -160,8 +160,8 @@ class TfPipeline:
         with self._hands() as hands:
             # With a cache, all rows are for the reference reader, which knows it: TensorFlow is told of none.
             told = positions if self._stream.cache is None else positions[:0]
-            plans = hands.planner([index.path_bytes(p) for p in told.tolist()], int(epoch), index.rows[positions].tolist())
-        return Chunk(epoch, positions, index.labels[positions], *plans)
+            plans = hands.planner([index.path_bytes(p) for p in told.tolist()], int(epoch), index.rows_at(positions).tolist())
+        return Chunk(epoch, positions, index.labels_at(positions), *plans)
 
     def _ordered(self, epoch: int, place: int) -> np.ndarray:
         """The chunk's positions in the index. Chunks are asked for one after another, by one thread: a block of them is kept."""

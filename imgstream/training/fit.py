@@ -364,9 +364,8 @@ class _Window:
 
 def class_weights(stream: Stream) -> np.ndarray:
     """float32 (K,): the inverse of each class's share, 1 on average over the images."""
-    labels = stream.index.labels
-    counts = np.bincount(labels, minlength=len(stream.index.class_names))
-    return (len(labels) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
+    counts = stream.index.class_counts()
+    return (counts.sum() / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
 
 
 @contextlib.contextmanager

@@ -133,7 +133,6 @@ def _check_same(folder: RunFolder, recorded: dict[str, Any]) -> None:
 def _labelled(source: str | os.PathLike[str] | ImageIndex, settings: TrainSettings, scanned: Callable[[int], None] | None) -> ImageIndex:
     """The rows that have a label, of at least two classes with images each."""
     index = source if isinstance(source, ImageIndex) else scan(source, settings.label_pattern, progress=scanned)
-    labels = index.labels
     names = index.class_names
     if len(names) < 2:
         found = f"one class, {names[0]!r}" if names else "no class folders"
@@ -141,18 +140,18 @@ def _labelled(source: str | os.PathLike[str] | ImageIndex, settings: TrainSettin
             f"training needs two classes or more, and {index.root} has {found}. Put each class's images in a folder of its own, such as "
             f"{os.path.join(index.root, 'cats')} and {os.path.join(index.root, 'dogs')}, or name the classes with --label-pattern"
         )
-    counts = np.bincount(labels[labels >= 0], minlength=len(names))
+    counts = index.class_counts()
     empty = [name for name, count in zip(names, counts, strict=True) if not count]
     if empty:
         raise DatasetError(f"no images of {', '.join(map(repr, empty))} under {index.root}: remove the empty folder, or fill it")
-    return index if (labels >= 0).all() else index.take(np.flatnonzero(labels >= 0))
+    return index if counts.sum() == len(index) else index.with_labels()
 
 
 def _split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, ImageIndex]:
     if settings.val is not None:
         return index, scan(settings.val, settings.label_pattern)
     train_index, val_index = index.split(val=settings.val_share, seed=settings.seed)
-    counts = np.bincount(train_index.labels, minlength=len(index.class_names))
+    counts = train_index.class_counts()
     for name, count in zip(index.class_names, counts, strict=True):
         if not count:
             raise DatasetError(f"class {name!r} has no image left to train on once validation has its part: add images, or give --val DIR")

@@ -13,7 +13,10 @@ NAMES = st.lists(st.binary(min_size=1, max_size=40).map(lambda name: name.replac
 def test_names_come_sorted_and_complete_however_many_runs_they_were_spilled_in(names: list[bytes], run: int) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryFile() as file:
         patch.setattr(spill, "RUN_NAMES", run)
-        first, second = spill.SortedNames(file), spill.SortedNames(file)  # two that share a file, as the folders of a scan do
+        first, second = (
+            spill.SortedNames(spool := spill.Spool(file)),
+            spill.SortedNames(spool),
+        )  # two that share a file, as the folders of a scan do
         for name in names:
             first.add(name)
             second.add(name[::-1])
@@ -25,7 +28,7 @@ def test_names_come_sorted_and_complete_however_many_runs_they_were_spilled_in(n
 def test_runs_longer_than_a_block_are_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spill, "RUN_NAMES", 1000)
     with tempfile.TemporaryFile() as file:
-        names = spill.SortedNames(file)
+        names = spill.SortedNames(spill.Spool(file))
         for i in range(100_000):
             names.add(b"%06d" % (i * 7919 % 100_000))
         assert list(names) == [b"%06d" % i for i in range(100_000)]

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from imgstream.errors import DatasetError
 from imgstream.index import ImageIndex, scan, split
-from imgstream.index.table import TableInfo, TableWriter
+from imgstream.index.columns import Names
+from imgstream.index.table import TableInfo
+from imgstream.index.table_writer import TableWriter
 
 Tree = Callable[..., Path]
 WORD = (1 << 64) - 1
@@ -19,7 +21,7 @@ def made(paths: list[bytes], labels: list[int], classes: int) -> ImageIndex:
     with TableWriter(None) as writer:
         for path, label in zip(paths, labels, strict=True):
             cut = path.rfind(b"/") + 1
-            writer.add_rows([path[cut:]], [writer.add_folder(path[:cut])], [label])
+            writer.add_run(Names.of([path[cut:]]), writer.add_folder(path[:cut]), label)
         return ImageIndex(writer.finish(TableInfo(root="", class_names=[str(i) for i in range(classes)]), None))
 
 

@@ -7,7 +7,7 @@ from typing import IO, Any
 import pytest
 
 from imgstream import atomic
-from imgstream.index import scan, table
+from imgstream.index import scan, table, table_writer
 
 Tree = Callable[..., Path]
 
@@ -17,7 +17,7 @@ def test_a_scan_keeps_its_own_rows_when_another_process_writes_the_same_table_in
 ) -> None:
     root = tree("c/new.jpg")
     scan(root)
-    (other,) = (cache / "index").iterdir()
+    (other,) = (cache / "index").glob("*.arrow")
     shutil.copy(other, tmp_path / "other.arrow")
 
     @contextlib.contextmanager
@@ -27,7 +27,7 @@ def test_a_scan_keeps_its_own_rows_when_another_process_writes_the_same_table_in
         shutil.copy(tmp_path / "other.arrow", tmp_path / "copy.arrow")
         (tmp_path / "copy.arrow").replace(path)
 
-    monkeypatch.setattr(table, "atomic_file", overtaken)
+    monkeypatch.setattr(table_writer, "atomic_file", overtaken)
     (root / "c" / "new.jpg").rename(root / "c" / "old.jpg")
     assert scan(root).relative_bytes(0) == b"c/old.jpg"
 
@@ -35,7 +35,7 @@ def test_a_scan_keeps_its_own_rows_when_another_process_writes_the_same_table_in
 def test_a_kill_while_the_table_is_written_leaves_the_one_before(tree: Tree, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tree("c/1.jpg")
     scan(root)
-    (file,) = (cache / "index").iterdir()
+    (file,) = (cache / "index").glob("*.arrow")
     before = file.read_bytes()
 
     def killed(*_: object, **__: object) -> None:
@@ -45,5 +45,5 @@ def test_a_kill_while_the_table_is_written_leaves_the_one_before(tree: Tree, cac
     monkeypatch.setattr(table.pa.ipc, "new_file", killed)
     with pytest.raises(KeyboardInterrupt):
         scan(root)
-    assert [entry.name for entry in (cache / "index").iterdir()] == [file.name]
+    assert [entry.name for entry in (cache / "index").glob("*.arrow")] == [file.name]
     assert file.read_bytes() == before

@@ -1,0 +1,48 @@
+"""Lists of files as CSV or plain text: what check writes for --exclude and --group, and what people write by hand."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from imgstream.errors import DatasetError
+
+
+def read_paths(file: str | os.PathLike[str]) -> list[bytes]:
+    """Paths relative to the root, from a CSV with the columns path and perhaps path_b64, or from a text file with a path a line.
+
+    Raises DatasetError when it cannot be read.
+    """
+    return [path for path, _ in _read(file, None)]
+
+
+def read_groups(file: str | os.PathLike[str]) -> list[tuple[bytes, bytes]]:
+    """(path relative to the root, name of its group), from a CSV with the columns path, group and perhaps path_b64.
+
+    Raises DatasetError when it cannot be read, or has no such columns.
+    """
+    return list(_read(file, "group"))
+
+
+def _read(file: str | os.PathLike[str], column: str | None) -> Iterator[tuple[bytes, bytes]]:
+    try:
+        with Path(file).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+            first = lines.readline()
+            header = next(csv.reader([first]), [])
+            lines.seek(0)
+            if "path" not in header or (column is not None and column not in header):
+                if column is not None:
+                    raise DatasetError(f"{file} has no columns path and {column} in its first line; check --groups writes such a file")
+                yield from ((os.fsencode(line), b"") for line in (line.rstrip("\r\n") for line in lines) if line)
+                return
+            for row in csv.DictReader(lines):
+                exact = row.get("path_b64")
+                path = base64.b64decode(exact, validate=True) if exact else os.fsencode(row["path"] or "")
+                if path:
+                    yield path, os.fsencode(row[column] or "") if column is not None else b""
+    except (OSError, csv.Error, binascii.Error, UnicodeError) as error:
+        raise DatasetError(f"{file} cannot be read as a list of files: {error}") from error
