@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import queue
 import threading
 from collections.abc import Sequence
 
@@ -52,7 +53,8 @@ class OpenBatch:
         self.opened = 0
         """Files that were read for it, as far as is known: the others were kept by a cache."""
         self._errors: dict[int, BaseException] = {}
-        self._done = threading.Event()
+        # No threading.Event: it waits in Python code, where a Ctrl-C may come between a lock and its release.
+        self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._left = self.size
         self._lock = threading.Lock()
 
@@ -71,15 +73,15 @@ class OpenBatch:
             self._left -= len(outcomes)
             self.opened += opened
             if self._left == 0:
-                self._done.set()
+                self._done.put(None)
 
     def fail(self, error: BaseException) -> None:
         """Give the whole batch up."""
         self._errors[-1] = error
-        self._done.set()
+        self._done.put(None)
 
     def wait(self) -> None:
-        """Until every sample is settled; raises what went wrong, when it is more than a bad file."""
-        self._done.wait()
+        """Until every sample is settled; raises what went wrong, when it is more than a bad file. To be called once."""
+        self._done.get()
         if self._errors:
             raise self._errors[min(self._errors)]

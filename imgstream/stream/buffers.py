@@ -5,21 +5,39 @@ from __future__ import annotations
 import collections
 import math
 import weakref
-from typing import Protocol
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+
+Thing = TypeVar("Thing")
 
 _ALIGNMENT = 64  # what TensorFlow and XLA want for taking an array without a copy
 
 
+class Loan(weakref.ref[np.ndarray], Generic[Thing]):
+    """Tells, by way of `end`, that an array is gone, and what is free with it. `end` has to be a function in C, as deque.append is: Python
+    drops whatever is raised in Python code that runs at an object's end, and the KeyboardInterrupt of a Ctrl-C may be raised in any.
+    """
+
+    __slots__ = ("of",)
+    of: Thing
+
+    def __new__(cls, array: np.ndarray, of: Thing, end: Callable[[Loan[Thing]], None]) -> Loan[Thing]:
+        """`of`: what is lent."""
+        loan = super().__new__(cls, array, end)
+        loan.of = of
+        return loan
+
+    def __init__(self, array: np.ndarray, of: Thing, end: Callable[[Loan[Thing]], None]) -> None:
+        super().__init__(array, end)  # type: ignore[call-arg]  # which typeshed does not know
+
+
 class Memory(Protocol):
-    """Where buffers come from and go to."""
+    """Where buffers come from. They go back by themselves when nobody holds them."""
 
     def take(self, size: int) -> np.ndarray:
         """uint8 (size,), aligned to _ALIGNMENT bytes."""
-
-    def give_back(self, memory: np.ndarray) -> None:
-        """Nobody holds it any more, and it is not to be kept."""
 
 
 class PrivateMemory:
@@ -31,8 +49,11 @@ class PrivateMemory:
         start = -memory.ctypes.data % _ALIGNMENT
         return memory[start : start + size]
 
-    def give_back(self, memory: np.ndarray) -> None:
-        """NumPy gives it to the system."""
+
+class _Lent(np.ndarray):
+    """Memory that is in use, and with it its loan, which has to be there at the end of what uses it."""
+
+    loan: Loan[np.ndarray]
 
 
 class BatchBuffers:
@@ -42,29 +63,21 @@ class BatchBuffers:
 
     def __init__(self, shape: tuple[int, ...], keep: int, memory: Memory | None = None) -> None:
         """`keep`: how many unused buffers are held for reuse; more than that go back to `memory`, this process's own if None."""
-        self._shape, self._keep = shape, keep
+        self._shape = shape
         self.memory = memory if memory is not None else PrivateMemory()
         self._bytes = 4 * math.prod(shape)
-        self._free: collections.deque[np.ndarray] = collections.deque()  # appends are atomic: a callback may run on any thread
-        self._lent: dict[int, weakref.ref[np.ndarray]] = {}
+        self._free: collections.deque[Loan[np.ndarray]] = collections.deque(maxlen=keep)  # whichever thread ends the loan
 
     def take(self) -> np.ndarray:
         """A float32 array of the pool's shape with undefined contents."""
         try:
-            raw = self._free.popleft()
+            memory = self._free.popleft().of
         except IndexError:
-            raw = self.memory.take(self._bytes)
-        # Through a memoryview the array is no view of `raw` in NumPy's eyes, so views of it hold it, not `raw`: its end is theirs.
-        array: np.ndarray = np.frombuffer(raw.data, np.float32).reshape(self._shape)
+            memory = self.memory.take(self._bytes)
+        lent = memory.view(_Lent)
+        # Through a memoryview the array is no view of `lent` in NumPy's eyes, so views of it hold it, not `lent`: its end is theirs.
+        array: np.ndarray = np.frombuffer(lent.data, np.float32).reshape(self._shape)
         owner = array.base
         assert isinstance(owner, np.ndarray)
-        key = id(owner)
-        self._lent[key] = weakref.ref(owner, lambda _: self._give_back(key, raw))
+        lent.loan = Loan(owner, memory, self._free.append)
         return array
-
-    def _give_back(self, key: int, raw: np.ndarray) -> None:
-        self._lent.pop(key, None)
-        if len(self._free) < self._keep:
-            self._free.append(raw)
-        else:
-            self.memory.give_back(raw)

@@ -6,6 +6,7 @@ batch, in memory without a name: it is gone when the last process that has it is
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import importlib.machinery
 import io
@@ -29,7 +30,7 @@ import numpy as np
 
 from imgstream.errors import CacheWarning, ImgstreamError
 from imgstream.stream.batch import OpenBatch
-from imgstream.stream.buffers import BatchBuffers
+from imgstream.stream.buffers import BatchBuffers, Loan
 from imgstream.stream.maker import Outcome, Work
 from imgstream.stream.readahead import Readahead
 
@@ -66,40 +67,52 @@ class Result(NamedTuple):
     """What the worker's cache has warned of since the last one."""
 
 
+class _Part(NamedTuple):
+    """Of a SharedMemory's file, for one batch."""
+
+    map: mmap.mmap
+    offset: int
+
+
 class SharedMemory:
     """Memory for batches that worker processes fill: parts of one file without a name."""
 
     def __init__(self) -> None:
         self.descriptor = os.memfd_create("imgstream", os.MFD_CLOEXEC)
         weakref.finalize(self, os.close, self.descriptor)
-        self._parts: dict[int, tuple[mmap.mmap, int]] = {}
-        """By address: the map of each part, and where it lies in the file."""
-        self._unused: list[np.ndarray] = []
+        self._parts: dict[int, Loan[_Part]] = {}
+        """By address: the last that was lent of each."""
+        self._ended: collections.deque[Loan[_Part]] = collections.deque()
+        self._unused: list[_Part] = []
         self._end = 0
         self._growing = threading.Lock()  # passes on several threads: one must not cut off what another has just added
 
     def take(self, size: int) -> np.ndarray:
         """uint8 (size,), at the start of a page. All sizes are the same."""
-        with contextlib.suppress(IndexError):
-            return self._unused.pop()
-        with self._growing:
-            offset, self._end = self._end, self._end + -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-            os.ftruncate(self.descriptor, self._end)
-        part = mmap.mmap(self.descriptor, size, offset=offset)
-        memory = np.frombuffer(part, np.uint8)
-        self._parts[memory.ctypes.data] = part, offset
+        self.reclaim()
+        try:
+            part = self._unused.pop()
+        except IndexError:
+            with self._growing:
+                offset, self._end = self._end, self._end + -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+                os.ftruncate(self.descriptor, self._end)
+            part = _Part(mmap.mmap(self.descriptor, size, offset=offset), offset)
+        memory = np.frombuffer(part.map, np.uint8)
+        self._parts[memory.ctypes.data] = Loan(memory, part, self._ended.append)
         return memory
 
-    def give_back(self, memory: np.ndarray) -> None:
-        """Let the system have its pages; the part itself is used again."""
-        part, _ = self._parts[memory.ctypes.data]
-        with contextlib.suppress(OSError):
-            part.madvise(mmap.MADV_REMOVE)
-        self._unused.append(memory)
+    def reclaim(self) -> None:
+        """Let the system have the pages that nobody holds any more; the parts themselves are used again."""
+        with contextlib.suppress(IndexError):
+            while True:
+                part = self._ended.popleft().of
+                with contextlib.suppress(OSError):
+                    part.map.madvise(mmap.MADV_REMOVE)
+                self._unused.append(part)
 
     def offset(self, memory: np.ndarray) -> int:
         """Where memory that was taken lies in the file, in bytes."""
-        return self._parts[memory.ctypes.data][1]
+        return self._parts[memory.ctypes.data].of.offset
 
 
 def can_be_sent(work: Work) -> bool:
@@ -242,6 +255,7 @@ class _Started:
                 try:
                     data = self._results.recv(MESSAGE_BYTES)
                 except TimeoutError:
+                    self._memory.reclaim()
                     if all(worker.poll() is None for worker in self._workers):
                         continue
                     data = b""

@@ -1,5 +1,7 @@
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -37,3 +39,25 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def spec() -> ims.SampleSpec:
     return ims.SampleSpec(size=(16, 12))
+
+
+@pytest.fixture
+def entered() -> Callable[[Callable[[], object]], list[str]]:
+    """Calls a function and names the Python functions that ran meanwhile in this thread: a Ctrl-C may raise KeyboardInterrupt in any."""
+
+    def run(function: Callable[[], object]) -> list[str]:
+        names: list[str] = []
+
+        def note(frame: FrameType, event: str, argument: object) -> None:
+            if event == "call":
+                names.append(frame.f_code.co_qualname)
+
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            function()
+        finally:
+            sys.setprofile(before)
+        return names
+
+    return run

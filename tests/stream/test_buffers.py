@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
+import weakref
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from imgstream.stream.buffers import BatchBuffers
+from imgstream.stream.buffers import BatchBuffers, Memory, PrivateMemory
+from imgstream.stream.processes import AVAILABLE, SharedMemory
 
 
 def address(array: np.ndarray) -> int:
@@ -84,10 +88,8 @@ class CountedMemory:
     def take(self, size: int) -> np.ndarray:
         memory = np.zeros(size, np.uint8)
         self.out.append(address(memory))
+        weakref.finalize(memory, self.back.append, address(memory))
         return memory
-
-    def give_back(self, memory: np.ndarray) -> None:
-        self.back.append(address(memory))
 
 
 def test_only_what_is_not_kept_goes_back_to_the_memory_that_it_came_from() -> None:
@@ -98,8 +100,38 @@ def test_only_what_is_not_kept_goes_back_to_the_memory_that_it_came_from() -> No
     view = taken[0][1:]
     taken.clear()
     gc.collect()
-    assert len(memory.back) == 2  # two are kept, one is held
+    assert len(memory.back) == 2  # at once; two are kept, one is held
     assert memory.out[0] not in memory.back
     again = [buffers.take() for _ in range(2)]
     assert len(memory.out) == 5
     del again, view
+
+
+on_linux = pytest.mark.skipif(not AVAILABLE, reason="worker processes are started on Linux alone")
+
+
+@pytest.mark.parametrize("memory", [PrivateMemory, pytest.param(SharedMemory, marks=on_linux)])
+def test_no_python_code_runs_at_an_array_s_end_where_ctrl_c_would_be_lost(
+    entered: Callable[[Callable[[], object]], list[str]], memory: Callable[[], Memory]
+) -> None:
+    buffers = BatchBuffers((4, 3), keep=2, memory=memory())
+    taken = [buffers.take() for _ in range(5)]
+    assert entered(taken.clear) == []
+    assert len(buffers._free) == 2
+
+
+@on_linux
+def test_the_system_has_the_pages_of_what_is_not_kept() -> None:
+    memory = SharedMemory()
+    buffers = BatchBuffers((1 << 18,), keep=2, memory=memory)
+    taken = [buffers.take() for _ in range(5)]
+    for array in taken:
+        array[:] = 1
+    del array
+    assert os.fstat(memory.descriptor).st_blocks * 512 == 5 << 20
+    taken.clear()
+    memory.reclaim()
+    assert os.fstat(memory.descriptor).st_blocks * 512 == 2 << 20
+    taken = [buffers.take() for _ in range(5)]
+    assert os.fstat(memory.descriptor).st_size == 5 << 20  # and the file has not grown
+    assert len({memory.offset(array) for array in taken}) == 5
