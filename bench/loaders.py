@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import re
 import shlex
 import statistics
 import subprocess
@@ -24,6 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from page import machine, with_section
 from passes import BATCH, PASSES
 
 HERE = Path(__file__).resolve().parent
@@ -78,15 +77,6 @@ def main() -> None:
         print(f"The table is in {options.out}", file=sys.stderr)
     else:
         print(text)
-
-
-def with_section(page: str, section: str) -> str:
-    """The page with the section in the place of the one with its heading, or at the end."""
-    heading = section.partition("\n")[0]
-    parts = [part for part in re.split(r"^(?=## )", page, flags=re.MULTILINE) if part.strip()]
-    at = next((i for i, part in enumerate(parts) if part.partition("\n")[0] == heading), len(parts))
-    parts[at : at + 1] = [section]
-    return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
 def why_not(name: str, augment: str) -> str | None:
@@ -179,25 +169,13 @@ def conditions(options: argparse.Namespace, images: int, results: dict[str, list
         f" {'the files come from the disk in every pass' if options.cold else 'page cache warm'}.",
         f"- **Rounds**: n = {options.rounds}, all loaders in turn, each in a process of its own; the best of {PASSES} passes counts."
         " A ratio is the median of the rounds' ratios.",
-        f"- **Machine**: {processor()}, {os.cpu_count()} cores, {memory()}; {platform.platform()}; Python {platform.python_version()}.",
+        f"- **Machine**: {machine()}.",
         f"- **Command**: `python bench/loaders.py {shlex.join(sys.argv[1:])}`, which gives {options.workers} threads or processes.",
     ]
     for name, reported in results.items():
         versions = ", ".join(f"{package} {version}" for package, version in reported[0]["versions"].items())
         lines.append(f"- **{name}**: {reported[0]['how']} ({versions})")
     return lines
-
-
-def processor() -> str:
-    """The processor's name, as well as it is known."""
-    cpuinfo = Path("/proc/cpuinfo")
-    name = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    return name[1] if name else platform.processor() or platform.machine()
-
-
-def memory() -> str:
-    """The machine's memory in GB."""
-    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB of memory"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ ImgstreamError                 everything imgstream raises on purpose; the comma
 └── BadImage                   one file that is no usable image: .reason (of REASONS), .detail, .path
 
 CacheWarning (UserWarning)     the pixel cache has stopped growing
+DatasetWarning (UserWarning)   rows of a manifest that cannot be used
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ class OutputError(ImgstreamError):
 
 class CacheWarning(UserWarning):
     """The cache cannot keep more: its limit is reached, or the disk refuses. Nothing else suffers."""
+
+
+class DatasetWarning(UserWarning):
+    """Rows of a manifest cannot be used, and are left out; or their files are missing."""
 
 
 class BadImage(ImgstreamError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import stat
@@ -51,6 +52,8 @@ class FileReader:
         self._buffer = bytearray(1 << 18)
         self.version = FileVersion(0, 0)
         """What the last file that was read was when it was opened."""
+        self.header: Header | None = None
+        """What that file declared; None when it is no image, or could not be read."""
         self.waited = False
         """Whether it had to come from the disk, as far as the system tells."""
 
@@ -59,10 +62,10 @@ class FileReader:
 
         Raises BadImage for a file that cannot be read, is no image, or declares more than `max_pixels` pixels.
         """
-        self.waited = False
+        self.waited, self.header = False, None
         with _opened(path) as (descriptor, self.version):
             data = self._read(descriptor, self.version.size, max_pixels)
-        header = read_header(data)
+        self.header = header = read_header(data)
         _check_size(header, max_pixels)
         return data, header
 
@@ -109,6 +112,45 @@ def read_jpeg_header(path: bytes | str, max_pixels: int) -> Header | None:
                 _check_size(header, max_pixels)
                 return header
     return None
+
+
+def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
+    """The header of a file of any kind from as little of it as tells, and the bytes of the whole file.
+
+    A turn that a PNG or WebP declares behind its pixels is not seen. Raises BadImage for a file that cannot be read, and where
+    FileReader.read would refuse what these first bytes declare.
+    """
+    with _opened(path) as (descriptor, version):
+        size = version.size
+        if size > _KEPT:
+            _check_first_part(descriptor, size, max_pixels)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        data = b""
+        for part in (*_HEADER_PARTS, size):
+            data += os.read(descriptor, part - len(data))
+            try:
+                header = read_header(data, size)
+            except BadImage as error:
+                if error.reason != "truncated" or len(data) >= size:
+                    raise
+            else:
+                _check_size(header, max_pixels)
+                return header, size
+    raise BadImage("truncated", f"{size:,} bytes when it was opened, but only {len(data):,} could be read")
+
+
+def read_digest(path: bytes | str, start: int = 0) -> bytes:
+    """BLAKE2b, 16 bytes, of the file's contents from byte `start` on; in bounded memory. Raises BadImage for a file that cannot be read."""
+    digest = hashlib.blake2b(digest_size=16)
+    with _opened(path) as (descriptor, version):
+        if start:
+            os.lseek(descriptor, start, os.SEEK_SET)
+        part = max(1, min(version.size - start + 1, _FIRST_PART))  # one byte more: a file that fits is read, and found to end, at once
+        while data := os.read(descriptor, part):
+            digest.update(data)
+            if len(data) < part:
+                break
+    return digest.digest()
 
 
 class _opened:  # noqa: N801  # used as a function: `with _opened(path) as (descriptor, version)`; a generator costs a microsecond more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from imgstream.errors import BadImage
-from imgstream.source import FileReader, read_jpeg_header
+from imgstream.source import FileReader, read_declared, read_digest, read_jpeg_header
 
 LIMIT = 1_000_000
 
@@ -221,3 +222,41 @@ def test_an_error_while_a_header_is_read_is_a_read_error(tmp_path: Path, monkeyp
 
     monkeypatch.setattr("imgstream.source.os.read", fail)
     assert str(jpeg_reason(tmp_path / "a.jpg")) == "read error: Input/output error"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
+def test_a_header_of_any_kind_is_told_from_the_first_bytes(tmp_path: Path, kind: str) -> None:
+    data = picture(tmp_path / "a.jpg", (300, 200), kind)
+    header, size = read_declared(tmp_path / "a.jpg", LIMIT)
+    assert header == FileReader().read(str(tmp_path / "a.jpg"), LIMIT)[1]
+    assert size == len(data)
+
+
+def test_a_header_behind_the_first_megabyte_is_found(tmp_path: Path) -> None:
+    Image.effect_noise((1100, 1000), 50).save(tmp_path / "a.tif")  # Pillow writes what a TIFF declares behind its pixels
+    header, size = read_declared(tmp_path / "a.tif", 2 * LIMIT)
+    assert (header.kind, header.width, header.height) == ("tiff", 1100, 1000)
+    assert size > 1 << 20
+
+
+def test_what_cannot_be_read_has_no_header_and_no_digest(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name, expected in (("empty", "empty"), ("cut", "truncated"), ("pipe", "not a regular file"), ("gone", "missing")):
+        with pytest.raises(BadImage) as caught:
+            read_declared(tmp_path / f"{name}.jpg", LIMIT)
+        assert caught.value.reason == expected
+    for name in ("pipe", "gone"):
+        with pytest.raises(BadImage):
+            read_digest(tmp_path / f"{name}.jpg")
+    picture(tmp_path / "large.png", (20, 20))
+    with pytest.raises(BadImage, match="too large"):
+        read_declared(tmp_path / "large.png", 399)
+
+
+def test_a_digest_is_of_the_contents_from_a_place_on(tmp_path: Path) -> None:
+    data = os.urandom(3 << 20)
+    (tmp_path / "a.jpg").write_bytes(data)
+    for start in (0, 1, 1 << 20, (3 << 20) - 1, 3 << 20):
+        assert read_digest(tmp_path / "a.jpg", start) == hashlib.blake2b(data[start:], digest_size=16).digest()

@@ -36,7 +36,8 @@ def _run(arguments: list[str]) -> int:
     from imgstream.report.progress import error_console
     from imgstream.report.terminal import printable
 
-    warnings.showwarning = _one_line(warnings.showwarning)
+    shown = warnings.showwarning
+    warnings.showwarning = _one_line(shown)
     try:
         result = command().main(arguments, prog_name="imgstream", standalone_mode=False)
         if result == _INTERRUPTED:  # typer turns Ctrl-C into a result
@@ -57,16 +58,18 @@ def _run(arguments: list[str]) -> int:
         if hasattr(error, "show"):
             error.show()
         return int(error.exit_code)
+    finally:
+        warnings.showwarning = shown
 
 
 def _one_line(others: Callable[..., None]) -> Callable[..., None]:
     """What shows a warning: ours as a line, `others` as they were."""
-    from imgstream.errors import CacheWarning
+    from imgstream.errors import CacheWarning, DatasetWarning
     from imgstream.report.progress import error_console
     from imgstream.report.terminal import printable
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, CacheWarning):
+        if issubclass(category, (CacheWarning, DatasetWarning)):
             error_console().print(f"imgstream: {printable(str(message))}", style="yellow", markup=False, soft_wrap=True)
         else:
             others(message, category, *where, **more)

@@ -33,12 +33,10 @@ def bench(
       imgstream bench photos/ --json --seconds 60
     """
     from imgstream.bench import advise, examine
-    from imgstream.index import scan
     from imgstream.report.bench import bench_report
-    from imgstream.report.progress import counting, error_console
+    from imgstream.report.progress import error_console
 
-    with counting("Listing images") as scanned:
-        index = scan(directory, progress=scanned)
+    index = options.open_images(directory)
     with error_console().status("Starting …") as status:
         figures = examine(
             index,

@@ -16,9 +16,15 @@ from imgstream.cli import options
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train wrote.")],
-    directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder with one folder of images for each class.")],
+    directory: Annotated[
+        str, typer.Argument(metavar="DIR|MANIFEST", help="A folder with one folder of images for each class, or a list of labelled images.")
+    ],
     as_json: options.Json = False,
     label_pattern: options.LabelPattern = None,
+    exclude: options.Exclude = None,
+    root: options.Root = None,
+    columns: options.Columns = None,
+    allow_outside: options.AllowOutside = False,
     pipeline: options.Pipeline = "auto",
     workers: options.Workers = None,
 ) -> None:
@@ -29,18 +35,19 @@ def evaluate(
       imgstream evaluate runs/pets holdout/
 
       imgstream evaluate runs/pets holdout/ --json > metrics.json
+
+      imgstream evaluate runs/pets test.csv --columns path=img,label=species
     """
-    from imgstream.index import scan
     from imgstream.report.progress import counting
     from imgstream.report.terminal import Reasons, printable
     from imgstream.runs import load_run
 
     opened = load_run(run)
-    with counting("Listing images") as scanned:
-        index = scan(directory, label_pattern, progress=scanned)
+    index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
     chosen = options.choose(opened.stream(index, workers=workers), pipeline)
     with counting("Evaluating", len(index)) as done:
         result = opened.evaluate(index, workers=workers, pipeline=chosen.pipeline, progress=done)
+    options.tell_changed(index)
     if as_json:
         print(json.dumps({**result.report(), "pipeline": chosen.pipeline}))
         return

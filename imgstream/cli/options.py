@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from imgstream.index import ImageIndex, Source
     from imgstream.stream import Stream
     from imgstream.stream.choice import Choice
 
@@ -41,6 +43,17 @@ def parse_bytes(text: str | int) -> int:
     return size
 
 
+_COLUMNS = ("path", "label", "split", "group", "weight")
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Read "path=img,label=species" as a dict. Raises typer.BadParameter."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name.strip() in _COLUMNS and value.strip() for name, _, value in pairs):
+        raise typer.BadParameter(f"{text!r}: give {', '.join(_COLUMNS)} a column each, as in path=img,label=species or path=0,label=1")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 AUGMENT_HELP = "none, light, standard, strong, policy.yaml, policy.json or file.py:function"
 
 Size = Annotated[Any, typer.Option("--size", metavar="N|HxW", parser=parse_size, help="Size of a sample in pixels.")]
@@ -65,6 +78,20 @@ LabelPattern = Annotated[
     str | None,
     typer.Option("--label-pattern", metavar="REGEX", help="Take labels from the path instead of the folder: a pattern with (?P<label>…)."),
 ]
+Exclude = Annotated[
+    Path | None,
+    typer.Option("--exclude", metavar="FILE", help="Leave out the images in this list, such as imgstream check --quarantine writes."),
+]
+Root = Annotated[
+    str | None, typer.Option("--root", metavar="DIR", help="Where a manifest's paths begin (default: the manifest's own folder).")
+]
+Columns = Annotated[
+    Any,
+    typer.Option(
+        "--columns", metavar="path=IMG,label=Y", parser=parse_columns, help="A manifest's columns, by name or, without a header, by number."
+    ),
+]
+AllowOutside = Annotated[bool, typer.Option("--allow-outside", help="Take a manifest's paths that lead out of its root.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
 
 
@@ -78,3 +105,27 @@ def choose(stream: Stream, asked: str) -> Choice:
         return choose_pipeline(stream, asked)
     with console.status("Which pipeline is the faster?"):
         return choose_pipeline(stream, asked)
+
+
+def open_images(source: Source, label_pattern: str | None = None, **of_index: Any) -> ImageIndex:
+    """open_index with progress; what it has to tell goes to stderr."""
+    from imgstream.index import open_index
+    from imgstream.report.progress import counting, error_console
+    from imgstream.report.terminal import printable
+
+    lines: list[str] = []
+    with counting("Listing images") as scanned:
+        index = open_index(source, label_pattern, progress=scanned, notice=lines.append, **of_index)
+    for line in lines:
+        error_console().print(printable(line), markup=False, soft_wrap=True)
+    return index
+
+
+def tell_changed(index: ImageIndex) -> None:
+    """Say on stderr which files turned out to be others than when they were first opened."""
+    from imgstream.report.progress import error_console
+    from imgstream.report.terminal import printable
+
+    if changed := index.changed():
+        text = f"{len(changed):,} files have changed since they were first opened, such as {printable(changed[0])}"
+        error_console().print(text, markup=False, soft_wrap=True)

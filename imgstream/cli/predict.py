@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train wrote.")],
-    sources: Annotated[list[str], typer.Argument(metavar="DIR|FILE…|-", help="A folder, files, or - for paths on stdin, one a line.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="DIR|FILE…|-", help="A folder, files, a manifest, or - for paths on stdin, one a line.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where to: .csv, .jsonl or .parquet.")],
     top_k: Annotated[int, typer.Option("--top-k", min=1, help="How many classes to write for each image.")] = 1,
+    exclude: options.Exclude = None,
+    root: options.Root = None,
+    columns: options.Columns = None,
+    allow_outside: options.AllowOutside = False,
     pipeline: options.Pipeline = "auto",
     workers: options.Workers = None,
 ) -> None:
@@ -43,7 +49,7 @@ def predict(
 
     check_output(output)
     opened = load_run(run)
-    index = _index(sources)
+    index = _index(sources, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
     chosen = options.choose(opened.stream(index, workers=workers), pipeline)
     first: list[Prediction] = []
     bad, total = Reasons(), 0
@@ -57,6 +63,7 @@ def predict(
                 bad.add(prediction.path, prediction.error)
             done(total)
     console = Console(highlight=False)
+    options.tell_changed(index)
     console.print(prediction_table(first, total))
     if bad:
         console.print(bad.table())
@@ -66,19 +73,12 @@ def predict(
     console.print(f"Predictions: {printable(str(output))}    Model: {printable(opened.path)}", markup=False, soft_wrap=True)
 
 
-def _index(sources: list[str]) -> ImageIndex:
-    from imgstream.index import ImageIndex, scan
-    from imgstream.report.progress import counting
-
-    if sources == ["-"]:
-        return ImageIndex.from_paths(_stdin_paths())
+def _index(sources: list[str], **of_index: Any) -> ImageIndex:
     folders = [source for source in sources if os.path.isdir(source)]
-    if not folders:
-        return ImageIndex.from_paths(sources)
-    if len(sources) > 1:
+    if folders and len(sources) > 1:
         raise typer.BadParameter(f"give one folder, or files; got the folder {folders[0]!r} among {len(sources)} paths")
-    with counting("Listing images") as scanned:
-        return scan(sources[0], progress=scanned)
+    source = _stdin_paths() if sources == ["-"] else sources[0] if len(sources) == 1 and os.path.exists(sources[0]) else sources
+    return options.open_images(source, **of_index)
 
 
 def _stdin_paths() -> Iterator[bytes]:

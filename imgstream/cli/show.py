@@ -36,7 +36,6 @@ def show(
     """
     from imgstream.atomic import atomic_file, check_target
     from imgstream.errors import NoImagesError, OutputError
-    from imgstream.index import scan
     from imgstream.order import permute
     from imgstream.report.sheet import contact_sheet
     from imgstream.report.terminal import printable
@@ -46,7 +45,7 @@ def show(
     if output.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise OutputError(f"cannot tell the format of {str(output)!r}: end the name in .png, .jpg or .webp")
     check_target(output)
-    index = scan(directory)
+    index = options.open_images(directory)
     shuffled = permute(np.arange(min(len(index), 4 * rows)), len(index), seed, 0)  # a few to spare, for bad files
     index = index.take(shuffled)
     plain = Stream(index, SampleSpec(size=size, scale="raw"), batch_size=rows, workers=1, seed=seed)

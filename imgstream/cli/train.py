@@ -13,9 +13,25 @@ from imgstream.cli import STARTED, options
 
 
 def train(
-    directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder with one folder of images for each class.")],
+    directory: Annotated[
+        str, typer.Argument(metavar="DIR|MANIFEST", help="A folder with one folder of images for each class, or a list of labelled images.")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder to write.")],
     val: Annotated[str | None, typer.Option("--val", metavar="DIR", help="Validate on this folder (default: a fifth of DIR).")] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group",
+            metavar="folder|column|FILE|REGEX",
+            help="Keep on one side of the split what belongs together: the images of a folder, of a manifest's group, of a cluster in a "
+            "file of imgstream check --groups, or whose paths agree in (?P<group>…).",
+        ),
+    ] = None,
+    fold: Annotated[str | None, typer.Option("--fold", metavar="K/N", help="Validate on the K-th of N parts.")] = None,
+    exclude: options.Exclude = None,
+    root: options.Root = None,
+    columns: options.Columns = None,
+    allow_outside: options.AllowOutside = False,
     size: options.Size = None,
     fit: Annotated[str, typer.Option("--fit", help="How an image meets the size: crop, pad or stretch.")] = "crop",
     channels: Annotated[int, typer.Option("--channels", help="3 for RGB, 1 for grey.")] = 3,
@@ -51,12 +67,17 @@ def train(
 
       imgstream train camera/ --out runs/camera --cache auto --cache-limit 50GB
 
+      imgstream train photos/ --out runs/calm --exclude quarantine.csv --group duplicates.csv
+
+      imgstream train list.csv --root photos/ --columns path=img,label=species --out runs/listed
+
       imgstream train photos/ --out runs/mobile --model MobileNetV2 --weights imagenet
     """
     if epochs is not None and minutes is not None:
         raise typer.BadParameter("--epochs fixes the work and --minutes the time: give one of them")
 
     from imgstream.cache import PixelCache
+    from imgstream.index.split import SplitReport
     from imgstream.report.progress import TrainingProgress, duration
     from imgstream.report.terminal import amount, printable
     from imgstream.training import train as run_training
@@ -72,6 +93,12 @@ def train(
                 notice=progress.notice,
                 started=STARTED,
                 val=val,
+                group=group,
+                fold=fold,
+                exclude=None if exclude is None else str(exclude),
+                root=root,
+                columns=columns,
+                allow_outside=allow_outside,
                 size=size,
                 fit=fit,
                 channels=channels,
@@ -103,6 +130,8 @@ def train(
         f"accuracy {100 * metrics['accuracy']:.2f} % on {metrics['images']:,} images.",
         soft_wrap=True,
     )
+    if "split" in state:
+        console.print(printable(str(SplitReport(**state["split"]))), soft_wrap=True, markup=False)
     if "pipeline" in state:  # not in runs of before there were two
         console.print(f"Pipeline: {state['pipeline']} ({state['pipeline_why']})", soft_wrap=True)
     if cache != "off":

@@ -37,6 +37,11 @@ class SampleReader:
         """Of the last file that was read, when it was opened."""
         return self._reader.version
 
+    @property
+    def header(self) -> Header | None:
+        """Of the same; None when it is no image, or could not be read."""
+        return self._reader.header
+
     opened = True
     """Every sample is made from its file."""
 
@@ -63,17 +68,17 @@ class SampleReader:
         reduction, reduced_width, reduced_height = reduced_size(*header.oriented, width, height, margin)
         shape = (reduced_height, reduced_width, self._spec.channels)
         reduced = self._reduced.room(math.prod(shape))[: math.prod(shape)].reshape(shape)
-        with _taking_turns(header, reduction):
+        with taking_turns(header, reduction):
             resize(self._decoder.decode(data, header, reduction, self._spec.channels), reduced)
         return reduced
 
     def _decode(self, data: memoryview, header: Header, out: np.ndarray, box_of: BoxOf | None) -> None:
         plan = plan_sample(self._spec, *header.oriented, box_of)
-        with _taking_turns(header, plan.reduction):
+        with taking_turns(header, plan.reduction):
             place(self._decoder.decode(data, header, plan.reduction, self._spec.channels), plan, out)
 
 
-def _taking_turns(header: Header, reduction: int) -> contextlib.AbstractContextManager[object]:
+def taking_turns(header: Header, reduction: int) -> contextlib.AbstractContextManager[object]:
     """The memory bound counts one large image in the whole process, however many threads there are."""
     pixels = header.width * header.height // (reduction**2 if header.kind == "jpeg" else 1)
     return _one_large_image if pixels > LARGE_PIXELS else _AT_ONCE

@@ -10,6 +10,8 @@ split, groups    training or validation: a hash of the relative path, or of the 
 
 from imgstream.index.folder import scan
 from imgstream.index.image_index import ImageIndex
+from imgstream.index.manifest import read_manifest
+from imgstream.index.opening import Source, open_index
 from imgstream.index.walk import IMAGE_EXTENSIONS
 
-__all__ = ["IMAGE_EXTENSIONS", "ImageIndex", "scan"]
+__all__ = ["IMAGE_EXTENSIONS", "ImageIndex", "Source", "open_index", "read_manifest", "scan"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
+import json
 import os
 import re
 import tempfile
@@ -16,9 +18,11 @@ import numpy as np
 
 from imgstream.errors import DatasetError, NoImagesError, OutputError
 from imgstream.index.columns import Names, spool_file
+from imgstream.index.facts import Facts
 from imgstream.index.image_index import ImageIndex
 from imgstream.index.listing import Listing, ListingWriter
 from imgstream.index.refresh import Changes, Comparison
+from imgstream.index.spill import Spool
 from imgstream.index.table import PARTS as PART_NUMBERS
 from imgstream.index.table import Table, TableInfo
 from imgstream.index.table_writer import CHUNK_ROWS, TableWriter
@@ -31,6 +35,7 @@ def scan(
     label_pattern: str | None = None,
     *,
     index: str | os.PathLike[str] | None = None,
+    full: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ImageIndex:
     """List the images under `directory`, deterministically: folders depth first in byte order, a folder's files before its folders.
@@ -45,6 +50,7 @@ def scan(
     `index`: "auto", or the file of a table: begin from what an earlier scan found (in the user's cache folder, or there), and list only
     the folders whose mtime has changed since. The rows are those that a full scan would give; `changes` of the result says what was added
     and removed. A table that is missing, damaged or of another folder is made anew.
+    `full`: with `index`, list every folder all the same: for file systems that do not keep the mtime of folders.
     `progress` is called now and then with the number of images found so far.
 
     The table is kept in the user's cache folder; where that cannot be written, one warning says why and the table lives in an unnamed
@@ -53,20 +59,23 @@ def scan(
     """
     root = os.fsencode(directory)
     pattern = None if label_pattern is None else _compile(label_pattern)
-    listing = _place_for(root, label_pattern)
+    listing = place_for(root, label_pattern)
     place = listing if index is None or index == "auto" else Path(index)
     old = _earlier(place, listing) if index is not None else None
-    if old is not None and unchanged(root, old[1]):
+    if old is not None and not full and not old[0].info.unreadable_count and unchanged(root, old[1]):
         return ImageIndex(old[0], root=os.fsdecode(root), changes=Changes())
     spool = None if listing is None else listing.parent
+    old_facts = Facts.of(old[0]) if old is not None else None
     before = old[1] if old is not None else None
     with TableWriter(spool, ["part"]) as writer, ListingWriter(spool) as folders, spool_file(spool) as names:
         comparison = None if old is None else Comparison(*old)
-        walk = Walk(root, names, progress, before)
+        walk = Walk(root, Spool(names, spool), progress, before, full)
         info = _write_rows(walk, writer, folders, pattern, comparison)
         table = writer.finish(info, place)
         if listing is not None:
-            folders.write(listing.with_suffix(".folders"), table.info.fingerprint)
+            folders.write(listing.with_suffix(".folders"), _identity(table.info))
+        if old_facts is not None and comparison is not None and (new_facts := Facts.of(table)) is not None:
+            old_facts.carry(new_facts, comparison.kept)
     return ImageIndex(table, root=info.root, changes=comparison.changes(walk.listed) if comparison is not None else None)
 
 
@@ -76,10 +85,15 @@ def _earlier(place: Path | None, listing: Path | None) -> tuple[Table, Listing] 
         return None
     with contextlib.suppress(DatasetError):
         table = Table.open(place)
-        before = Listing.open(listing.with_suffix(".folders"), table.info.fingerprint)
+        before = Listing.open(listing.with_suffix(".folders"), _identity(table.info))
         if before is not None:
             return table, before
     return None
+
+
+def _identity(info: TableInfo) -> str:
+    """Of the table that a listing belongs to: more than the fingerprint, as tables with equal rows may have skipped other files."""
+    return hashlib.blake2b(json.dumps(dataclasses.asdict(info)).encode(), digest_size=16).hexdigest()
 
 
 def _write_rows(
@@ -108,7 +122,7 @@ def _write_rows(
                 writer.add_rows(names, next(columns), np.array(matched), part=next(columns))
         if comparison is not None:
             comparison.met(folder, contents, first, len(writer))
-        listing.add(folder, contents.mtime, len(writer) - first, list(contents.folders), contents.others)
+        listing.add(folder, contents.mtime, contents.stamp, len(writer) - first, list(contents.folders), contents.others)
     if not len(writer):
         raise NoImagesError(walk.nothing_found())
     class_names, order = name_classes(classes)
@@ -166,7 +180,7 @@ def name_classes(classes: dict[bytes, int]) -> tuple[list[str], np.ndarray]:
     return class_names, order
 
 
-def _place_for(root: bytes, label_pattern: str | None) -> Path | None:
+def place_for(root: bytes, label_pattern: str | None) -> Path | None:
     """Where the table of `root` is kept; None, with a warning, when nothing can be written there."""
     key = hashlib.blake2b(os.path.abspath(root) + b"\0" + repr(label_pattern).encode(), digest_size=16).hexdigest()
     try:

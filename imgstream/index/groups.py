@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from imgstream.errors import DatasetError
 from imgstream.index.image_index import ImageIndex
 from imgstream.index.lists import read_groups
-from imgstream.index.split import key_of, path_hashes
+from imgstream.index.split import keys_of, path_hashes
 
 
 class Groups(Protocol):
@@ -53,11 +53,15 @@ class FolderGroups:
     def keys(self, index: ImageIndex, at: np.ndarray) -> np.ndarray:
         """See Groups."""
         table = index.table
-        ids = table.folder_ids[index.positions_at(at)]
-        found, inverse = np.unique(ids, return_inverse=True)
-        offsets = table.folder_offsets
-        keys = [key_of(bytes(table.folder_data[offsets[i] : offsets[i + 1]])) for i in found.tolist()]
-        return np.array(keys, np.uint64)[inverse]
+        found, inverse = np.unique(table.folder_ids[index.positions_at(at)], return_inverse=True)
+        folders = [table.folder(i) for i in found.tolist()]
+        keys = keys_of(folders)[inverse]
+        if b"" in folders:  # a manifest of very many folders has some of them in its names
+            for place in np.flatnonzero(inverse == folders.index(b"")).tolist():
+                folder, slash, _ = index.relative_bytes(int(at[place])).rpartition(b"/")
+                if slash:
+                    keys[place] = keys_of([folder + slash])[0]
+        return keys
 
 
 class ColumnGroups:
@@ -79,24 +83,18 @@ class PatternGroups:
 
     def keys(self, index: ImageIndex, at: np.ndarray) -> np.ndarray:
         """See Groups."""
-        known: dict[str, int] = {"": 0}
-        keys = np.zeros(len(at), np.uint64)
-        for place, i in enumerate(at.tolist()):
-            match = self._pattern.search(os.fsdecode(index.relative_bytes(i)))
-            name = (match["group"] or "") if match else ""
-            if name not in known:
-                known[name] = key_of(os.fsencode(name))
-            keys[place] = known[name]
-        return keys
+        matches = (self._pattern.search(os.fsdecode(index.relative_bytes(i))) for i in at.tolist())
+        return _keys([os.fsencode((match["group"] or "") if match else "") for match in matches])
 
 
 class ListedGroups:
-    """A list of (path relative to the root, name of its group)."""
+    """A list of (path relative to the root, name of its group); an empty name is none."""
 
     def __init__(self, listed: Iterable[tuple[bytes, bytes]]) -> None:
-        pairs = np.array([(key_of(path), key_of(name)) for path, name in listed], np.uint64).reshape(-1, 2)
-        pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
-        self._paths, self._names = pairs[:, 0].copy(), pairs[:, 1].copy()
+        paths, names = zip(*pairs, strict=True) if (pairs := list(listed)) else ((), ())
+        keys = keys_of(paths)
+        order = np.argsort(keys, kind="stable")
+        self._paths, self._names = keys[order], _keys(names)[order]
 
     def keys(self, index: ImageIndex, at: np.ndarray) -> np.ndarray:
         """See Groups."""
@@ -105,3 +103,8 @@ class ListedGroups:
         hashes = path_hashes(index.table, index.positions_at(at), 0)
         place = np.minimum(np.searchsorted(self._paths, hashes), len(self._paths) - 1)
         return np.where(self._paths[place] == hashes, self._names[place], np.uint64(0))
+
+
+def _keys(names: Sequence[bytes]) -> np.ndarray:
+    """uint64 (n,): the keys of groups of these names; of an empty name 0."""
+    return np.where(np.array([bool(name) for name in names], bool), keys_of(names), np.uint64(0))

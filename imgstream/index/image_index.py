@@ -16,9 +16,10 @@ import numpy as np
 
 from imgstream.errors import DatasetError, NoImagesError
 from imgstream.index.columns import Names
+from imgstream.index.facts import CHANGED, Facts
 from imgstream.index.selection import gather
-from imgstream.index.split import folds, in_validation, key_of, path_hashes
-from imgstream.index.table import OPTIONAL, PARTS, Table, TableInfo, unnamed_table
+from imgstream.index.split import folds, in_validation, keys_of, path_hashes
+from imgstream.index.table import FACT_COLUMNS, FACTS, OPTIONAL, PARTS, Table, TableInfo, unnamed_table
 from imgstream.index.table_writer import CHUNK_ROWS, TableWriter, store_table
 
 if TYPE_CHECKING:
@@ -95,17 +96,21 @@ class ImageIndex:
     def save(self, file: str | os.PathLike[str]) -> None:
         """Write the rows of this index, with their row numbers, to `file`: whole or absent. Raises OutputError."""
         table, info = self._table, dataclasses.replace(self._table.info, root=self.root, class_names=self.class_names)
-        if self._positions is None and self._classes is None:
+        known = any(self.facts_at(at)["state"].any() for at in self.chunks())
+        is_selection = self._positions is not None or self._classes is not None
+        if not is_selection and not known:
             store_table(table.batch, info, Path(file))
             return
         kept = [column for column in OPTIONAL if column in table.columns and column != "row"]
-        with TableWriter(None, ["row", *kept]) as writer:
+        has_rows = is_selection or "row" in table.columns
+        with TableWriter(None, [*(["row"] if has_rows else []), *kept, *(FACT_COLUMNS if known else [])]) as writer:
             for folder in table.folders():
                 writer.add_folder(folder)
             for start in range(0, self._size, CHUNK_ROWS):
                 at = np.arange(start, min(start + CHUNK_ROWS, self._size))
-                positions = self.positions_at(at)
+                positions, facts = self.positions_at(at), self.facts_at(at)
                 columns = {column: table.columns[column][positions] for column in kept}
+                columns |= {column: facts[column] for column in FACT_COLUMNS}
                 names = Names.of([table.name(position) for position in positions.tolist()])
                 writer.add_rows(names, table.folder_ids[positions], self.labels_at(at), row=self.rows_at(at), **columns)
             writer.finish(info, Path(file))
@@ -162,6 +167,30 @@ class ImageIndex:
         """float32 (m,): sample weights of the images at `at`, whole numbers (m,) in 0..n-1; None when the index has none."""
         weights = self._table.columns.get("weight")
         return None if weights is None else weights[self.positions_at(at)]
+
+    def facts_at(self, at: np.ndarray) -> np.ndarray:
+        """What is known of the images at `at`, whole numbers (m,) in 0..n-1, from when their files were last opened: a structured array
+        (m,) with the fields size (bytes), mtime (nanoseconds since 1970), height and width (pixels, as stored), orientation (EXIF 1..8),
+        kind (a number, see KINDS) and state: 0 nothing is known, 1 known, 2 the file has changed since it was first opened.
+        """
+        positions, columns = self.positions_at(at), self._table.columns
+        found = self.facts.at(positions) if self.facts is not None else np.zeros(len(at), FACTS)
+        if "kind" in columns:
+            unknown = found["state"] == 0
+            found = found.copy()
+            for column in FACT_COLUMNS:
+                found[column][unknown] = columns[column][positions[unknown]]
+            found["state"][unknown] = found["kind"][unknown] != 0
+        return found
+
+    @functools.cached_property
+    def facts(self) -> Facts | None:
+        """Where what is found out about the files is kept; None where it cannot be."""
+        return Facts.of(self._table)
+
+    def changed(self) -> list[str]:
+        """Paths of files that had changed when they were read again: since they were first opened, or last taken as they are."""
+        return [self.path(i) for at in self.chunks() for i in at[self.facts_at(at)["state"] == CHANGED].tolist()]
 
     def positions_at(self, at: np.ndarray) -> np.ndarray:
         """(m,): positions in the table of the images at `at`."""
@@ -271,7 +300,7 @@ class ImageIndex:
     def without(self, paths: Iterable[bytes | str | os.PathLike[str]]) -> ImageIndex:
         """The images that are not at `paths`, relative to the root; row numbers stay."""
         unwanted = {os.fsencode(path) for path in paths}
-        keys = np.sort(np.fromiter(map(key_of, unwanted), np.uint64, len(unwanted)))
+        keys = np.sort(keys_of(list(unwanted)))
 
         def keep(at: np.ndarray) -> np.ndarray:
             found = np.isin(path_hashes(self._table, self.positions_at(at), 0), keys)
@@ -290,7 +319,7 @@ class ImageIndex:
 
         Raises DatasetError when there is no such class.
         """
-        wanted = set(class_names)
+        wanted = {class_names} if isinstance(class_names, str) else set(class_names)
         if unknown := sorted(wanted - set(self.class_names)):
             raise DatasetError(
                 f"there is no class {', '.join(map(repr, unknown))} in {self.root!r}; there are {', '.join(self.class_names[:20])}"
@@ -328,12 +357,11 @@ class ImageIndex:
     def folds(self, k: int, seed: int = 0, *, group: Groups | None = None) -> list[tuple[ImageIndex, ImageIndex]]:
         """As many as `k` pairs (train, validation): each image, or group, is for validation in one of them, by the hash of `split`.
 
-        Of a split that is given, only train takes part. Raises DatasetError unless 2 <= k <= 100.
+        Of a split that is given, only train takes part. Raises DatasetError unless 2 <= k <= 100, or when the split is without train.
         """
         if not 2 <= operator.index(k) <= 100:
             raise DatasetError(f"k-fold needs 2 to 100 folds; got {k}")
-        parts = self.explicit_split
-        index = self if parts is None or "train" not in parts else self.take(parts["train"])
+        index, _ = self._for_training()
         fold = folds(index, k, operator.index(seed), group)
         return [index._sides(fold == number) for number in range(k)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import csv
 import os
 from collections.abc import Iterator
@@ -37,12 +36,19 @@ def _read(file: str | os.PathLike[str], column: str | None) -> Iterator[tuple[by
             if "path" not in header or (column is not None and column not in header):
                 if column is not None:
                     raise DatasetError(f"{file} has no columns path and {column} in its first line; check --groups writes such a file")
-                yield from ((os.fsencode(line), b"") for line in (line.rstrip("\r\n") for line in lines) if line)
+                if "\0" in first:
+                    raise DatasetError(f"{file} holds NUL bytes: it is no list of paths in UTF-8, a path a line")
+                yield from ((_path(os.fsencode(line)), b"") for line in (line.rstrip("\r\n") for line in lines) if line)
                 return
             for row in csv.DictReader(lines):
                 exact = row.get("path_b64")
-                path = base64.b64decode(exact, validate=True) if exact else os.fsencode(row["path"] or "")
+                path = _path(base64.b64decode(exact, validate=True) if exact else os.fsencode(row["path"] or ""))
                 if path:
                     yield path, os.fsencode(row[column] or "") if column is not None else b""
-    except (OSError, csv.Error, binascii.Error, UnicodeError) as error:
+    except (OSError, csv.Error, ValueError) as error:  # ValueError: what is no base64
         raise DatasetError(f"{file} cannot be read as a list of files: {error}") from error
+
+
+def _path(path: bytes) -> bytes:
+    """As an index has it: `find .` puts a ./ before each."""
+    return path.removeprefix(b"./")

@@ -11,7 +11,7 @@ import numpy as np
 
 from imgstream.index.listing import Listing
 from imgstream.index.table import Table
-from imgstream.index.walk import Contents
+from imgstream.index.walk import Contents, one_line
 
 _EXAMPLES = 5
 
@@ -31,6 +31,13 @@ class Changes:
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed)
+
+    def __str__(self) -> str:
+        parts = []
+        for count, what, examples in ((self.added, "new", self.added_examples), (self.removed, "gone", self.removed_examples)):
+            if count:
+                parts.append(f"{count:,} {what} (such as {one_line(os.fsencode(examples[0]))})")
+        return f"Since the last time: {' and '.join(parts) or 'nothing'} of the images"
 
 
 class Comparison:

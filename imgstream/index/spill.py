@@ -6,7 +6,10 @@ import heapq
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
+
+from imgstream.index.columns import spool_refused
 
 RUN_NAMES = 1 << 14
 _MERGE_BYTES = 1 << 20
@@ -15,15 +18,20 @@ _MERGE_BYTES = 1 << 20
 class Spool:
     """A file, open for reading and writing, that several threads put blocks of bytes into."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, file: BinaryIO, folder: Path | None = None) -> None:
+        """`folder`: where the file is, for messages."""
+        self._file, self._folder = file, folder
         self._lock = threading.Lock()
 
     def append(self, data: bytes) -> tuple[int, int]:
-        """Where `data` now lies: (start, end)."""
+        """Where `data` now lies: (start, end). Raises OutputError when there is no room for it."""
         with self._lock:
             start = self._file.seek(0, os.SEEK_END)
-            self._file.write(data)
+            try:
+                self._file.write(data)
+                self._file.flush()
+            except OSError as error:
+                raise spool_refused(self._folder, error) from error
             return start, self._file.tell()
 
     def read(self, start: int, size: int) -> bytes:
@@ -45,9 +53,9 @@ class SortedNames:
         self._runs: list[tuple[int, int]] = []  # (start, end) in the spool
         self._spilled = 0
 
-    def add(self, name: bytes) -> None:
-        """Add a name; a name added twice comes twice."""
-        self._names.append(name)
+    def extend(self, names: list[bytes]) -> None:
+        """Add names; a name added twice comes twice."""
+        self._names += names
         if len(self._names) >= RUN_NAMES:
             self._names.sort()
             self._runs.append(self._spool.append(b"\0".join(self._names) + b"\0"))

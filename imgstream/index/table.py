@@ -42,22 +42,26 @@ PARTS = ("", "train", "val", "test")
 KINDS = ("", "jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "heic")
 """What the numbers in the kind column stand for, and in FACTS."""
 FACTS = np.dtype(
-    [
-        ("size", "<i8"),
-        ("mtime", "<i8"),
-        ("height", "<u4"),
-        ("width", "<u4"),
-        ("orientation", "u1"),
-        ("kind", "u1"),
-        ("state", "u1"),
-        ("", "u1", 5),
-    ]
+    {
+        "names": ["size", "mtime", "height", "width", "orientation", "kind", "state"],
+        "formats": ["<i8", "<i8", "<u4", "<u4", "u1", "u1", "u1"],
+        "offsets": [0, 8, 16, 20, 24, 25, 26],
+        "itemsize": 32,
+    }
 )
 """What is known of a file that has been opened; 32 bytes. `state` is of index.facts."""
 
 OPTIONAL: dict[str, type[np.generic]] = {"row": np.uint32, "part": np.uint8, "group": np.uint64, "weight": np.float32}
 """Columns of the caller's that a table may have."""
-FACT_COLUMNS = ("size", "mtime", "height", "width", "orientation", "kind")
+FACT_COLUMNS: dict[str, type[np.generic]] = {
+    "size": np.int64,
+    "mtime": np.int64,
+    "height": np.uint32,
+    "width": np.uint32,
+    "orientation": np.uint8,
+    "kind": np.uint8,
+}
+"""What is known of files, as a table has it."""
 
 _FOLDER, _NAME = pa.dictionary(pa.int32(), pa.large_binary()), pa.large_binary()
 KIND_TYPE = pa.dictionary(pa.int8(), pa.utf8())
@@ -117,12 +121,17 @@ class Table:
                 table = cls(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), os.path.abspath(os.fspath(path)))
             if check and checksum(table.info, table.columns) != table._checksum:
                 raise pa.ArrowInvalid("its checksum is wrong: the file was damaged")
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, pa.ArrowException) as error:  # ValueError: an empty file
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, SystemError, pa.ArrowException) as error:
+            # ValueError: an empty file; SystemError: a length below 0
             raise DatasetError(f"{os.fspath(path)} cannot be read as a table of images ({error}); scan the folder again") from error
         return table
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def folder(self, number: int) -> bytes:
+        """A folder, by its id."""
+        return bytes(self._folder_data[self._folder_offsets[number] : self._folder_offsets[number + 1]])
 
     def folders(self) -> Iterator[bytes]:
         """The folders, by id."""
@@ -179,7 +188,7 @@ def columns_of(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
         "name data": _view(name, np.uint8, None),
         "label": _view(batch.column("label"), np.int32, count),
     }
-    for column, dtype in (*OPTIONAL.items(), *((column, FACTS[column].type) for column in FACT_COLUMNS)):
+    for column, dtype in (OPTIONAL | FACT_COLUMNS).items():
         if column in batch.schema.names:
             values = batch.column(column)
             if values.type != (KIND_TYPE if column == "kind" else pa.from_numpy_dtype(dtype)):

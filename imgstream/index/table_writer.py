@@ -17,13 +17,14 @@ import pyarrow as pa
 from imgstream.atomic import atomic_file
 from imgstream.errors import DatasetError, OutputError
 from imgstream.index.columns import BytesColumn, Column, Names, spool_file, spool_refused
-from imgstream.index.table import FACT_COLUMNS, FACTS, KINDS, OPTIONAL, Table, TableInfo, unnamed_table, write_table
+from imgstream.index.table import FACT_COLUMNS, KIND_TYPE, KINDS, OPTIONAL, Table, TableInfo, unnamed_table, write_table
 
 CHUNK_ROWS = 1 << 14
 """Rows held as Python objects at any moment while a table is written."""
 
 _MOST_ROWS = 1 << 32  # row numbers are uint32
 _PENDING_FOLDERS = 1 << 12
+_TYPES = OPTIONAL | FACT_COLUMNS
 
 
 class TableWriter:
@@ -31,7 +32,7 @@ class TableWriter:
 
     Columns go to unnamed temporary files in `spool` (None: the system's temporary folder), are mapped from there, and become one record
     batch: neither the rows nor the file are ever in memory as a whole, and a kill leaves nothing behind. Use it as a context: an OSError
-    inside is raised as an OutputError. `columns`: those of OPTIONAL that the table has.
+    inside is raised as an OutputError. `columns`: those of OPTIONAL and FACT_COLUMNS that the table has.
     """
 
     def __init__(self, spool: Path | None, columns: Sequence[str] = ()) -> None:
@@ -83,7 +84,7 @@ class TableWriter:
         self._names.append(names)
         for name, column in self._columns.items():
             values = {"folder": folder_ids, "label": labels, **columns}[name]
-            column.append(np.ascontiguousarray(values, np.int32 if name in ("folder", "label") else OPTIONAL[name]).data)
+            column.append(np.ascontiguousarray(values, np.int32 if name in ("folder", "label") else _TYPES[name]).data)
 
     def renumber_labels(self, new: np.ndarray) -> None:
         """Replace every label by new[label]; int32 (classes + 1,), whose last entry is what -1 becomes."""
@@ -98,17 +99,19 @@ class TableWriter:
         self._flush_folders()
         count = len(self)
         arrays = {
-            name: column.array(pa.int32() if name in ("folder", "label") else pa.from_numpy_dtype(OPTIONAL[name]), count)
+            name: column.array(pa.int32() if name in ("folder", "label") else pa.from_numpy_dtype(_TYPES[name]), count)
             for name, column in self._columns.items()
         }
         if "part" in arrays and not np.any(arrays["part"]):
             del arrays["part"]  # no split is given
         folders, names = self._folders.array(self._folder_count), self._names.array(count)
         digest = hashlib.blake2b(json.dumps(info.class_names).encode(), digest_size=16)
-        for array in (folders, names, *arrays.values()):
+        for array in (folders, names, *(array for name, array in arrays.items() if name not in FACT_COLUMNS)):
             for buffer in array.buffers()[1:]:
                 digest.update(buffer)
         folder = pa.DictionaryArray.from_arrays(arrays.pop("folder"), folders)
+        if "kind" in arrays:
+            arrays["kind"] = pa.DictionaryArray.from_arrays(arrays["kind"].view(pa.int8()), list(KINDS)).cast(KIND_TYPE)
         columns = {"folder": folder, "name": names, **arrays}
         return store_table(pa.record_batch(columns), dataclasses.replace(info, fingerprint=digest.hexdigest()), path, self._spool)
 
@@ -158,24 +161,3 @@ def store_table(batch: pa.RecordBatch, info: TableInfo, path: Path | None, spool
             return table
         # Another process wrote its own newer listing here in between: that is theirs to use, and this one lives on without a name.
     return unnamed_table(lambda file: write_table(batch, info, file), spool)
-
-
-def with_facts(batch: pa.RecordBatch, facts: np.ndarray) -> pa.RecordBatch:
-    """The columns of `batch` and those of `facts`, FACTS (n,)."""
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    for name in FACT_COLUMNS:
-        values = np.ascontiguousarray(facts[name])
-        columns[name] = (
-            pa.array(values) if name != "kind" else pa.DictionaryArray.from_arrays(pa.array(values.astype(np.int8)), list(KINDS))
-        )
-    return pa.record_batch(columns)
-
-
-def facts_of(table: Table) -> np.ndarray | None:
-    """What a table's own columns know of its files: FACTS (n,), or None when it has no such columns."""
-    if "kind" not in table.columns:
-        return None
-    facts = np.zeros(len(table), FACTS)
-    for name in FACT_COLUMNS:
-        facts[name] = table.columns[name]
-    return facts

@@ -11,11 +11,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import BinaryIO
 
 from imgstream.errors import NoImagesError
-from imgstream.index.listing import Listing, Remembered
-from imgstream.index.spill import SortedNames, Spool
+from imgstream.index.listing import Listing, Remembered, stamp_of
+from imgstream.index.spill import RUN_NAMES, SortedNames, Spool
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif")
 """A file whose name ends in one of these, in any case, is a row."""
@@ -30,6 +29,7 @@ _OTHER_EXTENSIONS = "(other)"
 _UNREADABLE_SHOWN = 10
 _PROGRESS_EVERY = 0.05  # seconds
 _THREADS = 4
+_DOT = ord(".")
 _AHEAD = 8  # folders beside the current one
 _SETTLED = 3.0
 """Seconds after which a folder's mtime tells of every later change: FAT rounds it to 2 s, other systems to their clock's tick."""
@@ -43,6 +43,8 @@ class Contents:
     """Device and inode."""
     mtime: int
     """Of the folder, in nanoseconds, before it was listed; 0 where a later change might not show in it."""
+    stamp: int
+    """See listing.stamp_of; before it was listed, too."""
     files: SortedNames | None
     """Image names; None when they are those that `remembered` says."""
     folders: Iterable[bytes]
@@ -59,10 +61,17 @@ class Walk:
     """Iterates (folder, contents): folders relative to the root with a trailing "/" (the root: empty), depth first in byte order.
 
     Each real folder comes once. Iterate once; the counts are complete afterwards. With `before`, folders whose mtime is still the same
-    are not listed again.
+    are not listed again, unless `full`.
     """
 
-    def __init__(self, root: bytes, spool: BinaryIO, progress: Callable[[int], None] | None = None, before: Listing | None = None) -> None:
+    def __init__(
+        self,
+        root: bytes,
+        spool: Spool,
+        progress: Callable[[int], None] | None = None,
+        before: Listing | None = None,
+        full: bool = False,
+    ) -> None:
         self.root = root
         self.is_split = False
         """Whether the folders in the root are train, val, … : known once the root itself has been given."""
@@ -71,11 +80,11 @@ class Walk:
         self.skipped: Counter[str] = Counter()
         self.unreadable: list[str] = []
         self.unreadable_count = 0
-        self._spool = Spool(spool)
+        self._spool = spool
         self._progress = progress or (lambda found: None)
         self._progress_at = 0.0
         self._found = 0
-        self._before = before
+        self._before, self._full = before, full
         self._prefix = os.path.join(root, b"") if root else b""
         self._real_root = b""
         self._visited: dict[int, set[int]] = {}  # device → inodes
@@ -174,54 +183,59 @@ class Walk:
         try:
             status = os.stat(path)
         except OSError as error:
-            return Contents(_NOWHERE, 0, None, (), Counter(), error=_why(error))
+            return Contents(_NOWHERE, 0, 0, None, (), Counter(), error=_why(error))
         identity = (status.st_dev, status.st_ino)
-        if remembered is not None and remembered.mtime == status.st_mtime_ns:
-            return Contents(identity, status.st_mtime_ns, None, remembered.folders, Counter(remembered.others), remembered)
+        stamp = stamp_of(status)
+        if (
+            not self._full
+            and remembered is not None
+            and remembered.mtime
+            and (remembered.mtime, remembered.stamp) == (status.st_mtime_ns, stamp)
+        ):
+            return Contents(identity, status.st_mtime_ns, stamp, None, remembered.folders, Counter(remembered.others), remembered)
         settled = status.st_mtime_ns if status.st_mtime + _SETTLED < time.time() else 0
         files, folders = SortedNames(self._spool), SortedNames(self._spool)
-        contents = Contents(identity, settled, files, folders, Counter(), remembered)
-        self._list(self._entries(path, contents), contents, files.add, folders.add)
-        return contents
-
-    def _entries(self, path: bytes, contents: Contents) -> Iterator[os.DirEntry[bytes]]:
+        contents = Contents(identity, settled, stamp, files, folders, Counter(), remembered)
+        names: list[bytes] = []
         try:
             with os.scandir(path) as entries:
-                yield from entries
-        except OSError as error:  # it went away, or is not ours to read
+                for entry in entries:
+                    name = entry.name
+                    # What most entries are is seen at once: a regular file, not hidden, with a usual extension.
+                    if name[-4:] in _USUAL and name[0] != _DOT and entry.is_file(follow_symlinks=False):
+                        names.append(name)
+                    else:
+                        self._sort_out(entry, contents, names, folders)
+                    if len(names) >= RUN_NAMES:
+                        files.extend(names)
+                        names.clear()
+        except OSError as error:  # it went away, or is not ours to read: what was found so far is kept
             contents.error, contents.mtime = _why(error), 0
+        files.extend(names)
+        return contents
 
-    def _list(
-        self,
-        entries: Iterator[os.DirEntry[bytes]],
-        contents: Contents,
-        add_file: Callable[[bytes], None],
-        add_folder: Callable[[bytes], None],
-    ) -> None:
-        for entry in entries:
-            name = entry.name
-            if name[0] == 46:  # a dot: hidden
-                continue
-            if not entry.is_file(follow_symlinks=False):
-                is_folder, is_link = _is_folder(entry), entry.is_symlink()
-                if is_link and (is_folder or not os.path.exists(entry.path)):
-                    contents.mtime = 0  # where a link leads does not show in the folder's mtime
-                if is_folder:
-                    if name != b"__MACOSX" and not (is_link and self._lies_inside(entry.path)):
-                        add_folder(name)
-                    continue
-            if name[-4:] in _USUAL and len(name) > 4:
-                add_file(name)
-                continue
-            dot = name.rfind(b".")
-            extension = name[dot:].lower() if dot > 0 else b""
-            if extension in _EXTENSIONS:
-                add_file(name)
-            else:
-                shown_extension = shown(extension)
-                if shown_extension not in contents.others and len(contents.others) >= _EXTENSIONS_KEPT:
-                    shown_extension = _OTHER_EXTENSIONS
-                contents.others[shown_extension] += 1
+    def _sort_out(self, entry: os.DirEntry[bytes], contents: Contents, names: list[bytes], folders: SortedNames) -> None:
+        """Put any entry where it belongs: among the names of images, the folders, the other files, or nowhere."""
+        name = entry.name
+        if name[0] == _DOT:
+            return
+        if not entry.is_file(follow_symlinks=False):
+            is_folder, is_link = _is_folder(entry), entry.is_symlink()
+            if is_link and (is_folder or not os.path.exists(entry.path)):
+                contents.mtime = 0  # where a link leads does not show in the folder's mtime
+            if is_folder:
+                if name != b"__MACOSX" and not (is_link and self._lies_inside(entry.path)):
+                    folders.extend([name])
+                return
+        dot = name.rfind(b".")
+        extension = name[dot:].lower() if dot > 0 else b""
+        if extension in _EXTENSIONS:
+            names.append(name)
+            return
+        kind = shown(extension)
+        if kind not in contents.others and len(contents.others) >= _EXTENSIONS_KEPT:
+            kind = _OTHER_EXTENSIONS
+        contents.others[kind] += 1
 
     def _lies_inside(self, link: bytes) -> bool:
         """Whether a linked folder will be visited at its own place: under the root, and not hidden there."""
@@ -239,7 +253,10 @@ def unchanged(root: bytes, before: Listing) -> bool:
     """Whether every folder of an earlier scan still has the mtime that it had: then nothing was added, removed or renamed under it."""
     prefix = os.path.join(root, b"") if root else b""
     try:
-        return all(mtime and os.stat(prefix + folder).st_mtime_ns == mtime for folder, mtime in before)
+        return all(
+            mtime and (status := os.stat(prefix + folder)).st_mtime_ns == mtime and stamp_of(status) == stamp
+            for folder, mtime, stamp in before
+        )
     except OSError:
         return False
 

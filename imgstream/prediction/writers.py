@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import csv
 import json
 import math
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
 from imgstream.atomic import atomic_file, check_target
+from imgstream.csvfile import csv_writer, path_b64, utf8
 from imgstream.errors import OutputError
 from imgstream.prediction.rows import Prediction
 
@@ -78,7 +76,7 @@ class _JsonLines:
             f'"top_k": [{", ".join(best)}]',
             f'"error": {_json_text(prediction.error)}',
         ]
-        exact = _path_b64(prediction)
+        exact = path_b64(prediction.path_bytes)
         if exact is not None:
             fields.append(f'"path_b64": "{exact}"')
         self._file.write(f"{{{', '.join(fields)}}}\n")
@@ -92,7 +90,7 @@ class _Csv:
 
     def __init__(self, file: IO[str], class_names: Sequence[str], top_k: int) -> None:
         self._file, self._class_names, self._top_k = file, class_names, top_k
-        self._writer = csv.writer(_EndsInNewline(file), lineterminator="\r\n")
+        self._writer = csv_writer(file)
         self._writer.writerow(columns(top_k))
 
     def write(self, prediction: Prediction) -> None:
@@ -101,16 +99,6 @@ class _Csv:
 
     def close(self) -> None:
         pass
-
-
-class _EndsInNewline:
-    r"""Ends records in \n. csv.writer itself must be told \r\n: before Python 3.13 it quotes only the line ends that it writes."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-
-    def write(self, record: str) -> int:
-        return self._file.write(record.removesuffix("\r\n") + "\n")
 
 
 class _Parquet:
@@ -151,27 +139,13 @@ def _extension(path: str | os.PathLike[str]) -> str:
 
 def _cells(prediction: Prediction, class_names: Sequence[str], top_k: int) -> list[str | float | None]:
     """One row under `columns(top_k)`; None where there is nothing to say."""
-    cells: list[str | float | None] = [_utf8(prediction.path), _utf8(prediction.label), prediction.score, _utf8(prediction.error)]
+    cells: list[str | float | None] = [utf8(prediction.path), utf8(prediction.label), prediction.score, utf8(prediction.error)]
     others = prediction.top_k(class_names, top_k)[1:]
     for name, score in others:
-        cells += [_utf8(name), score]
+        cells += [utf8(name), score]
     cells += [None, None] * (top_k - 1 - len(others))
-    cells.append(_path_b64(prediction))
+    cells.append(path_b64(prediction.path_bytes))
     return cells
-
-
-def _path_b64(prediction: Prediction) -> str | None:
-    """The path's exact bytes in base64, if `path` cannot show them."""
-    try:
-        prediction.path_bytes.decode("utf-8")
-    except UnicodeDecodeError:
-        return base64.b64encode(prediction.path_bytes).decode("ascii")
-    return None
-
-
-def _utf8(text: str | None) -> str | None:
-    """Text that UTF-8 can hold: surrogates, which stand for bytes of a name that is no UTF-8, become U+FFFD."""
-    return None if text is None else re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 _LINE_ENDS = str.maketrans({end: f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"})
@@ -179,7 +153,7 @@ _LINE_ENDS = str.maketrans({end: f"\\u{ord(end):04x}" for end in "\x85\u2028\u20
 
 
 def _json_text(text: str | None) -> str:
-    return json.dumps(_utf8(text), ensure_ascii=False).translate(_LINE_ENDS)
+    return json.dumps(utf8(text), ensure_ascii=False).translate(_LINE_ENDS)
 
 
 def _json_score(score: float | None) -> str:

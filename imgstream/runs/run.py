@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 from imgstream.errors import RunError
-from imgstream.index import ImageIndex, scan
+from imgstream.index import Source, open_index
 from imgstream.prediction.evaluate import Evaluation, Progress, evaluate
 from imgstream.prediction.forward import Forward
 from imgstream.prediction.predict import predict
@@ -20,8 +20,6 @@ from imgstream.stream import Stream
 from imgstream.stream.stream import Pipeline
 
 BATCH_SIZE = 32
-
-Source = str | os.PathLike[str] | ImageIndex | Iterable[str | bytes | os.PathLike[str]]
 
 
 class Run:
@@ -69,7 +67,7 @@ class Run:
 
     def stream(self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, pipeline: Pipeline = "python") -> Stream:
         """The images of `source` as this run's model takes them, in index order."""
-        return Stream(_index(source), self.spec, batch_size=batch_size, workers=workers, pipeline=pipeline)
+        return Stream(open_index(source), self.spec, batch_size=batch_size, workers=workers, pipeline=pipeline)
 
     def evaluate(
         self,
@@ -109,11 +107,3 @@ def device() -> str:
 
     kinds = {name.split(":")[0].lower() for name in keras.distribution.list_devices()}
     return f"{keras.backend.backend()} {'gpu' if 'gpu' in kinds else 'cpu'}"
-
-
-def _index(source: Source) -> ImageIndex:
-    if isinstance(source, ImageIndex):
-        return source
-    if isinstance(source, str | os.PathLike):
-        return ImageIndex.from_paths([source]) if os.path.isfile(source) else scan(source)
-    return ImageIndex.from_paths(source)

@@ -14,7 +14,8 @@ import numpy as np
 from imgstream.augment import Augmentation, Preset
 from imgstream.cache import PixelCache, Shelf
 from imgstream.decode.sample import BoxOf, SampleReader, place, plan_sample
-from imgstream.source import file_version
+from imgstream.header import Header
+from imgstream.source import FileVersion, file_version
 from imgstream.spec import SampleSpec
 
 MARGIN = 1.3
@@ -56,6 +57,16 @@ class CachedReader:
         self._reader = SampleReader(spec)
         self.opened, self.waited = False, False
         """Whether the last sample was made from its file, not from what is kept; and whether that had to come from the disk."""
+
+    @property
+    def version(self) -> FileVersion:
+        """Of the last file that was read."""
+        return self._reader.version
+
+    @property
+    def header(self) -> Header | None:
+        """Of the same; None when it could not be read."""
+        return self._reader.header
 
     def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
         """Fill uint8 (height, width, channels) `out` from the file at `path`, or what is kept of it. Raises BadImage."""

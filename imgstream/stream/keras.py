@@ -35,9 +35,9 @@ class KerasStream(keras.utils.PyDataset):
         self.epoch = 0
         """The epoch that seq[i] reads."""
         self._lock = threading.Lock()  # Keras reads ahead on its own thread
-        self._batches: Iterator[tuple[np.ndarray, np.ndarray]] | None = None
+        self._batches: Iterator[tuple[np.ndarray, ...]] | None = None
         self._next = 0
-        self._kept: list[tuple[np.ndarray, np.ndarray]] = []
+        self._kept: list[tuple[np.ndarray, ...]] = []
         self._keras_drives = False
         self._within = False  # of a pass of Keras
         self._given = 0  # batches of it
@@ -71,7 +71,7 @@ class KerasStream(keras.utils.PyDataset):
             self._keras_drives = 0 < self._given < len(self)
             self._within = False
 
-    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, i: int) -> tuple[np.ndarray, ...]:
         if not -len(self) <= i < len(self):
             raise IndexError(f"batch {i} of {len(self)}")
         i %= len(self)
@@ -90,7 +90,7 @@ class KerasStream(keras.utils.PyDataset):
             self._batches, self._complete = None, False
             self._kept.clear()
 
-    def _at(self, place: int) -> tuple[np.ndarray, np.ndarray]:
+    def _at(self, place: int) -> tuple[np.ndarray, ...]:
         if place < len(self._kept):
             return self._kept[place]
         if self._batches is None or place != self._next:
@@ -103,13 +103,13 @@ class KerasStream(keras.utils.PyDataset):
             self._kept.append(batch)
         return batch
 
-    def _read(self, start: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _read(self, start: int) -> Iterator[tuple[np.ndarray, ...]]:
         epoch, found = self.epoch, False
         while True:
             for batch in self.stream.traced_batches(epoch, start):
                 if len(batch.images) or not self.stream.shuffle:
                     found = True
-                    yield batch.images, batch.labels
+                    yield self.stream.elements(batch)
             if not found and start == 0:
                 raise DatasetError(f"all {self.stream.sample_count} images under {self.stream.index.root} are bad; see stream.skipped")
             epoch, start, found = epoch + 1, 0, False

@@ -15,8 +15,10 @@ from imgstream.augment.presets import Mix
 from imgstream.cache import PixelCache
 from imgstream.decode.sample import BoxOf, SampleReader
 from imgstream.errors import BadImage, ImgstreamError
+from imgstream.header import Header
+from imgstream.index.facts import Facts
 from imgstream.order import SampleDraws, sample_generator
-from imgstream.source import file_version
+from imgstream.source import FileVersion, file_version
 from imgstream.spec import SampleSpec
 from imgstream.stream.cached import CachedReader, Kept
 
@@ -43,6 +45,14 @@ class Reader(Protocol):
     def waited(self) -> bool:
         """Whether the last file had to come from the disk."""
 
+    @property
+    def version(self) -> FileVersion:
+        """Of the last file that was read."""
+
+    @property
+    def header(self) -> Header | None:
+        """Of the same; None when it could not be read."""
+
     def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
         """Fill uint8 (H, W, C) `out`. Raises BadImage."""
 
@@ -55,6 +65,8 @@ class Work:
     augmentation: Augmentation | None
     seed: int
     cache: PixelCache | None
+    facts: Facts | None = None
+    """Where it is noted what the files are that are read."""
 
     def reader(self) -> Reader:
         """A new one, for one thread at a time."""
@@ -82,6 +94,7 @@ class SampleMaker:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._reader = work.reader()
+        self._facts = work.facts
         self.together = 1 if work.cache is None else _TOGETHER
         """Samples that are best asked for at once."""
         self.opened, self.waits = 0, 0
@@ -97,6 +110,8 @@ class SampleMaker:
             past = min(first + self.together, len(rows))
             for path, row, pixels in zip(paths[first:past], rows[first:past], self._pixels, strict=False):
                 outcomes.append(self._attempt(path, epoch, row, pixels))
+                if self._facts is not None and self._reader.opened and self._reader.header is not None:
+                    self._facts.note(row, self._reader.version, self._reader.header)
                 self.opened += self._reader.opened
                 self.waits += self._reader.waited
             self._work.spec.to_float(self._pixels[: past - first], out[first:past])

@@ -13,8 +13,9 @@ from imgstream.decode.sample import LARGE_PIXELS
 from imgstream.errors import BadImage
 from imgstream.geometry import Plan, make_plan
 from imgstream.header import Header
+from imgstream.index.facts import Facts
 from imgstream.order import DRAWS, SampleDraws
-from imgstream.source import read_jpeg_header
+from imgstream.source import file_version, read_jpeg_header
 from imgstream.spec import SampleSpec
 
 GEOMETRY = {
@@ -52,10 +53,11 @@ class RowPlans(NamedTuple):
 class RowPlanner:
     """Plans rows by one spec and augmentation. For one thread at a time."""
 
-    def __init__(self, spec: SampleSpec, augmentation: Augmentation | None, seed: int) -> None:
+    def __init__(self, spec: SampleSpec, augmentation: Augmentation | None, seed: int, facts: Facts | None = None) -> None:
         self._spec = spec
         self._preset = augmentation if isinstance(augmentation, Preset) else None
         self._draws = SampleDraws(seed)
+        self._facts = facts
         self._working_directory = os.path.join(os.getcwdb(), b"")
 
     def __call__(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int]) -> RowPlans:
@@ -75,6 +77,8 @@ class RowPlanner:
             except BadImage as error:
                 faults[slot] = fault(error)
                 continue
+            if header is not None and self._facts is not None and (version := file_version(absolute)) is not None:
+                self._facts.note(rows[slot], version, header)
             if header is None or header.components not in (1, 3):
                 continue
             plan = self._plan(header, draws[slot])

@@ -107,7 +107,7 @@ class Stream:
     @property
     def work(self) -> Work:
         """What is made of a row."""
-        return Work(spec=self.spec, augmentation=self.augmentation, seed=self.seed, cache=self.cache)
+        return Work(spec=self.spec, augmentation=self.augmentation, seed=self.seed, cache=self.cache, facts=self.index.facts)
 
     @property
     def thread_count(self) -> int:
@@ -119,15 +119,16 @@ class Stream:
         """(path, reason) of every bad file met so far, each once, in the order they were met; path as index.path gives it."""
         return [(os.fsdecode(path), reason) for path, reason in list(self._skipped.items())]
 
-    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
         """The epoch's batches from number `start` on: (images, labels), float32 (B, H, W, C) and int32 (B,).
 
+        An index with sample weights, as a manifest may give, makes it (images, labels, weights), weights float32 (B,): what Keras takes.
         Labels are float32 (B, K) when the augmentation mixes them. B is smaller than batch_size where files were bad; a batch with
         none left is left out. What is yielded is yours to keep; the tf pipeline's arrays are TensorFlow's memory, not to be written to.
         """
         for batch in self.traced_batches(epoch, start):
             if len(batch.images):
-                yield batch.images, batch.labels
+                yield self.elements(batch)
 
     def traced_batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """As `batches`, each with the index positions of its samples and what was wrong with its bad files; empty batches too."""
@@ -153,12 +154,17 @@ class Stream:
                 self.note_bad(self.index.path_bytes(position), error)
             yield batch
 
+    def elements(self, batch: Batch) -> tuple[np.ndarray, ...]:
+        """(images, labels), or (images, labels, weights), of a batch of this stream's."""
+        weights = self.index.weights_at(batch.positions)
+        return (batch.images, batch.labels) if weights is None else (batch.images, batch.labels, weights)
+
     def note_bad(self, path: bytes, error: BadImage) -> None:
         """Write a bad file down in `skipped`."""
         self._skipped.setdefault(path, error.reason)
 
     def to_tf(self, epoch: int | None = None, start: int = 0, *, initial_epoch: int = 0) -> tf.data.Dataset:
-        """The batches as a tf.data.Dataset: (images, labels) as in `batches`, decoded and resized by TensorFlow's ops and threads.
+        """The batches as a tf.data.Dataset: elements as in `batches`, decoded and resized by TensorFlow's ops and threads.
 
         Each pass is the next epoch, from `initial_epoch` on; with `epoch`, every pass is that epoch, from batch `start` on. The order is
         this stream's: do not shuffle it again. Its cardinality is the number of batches before bad files are left out: a wholly bad

@@ -70,7 +70,7 @@ class _Hands:
     """What a thread needs to plan and to read, used again and again."""
 
     def __init__(self, stream: Stream) -> None:
-        self.planner = RowPlanner(stream.spec, stream.augmentation, stream.seed)
+        self.planner = RowPlanner(stream.spec, stream.augmentation, stream.seed, stream.index.facts)
         self.draws = SampleDraws(stream.seed)
         self.reader = stream.work.reader()
 
@@ -90,11 +90,14 @@ class TfPipeline:
         self._failure: BaseException | None = None
 
     def dataset(self, epoch: int | None = None, start: int = 0) -> tf.data.Dataset:
-        """(images, labels), as Stream.to_tf says."""
+        """Elements as Stream.to_tf says."""
         mixes = isinstance(self._augmentation, Preset) and bool(self._augmentation.mix)
         class_count = len(self._stream.index.class_names)
         label_spec = tf.TensorSpec((None, class_count), tf.float32) if mixes else tf.TensorSpec((None,), tf.int32)
+        empty: tuple[Tensor, ...]
         empty = (tf.zeros((0, *self._spec.shape)), tf.zeros([0 if n is None else n for n in label_spec.shape], label_spec.dtype))
+        if self._stream.index.has_weights:
+            empty = (*empty, tf.zeros((0,)))
         full = self._batches(epoch, start, traced=False).filter(_has_rows)
         # The length is known, though a wholly bad batch is left out: take(n) of an endless dataset has n elements. This one is called
         # endless because an endless one is among its choices; it is never chosen, and the choice ends with the first.
@@ -251,15 +254,14 @@ class TfPipeline:
         """Fill uint8 (H, W, C) `out` by the reference decoder, cropped, resized and flipped; the fault, if there is one."""
         preset = self._augmentation if isinstance(self._augmentation, Preset) else None
         with self._hands() as hands:
+            reader, numbers = hands.reader, hands.draws(epoch, row)
             try:
-                if preset is None:
-                    hands.reader.read(path, out)
-                    return b""
-                numbers = hands.draws(epoch, row)
-                hands.reader.read(path, out, lambda *sizes: preset.box(numbers, *sizes))
+                reader.read(path, out, None if preset is None else lambda *sizes: preset.box(numbers, *sizes))
             except BadImage as error:
                 return fault(error)
-        if preset.flips(numbers):
+            if self._stream.index.facts is not None and reader.opened and reader.header is not None:
+                self._stream.index.facts.note(row, reader.version, reader.header)
+        if preset is not None and preset.flips(numbers):
             out[:] = out[:, ::-1].copy()
         return b""
 
@@ -293,7 +295,16 @@ class TfPipeline:
         images = _scaled(pixels, spec)
         if isinstance(augmentation, Preset) and augmentation.mix:
             images, labels = mix_batch(images, labels, plans, len(self._stream.index.class_names))
-        return (images, labels, positions, faults) if traced else (images, labels)
+        if traced:
+            return images, labels, positions, faults
+        if not self._stream.index.has_weights:
+            return images, labels
+        return images, labels, *self._call(self._weights, [tf.gather(positions, good)], [tf.TensorSpec((None,), tf.float32)])
+
+    def _weights(self, positions: np.ndarray) -> tuple[np.ndarray]:
+        weights = self._stream.index.weights_at(positions)
+        assert weights is not None
+        return (weights,)
 
     def _call(self, function: Any, inputs: list[Tensor], signature: list[tf.TensorSpec]) -> tuple[Tensor, ...]:
         """Python inside the dataset. Stateless to TensorFlow, whose iterators can then be saved."""
@@ -323,5 +334,5 @@ def _scaled(pixels: Tensor, spec: SampleSpec) -> Tensor:
 
 
 @_in_graph
-def _has_rows(images: Tensor, labels: Tensor) -> Tensor:
+def _has_rows(images: Tensor, *_: Tensor) -> Tensor:
     return tf.shape(images)[0] > 0

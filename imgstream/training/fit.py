@@ -178,7 +178,9 @@ class Fit:
         state, labels = self.state, batch.labels
         if labels.ndim == 1:
             labels = np.eye(len(self.train.index.class_names), dtype=np.float32)[labels]
-        weights = None if self._class_weights is None else labels @ self._class_weights
+        weights = self.train.index.weights_at(batch.positions)
+        if self._class_weights is not None:
+            weights = (1 if weights is None else weights) * (labels @ self._class_weights)
         self.model.optimizer.learning_rate = self.settings.peak_learning_rate * one_cycle(self._progress)
         logs = self.model.train_on_batch(batch.images, labels, sample_weight=weights, return_dict=True)
         if not math.isfinite(logs["loss"]):

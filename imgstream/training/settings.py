@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 from imgstream.cache import DEFAULT_LIMIT, PixelCache
@@ -21,6 +22,18 @@ class TrainSettings:
     """A folder of class folders to validate on; None takes `val_share` of the training folder (contract: split by hash)."""
     val_share: float = 0.2
     """The share of images held out for validation, between 0 and 1, when there is no `val`."""
+    group: str | None = None
+    """Images that belong together stay on one side of the split: folder, column, a file, or a pattern; see imgstream.index.groups."""
+    fold: str | None = None
+    """"k/n": validate on the k-th of n parts, k from 1, instead of on `val_share`."""
+    exclude: str | None = None
+    """A file of paths to leave out, as check --quarantine writes it."""
+    root: str | None = None
+    """Where a manifest's paths begin; None: in the manifest's own folder."""
+    columns: dict[str, str] | None = None
+    """A manifest's columns: path, label, split, group and weight → name or number."""
+    allow_outside: bool = False
+    """Take a manifest's paths that lead out of its root."""
     size: tuple[int, int] | None = None
     """(height, width) of a sample in pixels; None takes the model's own."""
     fit: str = "crop"
@@ -71,8 +84,22 @@ class TrainSettings:
                 raise DatasetError(f"{name} must be from {low} to {high}; got {value}")
         if self.pipeline not in CHOICES:
             raise DatasetError(f"pipeline must be one of {', '.join(CHOICES)}; got {self.pipeline!r}")
+        if self.fold is not None:
+            _ = self.fold_numbers
+            if self.val is not None:
+                raise DatasetError("give either val, a folder to validate on, or fold, a part of the training images")
         if not 0 < self.val_share < 1:
             raise DatasetError(f"val_share must lie between 0 and 1; got {self.val_share}")
+
+    @property
+    def fold_numbers(self) -> tuple[int, int] | None:
+        """(k, n), k counted from 0; None without a fold. Raises DatasetError when it cannot be."""
+        if self.fold is None:
+            return None
+        match = re.fullmatch(r"(\d{1,3})/(\d{1,3})", str(self.fold))
+        if not match or not 1 <= int(match[1]) <= int(match[2]) or not 2 <= int(match[2]) <= 100:
+            raise DatasetError(f"fold is k/n, the k-th of n parts, such as 1/5; got {self.fold!r}")
+        return int(match[1]) - 1, int(match[2])
 
     @property
     def planned_epochs(self) -> int | None:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from imgstream.augment import resolve, to_json
 from imgstream.errors import DatasetError, RunError
-from imgstream.index import ImageIndex, scan
+from imgstream.index import ImageIndex, open_index
+from imgstream.index.groups import groups
+from imgstream.index.split import SplitReport
 from imgstream.models import model_info
 from imgstream.prediction.forward import Forward
 from imgstream.runs.folder import RunFolder
@@ -71,8 +71,8 @@ def train(
         channels=settings.channels,
         scale="signed" if settings.channels == 1 and info.scale == "imagenet" else info.scale,
     )
-    index = ImageIndex.load(folder.index) if state is not None else _labelled(source, settings, scanned)
-    train_index, val_index = _split(index, settings)
+    index = ImageIndex.load(folder.index) if state is not None else _labelled(source, settings, scanned, notice)
+    train_index, val_index, split_report = _split(index, settings)
     class_names = index.class_names
 
     sizes = Sizes.of(spec.size) if info.any_size else Sizes(spec.size, None)
@@ -85,13 +85,15 @@ def train(
     train_stream = Stream(train_index, spec, augment=augmentation, batch_size=settings.batch_size, **shared)
     pipeline, why = choose_pipeline(train_stream, settings.pipeline if state is None else state.get("pipeline", "python"))
     if notice is not None:
+        notice(str(split_report))
         notice(f"Pipeline: {pipeline} ({why})")
     if state is None:
         index.save(folder.index)
         folder.write_json("spec.json", spec.to_json())
         folder.write_json("class_names.json", {"format": 1, "class_names": class_names})
         folder.write_json("settings.json", recorded)
-        folder.write_state({"state": "running", "created": _now(), "versions": _versions(), "pipeline": pipeline, "pipeline_why": why})
+        chosen = {"pipeline": pipeline, "pipeline_why": why, "split": split_report.to_json()}
+        folder.write_state({"state": "running", "created": _now(), "versions": _versions(), **chosen})
     fit = Fit(
         model,
         train_stream.replace(pipeline=pipeline),
@@ -105,6 +107,8 @@ def train(
     if state is not None:
         fit.restore()
     finished = fit.run()
+    if notice is not None and (changed := index.changed()):
+        notice(f"{len(changed):,} files have changed since they were first read, such as {changed[0]!r}")
     _write_run(folder, fit, spec, finished)
     if not finished:
         raise KeyboardInterrupt
@@ -130,9 +134,23 @@ def _check_same(folder: RunFolder, recorded: dict[str, Any]) -> None:
         raise RunError(f"{folder.path} was started with other options ({was}): resume with the same, or choose another --out")
 
 
-def _labelled(source: str | os.PathLike[str] | ImageIndex, settings: TrainSettings, scanned: Callable[[int], None] | None) -> ImageIndex:
+def _labelled(
+    source: str | os.PathLike[str] | ImageIndex,
+    settings: TrainSettings,
+    scanned: Callable[[int], None] | None,
+    notice: Callable[[str], None] | None,
+) -> ImageIndex:
     """The rows that have a label, of at least two classes with images each."""
-    index = source if isinstance(source, ImageIndex) else scan(source, settings.label_pattern, progress=scanned)
+    index = open_index(
+        source,
+        settings.label_pattern,
+        exclude=settings.exclude,
+        root=settings.root,
+        columns=settings.columns,
+        allow_outside=settings.allow_outside,
+        progress=scanned,
+        notice=notice,
+    )
     names = index.class_names
     if len(names) < 2:
         found = f"one class, {names[0]!r}" if names else "no class folders"
@@ -147,17 +165,30 @@ def _labelled(source: str | os.PathLike[str] | ImageIndex, settings: TrainSettin
     return index if counts.sum() == len(index) else index.with_labels()
 
 
-def _split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, ImageIndex]:
+def _split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, ImageIndex, SplitReport]:
+    group = None if settings.group is None else groups(settings.group)
     if settings.val is not None:
-        return index, scan(settings.val, settings.label_pattern)
-    train_index, val_index = index.split(val=settings.val_share, seed=settings.seed)
+        val_index = open_index(settings.val, settings.label_pattern)
+        return index, val_index, SplitReport.of(index, val_index, how=f"validation is {settings.val}")
+    if settings.fold_numbers is not None:
+        k, n = settings.fold_numbers
+        train_index, val_index = index.folds(n, settings.seed, group=group)[k]
+        how = f"fold {settings.fold}"
+    else:
+        train_index, val_index = index.split(val=settings.val_share, seed=settings.seed, group=group)
+        how = "as given" if "val" in (index.explicit_split or ()) else "by hash of the path"
+    if group is not None and how != "as given":
+        how = how.replace("by hash of the path", "by hash") + f", groups by {settings.group}"
     counts = train_index.class_counts()
     for name, count in zip(index.class_names, counts, strict=True):
         if not count:
             raise DatasetError(f"class {name!r} has no image left to train on once validation has its part: add images, or give --val DIR")
     if not len(val_index):
         raise DatasetError(f"no image of {index.root} is left to validate on: add images, or give --val DIR")
-    return train_index, val_index
+    report = SplitReport.of(train_index, val_index, how=how, group=group if how != "as given" else None)
+    if report.crossing:
+        raise DatasetError(f"{report}: a file or group that is on both sides would be validated on what was learnt from it")
+    return train_index, val_index, report
 
 
 def _write_run(folder: RunFolder, fit: Fit, spec: SampleSpec, finished: bool) -> None:

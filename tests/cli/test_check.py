@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import imgstream as ims
 from imgstream.cli import main
@@ -71,8 +74,15 @@ def test_pipelines_that_disagree_exit_with_3_and_name_the_files(
 
 
 def test_wrong_use_exits_with_2(two_classes: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys, two_classes)[0] == 2
-    assert run(capsys, two_classes, "--parity", "--run", "r", "--size", "16")[0] == 2
+    for arguments, words in (
+        (["--parity", "--run", "r", "--size", "16"], "--run brings its own"),
+        (["--parity", "--decode"], "a check of its own"),
+        (["--size", "16"], "go with --parity"),
+        (["--quarantine", "a.csv", "--groups", "a.csv"], "a file each"),
+    ):
+        code, _, err = run(capsys, two_classes, *arguments)
+        assert code == 2
+        assert words in err
 
 
 def test_a_folder_without_a_readable_image_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,3 +90,104 @@ def test_a_folder_without_a_readable_image_exits_with_1(tmp_path: Path, capsys: 
     code, _, err = run(capsys, tmp_path, "--parity")
     assert code == 1
     assert "none of the 1 images" in err
+
+
+@pytest.fixture
+def planted(two_classes: Path, tmp_path: Path) -> Path:
+    """The two classes, a copy in the same one, a copy in the other one, a smaller picture, and a page named as an image."""
+    folder = tmp_path / "[red]photos"
+    shutil.copytree(two_classes, folder)
+    shutil.copy(folder / "dark" / "00.jpg", folder / "dark" / "copy.jpg")
+    shutil.copy(folder / "dark" / "01.jpg", folder / "light" / "wrong.jpg")
+    shutil.copy(folder / "light" / "02.jpg", folder / "light" / os.fsdecode(b"n\xff.jpg"))
+    Image.open(folder / "light" / "03.jpg").save(folder / "light" / "again.png")
+    (folder / "light" / "bad\x1b.jpg").write_text("<html>gone</html>")
+    return folder
+
+
+def test_a_clean_folder_exits_with_0(two_classes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, two_classes)
+    assert (code, err) == (0, "")
+    assert "40 files" in out.replace("\n", " ")
+    assert "not looked for: --decode" in out
+    assert "Nothing found in the headers" in out
+    code, out, _ = run(capsys, two_classes, "--decode")
+    assert code == 0
+    assert "Nothing found." in out
+
+
+def test_findings_exit_with_3_and_name_the_files(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, planted, "--decode")
+    assert (code, err) == (3, "")
+    assert "[red]photos: 45 files" in out.replace("\n", "")
+    for words in ("1 wrong kind", r"light/bad\x1b.jpg", "dark/copy.jpg", "light/wrong.jpg  light", r"light/n\udcff.jpg", "light/again.png"):
+        assert words in out
+    assert "\x1b.jpg" not in out
+
+
+def test_check_json_is_one_object_with_the_documented_fields(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, planted, "--decode", "--json")
+    result = json.loads(out)
+    assert (code, err, out.count("\n")) == (3, "", 1)
+    assert set(result) == {
+        *("format", "directory", "files", "clean", "decoded", "seconds", "bytes", "classes", "other_files", "unreadable_folders", "kinds"),
+        *("sizes", "broken", "exact_duplicates", "near_duplicates", "conflicting_labels", "across_splits", "extreme_aspects"),
+    }
+    assert (result["format"], result["files"], result["clean"], result["decoded"]) == (1, 45, False, True)
+    assert result["classes"] == [{"name": "dark", "files": 21, "bad": 0}, {"name": "light", "files": 24, "bad": 1}]
+    assert result["kinds"] == {"jpeg": 43, "png": 1}
+    assert result["sizes"]["width_pixels"] == {"least": 48, "median": 48, "most": 48}
+    assert result["broken"] == {
+        "files": 1,
+        "reasons": {"wrong kind": 1},
+        "first": [{"path": "light/bad\x1b.jpg", "reason": "wrong kind", "detail": "an HTML page"}],
+    }
+    exact = result["exact_duplicates"]
+    assert (exact["clusters"], exact["files"]) == (3, 6)
+    assert [[file["path"] for file in cluster] for cluster in exact["first"]] == [
+        ["dark/00.jpg", "dark/copy.jpg"],
+        ["dark/01.jpg", "light/wrong.jpg"],
+        ["light/02.jpg", "light/n\udcff.jpg"],
+    ]
+    near = result["near_duplicates"]
+    assert (near["clusters"], near["files"], near["too_plain"]) == (1, 2, 0)
+    assert [file["path"] for file in near["first"][0]] == ["light/03.jpg", "light/again.png"]
+    conflicts = result["conflicting_labels"]
+    assert [[(file["path"], file["class"]) for file in cluster] for cluster in conflicts["first"]] == [
+        [("dark/01.jpg", "dark"), ("light/wrong.jpg", "light")]
+    ]
+    assert result["across_splits"]["split_by"] == "hash"
+    assert all(len({file["part"] for file in cluster}) == 2 for cluster in result["across_splits"]["first"])
+    assert result["extreme_aspects"] == {"files": 0, "longer_side_over_shorter": 4, "first": []}
+
+
+def test_what_is_left_out_and_kept_together_is_written(planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad, copies = tmp_path / "bad.csv", tmp_path / "copies.csv"
+    code, out, _ = run(capsys, planted, "--decode", "--quarantine", bad, "--groups", copies)
+    assert code == 3
+    assert "5 files to leave out" in out
+    assert "4 groups to keep together" in out
+    assert len(bad.read_text().splitlines()) == 6
+    assert len(copies.read_text().splitlines()) == 9
+
+
+def test_targets_are_refused_before_the_work_and_images_are_never_written_to(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = planted / "dark" / "00.jpg"
+    before = image.read_bytes()
+    for target, words in ((image, "never written to"), (planted / "none" / "a.csv", "does not exist")):
+        for option in ("--quarantine", "--groups"):
+            code, out, err = run(capsys, planted, option, target)
+            assert (code, out, err.count("\n")) == (1, "", 1)
+            assert words in err
+    assert image.read_bytes() == before
+
+
+def test_a_folder_that_is_not_there_exits_with_1_and_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, tmp_path / "gone")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+
+
+def test_help_of_check_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    assert "imgstream check photos/ --decode --quarantine bad.csv" in out

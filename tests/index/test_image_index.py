@@ -161,7 +161,10 @@ def test_load_refuses_an_arrow_file_of_another_kind_or_format(index: ImageIndex,
         table = pa.ipc.open_file(file).read_all()
         for other in (
             table.drop_columns("label"),
-            table.replace_schema_metadata({"imgstream": '{"format": 2}'}),
+            table.replace_schema_metadata({"imgstream": '{"format": 1}'}),
+            table.replace_schema_metadata({"imgstream": '{"format": 3}'}),
+            table.replace_schema_metadata({"imgstream": "[]"}),
+            table.replace_schema_metadata({"imgstream": '{"format": 2}'}),  # and nothing else
             table.replace_schema_metadata(None),
         ):
             with pa.ipc.new_file(str(tmp_path / "other.arrow"), other.schema) as writer:

@@ -18,8 +18,8 @@ def test_names_come_sorted_and_complete_however_many_runs_they_were_spilled_in(n
             spill.SortedNames(spool),
         )  # two that share a file, as the folders of a scan do
         for name in names:
-            first.add(name)
-            second.add(name[::-1])
+            first.extend([name])
+            second.extend([name[::-1]])
         assert list(zip(first, second, strict=True)) == list(zip(sorted(names), sorted(n[::-1] for n in names), strict=True))
         assert list(first) == sorted(names)
         assert len(first) == len(names)
@@ -30,5 +30,5 @@ def test_runs_longer_than_a_block_are_read_in_pieces(monkeypatch: pytest.MonkeyP
     with tempfile.TemporaryFile() as file:
         names = spill.SortedNames(spill.Spool(file))
         for i in range(100_000):
-            names.add(b"%06d" % (i * 7919 % 100_000))
+            names.extend([b"%06d" % (i * 7919 % 100_000)])
         assert list(names) == [b"%06d" % i for i in range(100_000)]

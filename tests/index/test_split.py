@@ -1,4 +1,5 @@
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,3 +163,24 @@ def test_any_whole_number_is_a_seed(tree: Tree) -> None:
     assert len({tuple(index.split(val=0.5, seed=seed)[1].rows.tolist()) for seed in (0, 2**64, -(2**64), 2**200, np.int32(5))}) == 5  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         index.split(seed=0.5)  # type: ignore[arg-type]
+
+
+def test_a_selection_of_a_given_split_is_split_by_what_is_left_of_it(tree: Tree) -> None:
+    index = scan(tree(*(f"{part}/{c}/{i}.jpg" for part in ("train", "val", "test") for c in "ab" for i in range(20))))
+    few = index.filter(lambda path, label: "/1" in path)
+    assert [{os.path.dirname(path) for path in relative(part)} for part in few.split()] == [
+        {b"train/a", b"train/b"},
+        {b"val/a", b"val/b"},
+    ]
+    without_val = index.filter(lambda path, label: not path.startswith("val/"))
+    train, val = without_val.split(val=0.3, seed=1)
+    assert sorted([*relative(train), *relative(val)]) == sorted(path for path in relative(index) if path.startswith(b"train/"))
+    wanted = {path for path in relative(index) if path.startswith(b"train/") and plain_hash(1, path) < 0.3 * 2**64}
+    assert set(relative(val)) == wanted
+
+
+def test_the_side_of_a_file_is_the_same_in_every_selection(tree: Tree) -> None:
+    index = scan(tree(*(f"{c}/{i}.jpg" for c in "abc" for i in range(60))))
+    expected = set(relative(index.split(seed=5)[1]))
+    for part in (index.take(np.arange(180)[::-1]), index.with_classes(["a", "c"]), index.filter(lambda path, label: True)):
+        assert set(relative(part.split(seed=5)[1])) == expected & set(relative(part))

@@ -1,0 +1,107 @@
+"""The whole check: survey, copies, likenesses, and what they mean for labels and splits."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from imgstream.check.clusters import Clusters, Links
+from imgstream.check.exact import exact_copies, same_size
+from imgstream.check.facts import Facts
+from imgstream.check.findings import EXTREME_ASPECT, Findings
+from imgstream.check.near import link_near, plain
+from imgstream.check.survey import survey
+from imgstream.index import ImageIndex
+from imgstream.spec import DEFAULT_MAX_PIXELS
+from imgstream.stream import Stream
+
+Stage = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int], None]]]
+"""(what is done, of how many) -> what is open while it is done, and is called with the number done so far."""
+
+_HEADER_THREADS = 4
+"""Reading a header holds the interpreter's lock for most of its time: more threads only help where the disk has to be waited for."""
+_MOST_THREADS = 16
+
+
+def examine(
+    index: ImageIndex,
+    *,
+    decode: bool = False,
+    workers: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    stage: Stage | None = None,
+) -> Findings:
+    """Everything that is to be said about the files of `index`, without touching one.
+
+    Without `decode` headers are read, and whole files only where another one has their size. With it every file is decoded as training
+    would, so that the bad ones are those that Stream skips, and pictures are compared. `workers`: threads, None takes one for each core,
+    within reason. Memory: one image a thread, and some 50 bytes a file while they are sorted; 18 bytes a file, with
+    `decode` 324, lie on disk when they are many.
+
+    Raises OutputError when the disk has no room for working data.
+    """
+    stage, began = stage or _silent, time.perf_counter()
+    cores = Stream(index).thread_count
+    with stage("Decoding" if decode else "Reading headers", len(index)) as progress:
+        threads = workers or min(cores, _MOST_THREADS if decode else _HEADER_THREADS)
+        facts = survey(index, decode, threads, max_pixels, progress)
+    with stage("Comparing files of equal size", len(same_size(facts))) as progress:
+        copies = exact_copies(index, facts, workers or min(cores, _HEADER_THREADS), progress)
+    exact = Clusters(copies)
+    roots, left_out = copies, 0
+    if decode:
+        rows = np.flatnonzero(facts.good & (copies == np.arange(len(index))))  # one of each content
+        left_out = int(plain(facts, np.flatnonzero(facts.good)).sum())
+        with stage("Comparing pictures", 2 * len(rows)) as progress:
+            links = Links(copies)
+            link_near(facts, rows, links, progress)
+        roots = links.roots()
+    alike = Clusters(roots)
+    parts, part_names, split_by = _parts(index)
+    return Findings(
+        index=index,
+        facts=facts,
+        decoded=decode,
+        seconds=time.perf_counter() - began,
+        exact=exact,
+        alike=alike,
+        near=alike.where(copies),
+        conflicts=alike.where(index.labels),
+        parts=parts,
+        part_names=part_names,
+        split_by=split_by,
+        across=alike.where(parts),
+        extreme=_extreme(facts),
+        plain=left_out,
+    )
+
+
+def _extreme(facts: Facts) -> np.ndarray:
+    width, height = facts.records["width"].astype(np.uint64), facts.records["height"].astype(np.uint64)
+    return np.flatnonzero(facts.good & (np.maximum(width, height) > EXTREME_ASPECT * np.minimum(width, height)))
+
+
+def _parts(index: ImageIndex) -> tuple[np.ndarray, tuple[str, ...], str | None]:
+    """Of each row the position of its part in the names, int8, -1 for none; the names; and where the split comes from.
+
+    As train has it: folders named train, val and test, or by hash where they leave val open.
+    """
+    parts = np.full(len(index), -1, np.int8)
+    explicit = index.explicit_split
+    if not explicit and not (index.labels >= 0).any():
+        return parts, (), None
+    names = ("train", "val", "test")
+    for name, positions in (explicit or {}).items():
+        parts[positions] = names.index(name)
+    if not explicit or ("train" in explicit and "val" not in explicit):
+        _, val = index.split(val=0.2, seed=0)
+        in_train = parts < 1  # what folders do not say
+        parts[in_train] = np.isin(index.rows[in_train], val.rows)
+    return parts, names, "folders" if explicit else "hash"
+
+
+def _silent(what: str, total: int) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    return contextlib.nullcontext(lambda done: None)

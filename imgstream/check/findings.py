@@ -1,0 +1,145 @@
+"""What was found. Arrays over all files; objects only where somebody asks for a file's name."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from imgstream.check.clusters import Clusters
+from imgstream.check.facts import BadFile, Facts
+from imgstream.index import ImageIndex
+
+EXTREME_ASPECT = 4
+"""An image is extreme when its longer side is more than this many times its shorter one: of a square crop, a quarter would be left."""
+MOST_LISTED = 10_000
+"""Files that the JSON names of each kind of finding."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """Of one folder. Rows are positions in `index`; clusters list theirs in index order."""
+
+    index: ImageIndex
+    facts: Facts
+    decoded: bool
+    """Whether files were decoded, or their headers read only."""
+    seconds: float
+    exact: Clusters
+    """Files of equal contents."""
+    alike: Clusters
+    """Files of equal contents or that show the same picture: what a split should keep together."""
+    near: np.ndarray
+    """Numbers of the clusters in `alike` whose files are not all equal: int64, empty where nothing was decoded."""
+    conflicts: np.ndarray
+    """Numbers of the clusters in `alike` with more than one label: int64."""
+    parts: np.ndarray
+    """Of each row, position in part_names: int8 (n,), -1 = none."""
+    part_names: tuple[str, ...]
+    """train, val, test, or some of them; () where there are no labels to train on."""
+    split_by: str | None
+    """"folders", "hash" (what train would do: val 0.2, seed 0), or None."""
+    across: np.ndarray
+    """Numbers of the clusters in `alike` with files in more than one part: int64."""
+    extreme: np.ndarray
+    """Rows of extreme aspect: int64."""
+    plain: int
+    """Images with too little contrast for near duplicates to be told; they were left out of the search."""
+
+    @property
+    def bad(self) -> int:
+        """Files that are no usable image."""
+        return len(self.index) - int(self.facts.good.sum())
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found; a class of findings that was not looked for is not found."""
+        return not (self.bad or len(self.alike) or len(self.extreme))
+
+    def path(self, row: int) -> str:
+        """Relative to the folder, with "/"; bytes that are no UTF-8 are surrogates."""
+        return os.fsdecode(self.index.relative_bytes(row))
+
+    def class_name(self, row: int) -> str | None:
+        """None for a file without a class."""
+        label = int(self.index.labels[row])
+        return self.index.class_names[label] if label >= 0 else None
+
+    def part(self, row: int) -> str | None:
+        """train, val, test or None."""
+        part = int(self.parts[row])
+        return self.part_names[part] if part >= 0 else None
+
+    def classes(self) -> list[tuple[str | None, int, int]]:
+        """(name, files, bad files among them) of each class in order; last, where there are any, of the files without one (None)."""
+        labels, names = self.index.labels, [*self.index.class_names, None]
+        files, bad = (np.bincount(found + 1, minlength=len(names)) for found in (labels, labels[~self.facts.good]))
+        rows = [(name, int(files[i + 1]), int(bad[i + 1])) for i, name in enumerate(names[:-1])]
+        return rows + [(None, int(files[0]), int(bad[0]))] * bool(files[0])
+
+    def sizes(self) -> dict[str, tuple[float, float, float]]:
+        """(least, median, most) of the good images: width and height in oriented pixels, and bytes of the file; {} without good images."""
+        good = self.facts.records[self.facts.good]
+        if not len(good):
+            return {}
+        return {name: (float(good[key].min()), float(np.median(good[key])), float(good[key].max())) for name, key in _SIZES}
+
+    def bad_files(self) -> Iterator[tuple[str, BadFile]]:
+        """Path, and what is wrong, of each bad file in index order."""
+        return ((self.path(bad.row), bad) for bad in self.facts.bad())
+
+    def to_json(self) -> dict[str, Any]:
+        """What `imgstream check --json` prints: docs/formats.md."""
+        listed = list(itertools.islice(self.bad_files(), MOST_LISTED))
+        return {
+            "format": 1,
+            "directory": self.index.root,
+            "files": len(self.index),
+            "clean": self.clean,
+            "decoded": self.decoded,
+            "seconds": self.seconds,
+            "bytes": int(self.facts.records["size"].sum()),
+            "classes": [{"name": name, "files": files, "bad": bad} for name, files, bad in self.classes()],
+            "other_files": self.index.skipped_extensions,
+            "unreadable_folders": self.index.unreadable_count,
+            "kinds": self.facts.kinds(),
+            "sizes": {name: dict(zip(("least", "median", "most"), found, strict=True)) for name, found in self.sizes().items()},
+            "broken": {
+                "files": self.bad,
+                "reasons": self.facts.reasons(),
+                "first": [{"path": path, "reason": bad.reason, "detail": bad.detail} for path, bad in listed],
+            },
+            "exact_duplicates": self._clusters(self.exact, range(len(self.exact))),
+            "near_duplicates": {**self._clusters(self.alike, self.near), "too_plain": self.plain} if self.decoded else None,
+            "conflicting_labels": self._clusters(self.alike, self.conflicts),
+            "across_splits": {"split_by": self.split_by, **self._clusters(self.alike, self.across)} if self.split_by else None,
+            "extreme_aspects": {
+                "files": len(self.extreme),
+                "longer_side_over_shorter": EXTREME_ASPECT,
+                "first": [{"path": self.path(row), "width": w, "height": h} for row, w, h in self.extremes(MOST_LISTED)],
+            },
+        }
+
+    def extremes(self, most: int) -> Iterator[tuple[int, int, int]]:
+        """(row, width, height) of the first images of extreme aspect."""
+        for row in self.extreme[:most].tolist():
+            record = self.facts.records[row]
+            yield row, int(record["width"]), int(record["height"])
+
+    def _clusters(self, clusters: Clusters, numbers: Iterable[int]) -> dict[str, Any]:
+        """How many, how many files in all, and the first of them by name: MOST_LISTED files."""
+        files, count, first = 0, 0, []
+        for number in numbers:
+            rows = clusters[number]
+            if files < MOST_LISTED:
+                named = rows[: MOST_LISTED - files].tolist()
+                first.append([{"path": self.path(row), "class": self.class_name(row), "part": self.part(row)} for row in named])
+            files, count = files + len(rows), count + 1
+        return {"clusters": count, "files": files, "first": first}
+
+
+_SIZES = (("width_pixels", "width"), ("height_pixels", "height"), ("file_bytes", "size"))

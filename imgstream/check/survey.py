@@ -1,0 +1,79 @@
+"""Every file looked at once, by threads: its header, or its pixels."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from imgstream.check.facts import KINDS, Facts
+from imgstream.check.thumbnail import ThumbnailReader
+from imgstream.errors import REASONS, BadImage
+from imgstream.header import Header
+from imgstream.index import ImageIndex
+from imgstream.source import read_declared
+
+_Made = TypeVar("_Made")
+
+_CHUNK, _CHUNK_DECODED = 128, 32
+"""Rows that a thread takes at once; fewer of those that take long, for Ctrl-C waits until they are done."""
+_KIND = {kind: number for number, kind in enumerate(KINDS)}
+_REASON = {reason: number for number, reason in enumerate(REASONS, 1)}
+
+
+def survey(index: ImageIndex, decode: bool, threads: int, max_pixels: int, progress: Callable[[int], None]) -> Facts:
+    """The facts of every file of `index`. With `decode`, each is decoded as training would, and has a thumbnail.
+
+    `progress` is called with the rows done so far. Raises OutputError when the disk has no room for working data; never for a file.
+    """
+    facts, local = Facts(len(index), thumbnails=decode), threading.local()
+    chunk = _CHUNK_DECODED if decode else _CHUNK
+
+    def look(row: int, path: bytes) -> tuple[Header, int]:
+        if not decode:
+            return read_declared(path, max_pixels)
+        if not hasattr(local, "reader"):
+            local.reader = ThumbnailReader(max_pixels)
+        reader: ThumbnailReader = local.reader
+        return reader.read(path, facts.luma[row], facts.chroma[row])
+
+    def work(first: int) -> list[tuple[int, BadImage]]:
+        past = min(first + chunk, len(index))
+        records, bad = [], []
+        for row in range(first, past):
+            try:
+                header, size = look(row, index.path_bytes(row))
+            except BadImage as error:
+                bad.append((row, error))
+                records.append((0, 0, 0, 0, _REASON[error.reason]))
+            else:
+                records.append((size, *header.oriented, _KIND[header.kind], 0))
+        facts.records[first:past] = records
+        return bad
+
+    for done, bad in in_order(work, range(0, len(index), chunk), threads):
+        for row, error in bad:
+            facts.note_bad(row, error)
+        progress(min((done + 1) * chunk, len(index)))
+    return facts
+
+
+def in_order(work: Callable[[int], _Made], items: Sequence[int], threads: int) -> Iterator[tuple[int, _Made]]:
+    """(place, work(item)) of each item, in their order, made by threads that are a few items ahead of who takes them."""
+    with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="imgstream-check") as pool:
+        ahead: collections.deque[concurrent.futures.Future[_Made]] = collections.deque()
+        place = 0
+        try:
+            for item in items:
+                ahead.append(pool.submit(work, item))
+                if len(ahead) > 2 * threads:
+                    yield place, ahead.popleft().result()
+                    place += 1
+            while ahead:
+                yield place, ahead.popleft().result()
+                place += 1
+        finally:
+            for future in ahead:
+                future.cancel()

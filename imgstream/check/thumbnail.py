@@ -1,0 +1,46 @@
+"""A file's thumbnail: what stays of a picture when it is encoded again or resized. Decoded as training decodes it, and so as strictly."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from imgstream.decode.reference import Decoder, orient
+from imgstream.decode.sample import taking_turns
+from imgstream.geometry import REDUCTIONS
+from imgstream.header import Header
+from imgstream.source import FileReader
+
+SIDE = 16
+LUMA_SHAPE, CHROMA_SHAPE = (SIDE, SIDE), (4, 4, 2)
+_LEAST = 4 * SIDE
+"""Pixels that a side keeps when a file is decoded at 1/2, 1/4 or 1/8: with half as many, the blocks at cell borders double the difference
+between a photograph and its resized copy."""
+
+
+class ThumbnailReader:
+    """Reads thumbnails. One object a thread: it owns the file buffer and the decoder's scratch, and reuses both."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+        self._reader, self._decoder = FileReader(), Decoder()
+        self._turned = np.empty(SIDE * SIDE * 3, np.uint8)
+
+    def read(self, path: bytes, luma: np.ndarray, chroma: np.ndarray) -> tuple[Header, int]:
+        """Decode the whole file, and fill uint8 (16, 16) `luma` and uint8 (4, 4, 2) `chroma` (Cr, Cb) with the oriented picture, stretched
+        to a square: each value the mean of its cell. Returns the header and the file's bytes. Raises BadImage, as Stream would.
+        """
+        data, header = self._reader.read(path, self._max_pixels)
+        reduction = next((r for r in REDUCTIONS if min(header.width, header.height) >= r * _LEAST), 1)
+        stored = header._replace(orientation=1)  # 16 pixels are turned sooner than all
+        # The scale is told, not the size: the last block of a reduced picture may be cut, and counts for as much as there is of it.
+        across, down = SIDE * reduction / header.width, SIDE * reduction / header.height
+        with taking_turns(header, reduction):
+            pixels = self._decoder.decode(data, stored, reduction, 3)
+            small = cv2.resize(pixels, None, fx=across, fy=down, interpolation=cv2.INTER_AREA)
+        if header.orientation != 1:
+            small = orient(small, header.orientation, self._turned)
+        colours = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)
+        luma[:] = colours[..., 0]
+        chroma[:] = cv2.resize(colours, CHROMA_SHAPE[:2], interpolation=cv2.INTER_AREA)[..., 1:]
+        return header, len(data)

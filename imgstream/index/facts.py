@@ -1,0 +1,204 @@
+"""What has been found out about the files of a table since it was made: version, kind, size, orientation.
+
+A file in the user's cache folder: 32 bytes of head (magic, format, the table's fingerprint), then FACTS for every row, zeros for those that
+nobody has opened. It is sparse, and written in place, a record at a time, by all who read: what is lost or damaged is found out again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imgstream.errors import BadImage, OutputError
+from imgstream.header import Header
+from imgstream.index.table import FACTS, KINDS, Table
+from imgstream.locations import cache_folder
+from imgstream.source import FileVersion, file_version, read_declared
+
+if TYPE_CHECKING:
+    from imgstream.index.image_index import ImageIndex
+
+CHANGED = 2
+"""State of a file that was another when it was opened again; 1: as it was, 0: never opened."""
+
+_HEAD = b"imgfacts"
+_FORMAT_VERSION = 1
+_RECORD = struct.Struct("<qqIIBBB4xB")
+_THREADS = 8
+_EXAMPLES = 5
+
+
+class Facts:
+    """The facts about the files of one table. Pickles to a path; for any number of threads and processes."""
+
+    def __init__(self, path: Path, rows: int, fingerprint: str) -> None:
+        self._path, self._rows, self._fingerprint = path, rows, fingerprint
+        self._lock = threading.Lock()
+        self._descriptor = -1
+        self._mapped: mmap.mmap | None = None
+        self._is_off = False
+
+    @classmethod
+    def of(cls, table: Table) -> Facts | None:
+        """Those about a table's files; None where they cannot be kept: it has no name, is a selection, or there is no cache folder."""
+        if table.path is None or "row" in table.columns:
+            return None
+        try:
+            folder = cache_folder() / "index"
+        except OutputError:
+            return None
+        key = hashlib.blake2b(os.fsencode(table.path), digest_size=16).hexdigest()
+        path = Path(table.path)
+        name = path.stem if path.parent == folder else key
+        return cls(folder / f"{name}.facts", len(table), table.info.fingerprint)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Facts, (self._path, self._rows, self._fingerprint)
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def note(self, row: int, version: FileVersion, header: Header) -> None:
+        """A file was opened, and this is what it is. Nothing is raised: where it cannot be kept, it is not."""
+        if self._is_off or (self._mapped is None and not self._open(create=True)):
+            return
+        kind = KINDS.index(header.kind)
+        values = (version.size, version.modified, header.height, header.width, header.orientation, kind)
+        before = self._read(row)
+        if before[:6] != values:
+            state = 1 if before[6] == 0 or (version.size, version.modified) == before[:2] else CHANGED
+            self._write(row, (*values, state))
+
+    def renew(self, row: int, version: FileVersion, header: Header) -> bool:
+        """As note, and a file that was another before is taken as it is now; whether it was."""
+        if self._is_off or (self._mapped is None and not self._open(create=True)):
+            return False
+        before = self._read(row)
+        values = (version.size, version.modified, header.height, header.width, header.orientation, KINDS.index(header.kind))
+        if before != (*values, 1):
+            self._write(row, (*values, 1))
+        return before[6] == CHANGED or (before[6] == 1 and before[:2] != values[:2])
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """FACTS (m,) of some rows; zeros where nothing is known."""
+        if self._mapped is None and not self._open(create=False):
+            return np.zeros(len(rows), FACTS)
+        return np.frombuffer(self._mapped, FACTS, offset=len(_HEAD) * 4)[rows]  # type: ignore[arg-type]
+
+    def _read(self, row: int) -> tuple[int, ...]:
+        record = bytes(self._mapped[32 * row + 32 : 32 * row + 64])  # type: ignore[index]
+        *values, check = _RECORD.unpack(record)
+        return tuple(values) if check == zlib.crc32(record[:31]) & 0xFF else _NOTHING
+
+    def _write(self, row: int, values: tuple[int, ...]) -> None:
+        record = bytearray(_RECORD.pack(*values, 0))
+        record[31] = zlib.crc32(record[:31]) & 0xFF
+        try:
+            os.pwrite(self._descriptor, record, 32 * row + 32)  # not through the map: a full disk would be a signal that kills
+        except OSError:
+            self._is_off = True
+
+    def _open(self, create: bool) -> bool:
+        with self._lock:
+            if self._mapped is not None:
+                return True
+            head = _head(self._fingerprint)
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # AttributeError: no pwrite, on Windows
+                for attempt in (0, 1):
+                    if attempt:
+                        if not create:
+                            return False
+                        _new_file(self._path, head, self._rows, lambda descriptor: None)
+                    with contextlib.suppress(FileNotFoundError):
+                        descriptor = os.open(self._path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+                        size = os.fstat(descriptor).st_size
+                        if os.pread(descriptor, 32, 0) == head and size == 32 + 32 * self._rows:
+                            self._mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+                            self._descriptor = descriptor
+                            return True
+                        os.close(descriptor)
+            self._is_off = True
+            return False
+
+    def carry(self, new: Facts, kept: Iterable[tuple[int, int, int]]) -> None:
+        """Give the facts of this table to another, in which rows have moved: (position here, position there, rows) of what is in both."""
+        if not self._open(create=False):
+            return
+        assert self._mapped is not None
+        mapped = self._mapped
+
+        def fill(descriptor: int) -> None:
+            for old, there, rows in kept:
+                for start in range(0, rows, 1 << 15):
+                    count = min(1 << 15, rows - start)
+                    block = mapped[32 * (old + start) + 32 : 32 * (old + start + count) + 32]
+                    if any(block):
+                        os.pwrite(descriptor, block, 32 * (there + start) + 32)
+
+        with contextlib.suppress(OSError, AttributeError):
+            _new_file(new._path, _head(new._fingerprint), new._rows, fill)
+
+
+_NOTHING = (0,) * 7
+
+
+def _head(fingerprint: str) -> bytes:
+    return (_HEAD + struct.pack("<I", _FORMAT_VERSION) + bytes.fromhex(fingerprint)).ljust(32, b"\0")
+
+
+def _new_file(path: Path, head: bytes, rows: int, fill: Callable[[int], None]) -> None:
+    temporary = path.with_name(f".imgstream-{os.getpid()}-{threading.get_ident()}.tmp")
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        os.write(descriptor, head)
+        os.ftruncate(descriptor, 32 + 32 * rows)
+        fill(descriptor)
+        os.replace(temporary, path)
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def open_all(index: ImageIndex, max_pixels: int, progress: Callable[[int], None] | None = None) -> tuple[int, list[str]]:
+    """Read the header of every file, and note what it is; files that cannot be read are left as they are.
+
+    Returns how many had changed since they were opened before, and the first few of their paths.
+    """
+    facts = Facts.of(index.table)
+    if facts is None:
+        return 0, []
+
+    def look(i: int) -> bool:
+        path = index.path_bytes(i)
+        version = file_version(path)
+        try:
+            header, _ = read_declared(path, max_pixels)
+        except BadImage:
+            return False
+        return version is not None and facts.renew(index.row(i), version, header)
+
+    changed = 0
+    examples: list[str] = []
+    with ThreadPoolExecutor(_THREADS, "imgstream-facts") as threads:
+        for at in index.chunks():
+            for i, has_changed in zip(at.tolist(), threads.map(look, at.tolist(), chunksize=256), strict=True):
+                if has_changed:
+                    changed += 1
+                    if len(examples) < _EXAMPLES:
+                        examples.append(index.path(i))
+            if progress is not None:
+                progress(int(at[-1]) + 1)
+    return changed, examples
