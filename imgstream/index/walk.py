@@ -11,10 +11,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 
 from imgstream.errors import NoImagesError
 from imgstream.index.listing import Listing, Remembered, stamp_of
-from imgstream.index.spill import RUN_NAMES, SortedNames, Spool
+from imgstream.index.spill import SortedNames, Spool
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif")
 """A file whose name ends in one of these, in any case, is a row."""
@@ -29,6 +30,7 @@ _OTHER_EXTENSIONS = "(other)"
 _UNREADABLE_SHOWN = 10
 _PROGRESS_EVERY = 0.05  # seconds
 _THREADS = 4
+_ENTRIES = 1 << 12
 _DOT = ord(".")
 _AHEAD = 8  # folders beside the current one
 _SETTLED = 3.0
@@ -196,23 +198,32 @@ class Walk:
         settled = status.st_mtime_ns if status.st_mtime + _SETTLED < time.time() else 0
         files, folders = SortedNames(self._spool), SortedNames(self._spool)
         contents = Contents(identity, settled, stamp, files, folders, Counter(), remembered)
-        names: list[bytes] = []
         try:
             with os.scandir(path) as entries:
-                for entry in entries:
-                    name = entry.name
-                    # What most entries are is seen at once: a regular file, not hidden, with a usual extension.
-                    if name[-4:] in _USUAL and name[0] != _DOT and entry.is_file(follow_symlinks=False):
-                        names.append(name)
-                    else:
-                        self._sort_out(entry, contents, names, folders)
-                    if len(names) >= RUN_NAMES:
-                        files.extend(names)
-                        names.clear()
-        except OSError as error:  # it went away, or is not ours to read: what was found so far is kept
+                more = True
+                while more:
+                    # Fetched many at a time, in C: between two entries another thread could take the interpreter, and often would.
+                    some: list[os.DirEntry[bytes]] = []
+                    try:
+                        some.extend(islice(entries, _ENTRIES))
+                    finally:  # what was found before a disk failed is kept
+                        files.extend(self._sorted_out(some, contents, folders))
+                    more = len(some) == _ENTRIES
+        except OSError as error:  # it went away, or is not ours to read
             contents.error, contents.mtime = _why(error), 0
-        files.extend(names)
         return contents
+
+    def _sorted_out(self, entries: list[os.DirEntry[bytes]], contents: Contents, folders: SortedNames) -> list[bytes]:
+        """The names of images among the entries; the others go where they belong."""
+        names: list[bytes] = []
+        for entry in entries:
+            name = entry.name
+            # What most entries are is seen at once: a regular file, not hidden, with a usual extension.
+            if name[-4:] in _USUAL and name[0] != _DOT and entry.is_file(follow_symlinks=False):
+                names.append(name)
+            else:
+                self._sort_out(entry, contents, names, folders)
+        return names
 
     def _sort_out(self, entry: os.DirEntry[bytes], contents: Contents, names: list[bytes], folders: SortedNames) -> None:
         """Put any entry where it belongs: among the names of images, the folders, the other files, or nowhere."""
