@@ -375,13 +375,13 @@ def draw(found: dict[str, list[float]], sizes: list[int], picture: Path) -> None
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
-    axes.set_xlim(sizes[0] * 0.8, sizes[-1] * 14)
+    axes.set_xlim(sizes[0] * 0.8, sizes[-1] * 1.1)
     axes.set_xlabel("files in the folder")
     axes.set_ylabel("memory of the list, MB")
     axes.set_ylim(bottom=-0.02 * max(map(max, found.values())))
     axes.grid(axis="y", color="#e6e6e6")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(picture, dpi=150)
+    figure.savefig(picture, dpi=150, bbox_inches="tight", metadata={"Software": None})
 
 
 def main() -> None:
@@ -401,10 +401,11 @@ def main() -> None:
     sections = [listing(options.work, options.files, options.rounds)] if options.files else []
     sections += [many_rows(options.work, options.rows)] if options.rows else []
     sections += [memory(options.work, options.sizes, options.picture)] if options.sizes else []
+    command = ["WORK" if word == str(options.work) else word for word in sys.argv[1:]]
     for lines in sections:
         if not lines[-1].startswith("- "):
             lines.append("")
-        lines += [f"- **Machine**: {machine()}.", f"- **Command**: `python bench/index.py {shlex.join(sys.argv[1:])}`."]
+        lines += [f"- **Machine**: {machine()}.", f"- **Command**: `python bench/index.py {shlex.join(command)}`."]
         section = "\n".join(lines) + "\n"
         print(section)
         if options.out is not None:
