@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from imgstream.cli import bench, cache, check, evaluate, index, predict, show, train
+from imgstream.cli import bench, cache, check, evaluate, index, merge, predict, show, train
 
 app = typer.Typer(
     name="imgstream",
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("merge")(merge.merge)
 app.command("check")(check.check)
 app.command("show")(show.show)
 app.command("index")(index.index)

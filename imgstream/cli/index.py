@@ -52,13 +52,18 @@ def index(
       imgstream index list.csv --root photos/ --columns path=img,label=species -o list.arrow
     """
     from imgstream.atomic import check_target
-    from imgstream.index import scan
+    from imgstream.errors import OutputError
+    from imgstream.index import IMAGE_EXTENSIONS, scan
     from imgstream.index.facts import open_all
     from imgstream.index.manifest import is_manifest, read_manifest
     from imgstream.report.progress import counting
     from imgstream.spec import SampleSpec
 
     if output is not None:
+        if output.suffix.lower() in IMAGE_EXTENSIONS or is_manifest(output):
+            raise OutputError(
+                f"{str(output)!r} is named as an image, or is a list of images: those are never written to. End the name in .arrow"
+            )
         check_target(output)
     report = None
     with counting("Listing images") as scanned:

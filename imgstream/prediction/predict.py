@@ -8,7 +8,7 @@ from typing import Any
 from imgstream.errors import BadImage
 from imgstream.prediction.forward import Forward
 from imgstream.prediction.metrics import softmax
-from imgstream.prediction.rows import Prediction
+from imgstream.prediction.rows import Prediction, shown
 from imgstream.stream import Stream
 
 
@@ -21,16 +21,12 @@ def predict(model: Any, class_names: Sequence[str], stream: Stream) -> Iterator[
             for position, scores in zip(batch.positions, softmax(forward(batch.images)), strict=True):
                 best = int(scores.argmax())
                 path = index.relative_bytes(int(position))
-                found[int(position)] = Prediction(_shown(path), path, class_names[best], float(scores[best]), scores, None)
+                found[int(position)] = Prediction(shown(path), path, class_names[best], float(scores[best]), scores, None)
         for position, error in batch.bad:
             path = index.relative_bytes(position)
-            found[position] = Prediction(_shown(path), path, None, None, None, _reason(error))
+            found[position] = Prediction(shown(path), path, None, None, None, _reason(error))
         for position in sorted(found):
             yield found[position]
-
-
-def _shown(path: bytes) -> str:
-    return path.decode("utf-8", errors="replace")
 
 
 def _reason(error: BadImage) -> str:

@@ -31,3 +31,39 @@ class Prediction:
             return []
         best = np.argsort(-self.scores, kind="stable")[:k]
         return [(class_names[i], float(self.scores[i])) for i in best]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrediction:
+    """One row of a prediction store: as Prediction, with the best classes only."""
+
+    path: str
+    path_bytes: bytes
+    label: str | None
+    """The class with the highest score, or "unsure" where that is too low."""
+    score: float | None
+    error: str | None
+    ranked: list[tuple[str, float]]
+    """(class name, score), best first."""
+
+    @classmethod
+    def of(cls, path: bytes, error: str | None, ranks: np.ndarray, class_names: Sequence[str], min_score: float) -> StoredPrediction:
+        """From the store's columns: `ranks` has the fields label and score, best first."""
+        ranked = [(class_names[label], score) for label, score in ranks.tolist()]
+        label, score = ranked[0] if ranked else (None, None)
+        if score is not None and score < min_score:
+            label = UNSURE
+        return cls(shown(path), path, label, score, error, ranked)
+
+    def top_k(self, class_names: Sequence[str], k: int) -> list[tuple[str, float]]:
+        """The k best, at most as many as are stored."""
+        return self.ranked[:k]
+
+
+UNSURE = "unsure"
+"""The label of an image whose best score is below --min-score."""
+
+
+def shown(path: bytes) -> str:
+    """A path as text: bytes that are no UTF-8 as U+FFFD."""
+    return path.decode("utf-8", errors="replace")

@@ -13,7 +13,7 @@ from typing import IO, Any, Literal, Protocol
 from imgstream.atomic import atomic_file, check_target
 from imgstream.csvfile import csv_writer, path_b64, utf8
 from imgstream.errors import OutputError
-from imgstream.prediction.rows import Prediction
+from imgstream.prediction.rows import Prediction, StoredPrediction
 
 FORMAT_VERSION = 1
 ROW_GROUP = 4096
@@ -23,7 +23,7 @@ ROW_GROUP = 4096
 class Writer(Protocol):
     """Takes predictions in the order in which they shall stand in the file."""
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: Prediction | StoredPrediction) -> None:
         """Add one row. Raises OutputError."""
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class _JsonLines:
     def __init__(self, file: IO[str], class_names: Sequence[str], top_k: int) -> None:
         self._file, self._class_names, self._top_k = file, class_names, top_k
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: Prediction | StoredPrediction) -> None:
         best = [
             f'{{"label": {_json_text(name)}, "score": {_json_score(score)}}}'
             for name, score in prediction.top_k(self._class_names, self._top_k)
@@ -93,7 +93,7 @@ class _Csv:
         self._writer = csv_writer(file)
         self._writer.writerow(columns(top_k))
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: Prediction | StoredPrediction) -> None:
         cells = _cells(prediction, self._class_names, self._top_k)
         self._writer.writerow([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in cells])
 
@@ -115,7 +115,7 @@ class _Parquet:
         self._class_names, self._top_k = class_names, top_k
         self._rows: list[list[str | float | None]] = []
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: Prediction | StoredPrediction) -> None:
         self._rows.append(_cells(prediction, self._class_names, self._top_k))
         if len(self._rows) == ROW_GROUP:
             self._flush()
@@ -137,7 +137,7 @@ def _extension(path: str | os.PathLike[str]) -> str:
     return Path(path).suffix.lower()
 
 
-def _cells(prediction: Prediction, class_names: Sequence[str], top_k: int) -> list[str | float | None]:
+def _cells(prediction: Prediction | StoredPrediction, class_names: Sequence[str], top_k: int) -> list[str | float | None]:
     """One row under `columns(top_k)`; None where there is nothing to say."""
     cells: list[str | float | None] = [utf8(prediction.path), utf8(prediction.label), prediction.score, utf8(prediction.error)]
     others = prediction.top_k(class_names, top_k)[1:]

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from imgstream.prediction.rows import Prediction
+from imgstream.prediction.rows import Prediction, StoredPrediction
 
 MOST_ROWS = 20
 
 
-def prediction_table(first: Sequence[Prediction], total: int) -> Table:
+def prediction_table(first: Sequence[Prediction | StoredPrediction], total: int) -> Table:
     """The first predictions, at most MOST_ROWS of them, as path, label and score; of how many (`total`) is said below if more."""
     shown = first[:MOST_ROWS]
     table = Table("path", "label", caption=f"the first {len(shown):,} of {total:,}" if total > len(shown) else None)

@@ -13,6 +13,7 @@ from imgstream.prediction.evaluate import Evaluation, Progress, evaluate
 from imgstream.prediction.forward import Forward
 from imgstream.prediction.predict import predict
 from imgstream.prediction.rows import Prediction
+from imgstream.prediction.scorer import Member
 from imgstream.runs.folder import RunFolder
 from imgstream.runs.golden import KINDS, check_golden
 from imgstream.spec import SampleSpec
@@ -64,6 +65,16 @@ class Run:
         mixed = any(layer.dtype_policy.compute_dtype != "float32" for layer in model.layers)
         check_golden(self.folder.golden, self.spec, Forward(model, max(BATCH_SIZE, len(KINDS))), device(), mixed)
         return model
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What predictions depend on, as hex digits."""
+        return self.folder.fingerprint()
+
+    @property
+    def member(self) -> Member:
+        """The model with what belongs to it, as a Scorer takes it."""
+        return Member(self.model, self.class_names, self.spec, getattr(self, "temperature", 1.0))
 
     def stream(self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, pipeline: Pipeline = "python") -> Stream:
         """The images of `source` as this run's model takes them, in index order."""

@@ -1,0 +1,142 @@
+"""Predicting a whole index into a file: what is done is kept, and the same command goes on where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imgstream.errors import RunError
+from imgstream.index import ImageIndex
+from imgstream.prediction.rows import StoredPrediction
+from imgstream.prediction.scorer import Scored, Scorer
+from imgstream.prediction.store import RANK, Plan, PredictionStore, described
+from imgstream.prediction.writers import open_writer
+from imgstream.stream.stream import Pipeline
+
+LEAST_RANKS = 5
+"""Classes that are kept of each image, so that a little more --top-k needs no second look at it."""
+
+_BATCH_BYTES = 40 << 20
+_BATCH_SIZES = (128, 64, 32, 16, 8)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a prediction came to."""
+
+    rows: int
+    """In the output."""
+    ok: int
+    bad: int
+    decoded: int
+    """Files that were read this time, good and bad."""
+    reused: int
+    """Rows that were there from before."""
+    seconds: float
+    """Of reading and predicting; of the command line the whole command's."""
+    images_per_second: float
+    """`decoded` by the time that reading and predicting took."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {**dataclasses.asdict(self), "seconds": round(self.seconds, 3), "images_per_second": round(self.images_per_second, 1)}
+
+
+def batch_size_for(shape: tuple[int, int, int]) -> int:
+    """Samples in a batch: the most of 128, 64, 32, 16 and 8 that take 40 MB. Larger ones make no model on a CPU faster."""
+    sample = int(np.prod(shape)) * 4
+    return next((size for size in _BATCH_SIZES if size * sample <= _BATCH_BYTES), _BATCH_SIZES[-1])
+
+
+def predict_into(
+    store: PredictionStore,
+    scorer: Scorer | None,
+    index: ImageIndex,
+    plan: Plan,
+    *,
+    workers: int | None = None,
+    pipeline: Pipeline = "python",
+    progress: Callable[[int], None] | None = None,
+    seen: Callable[[Scored], None] | None = None,
+) -> Summary:
+    """Predict what is planned, each batch recorded whole. `progress` is called with the rows done, `seen` with each batch; without a
+    `scorer`, which costs seconds to load, nothing is predicted.
+
+    Raises OutputError when the store cannot be written; what was recorded stays.
+    """
+    started, decoded = time.monotonic(), 0
+    for positions, numbers in _alike(store.batches(), scorer.batch_size) if scorer is not None else ():
+        part = index.take(positions)
+        assert scorer is not None
+        for number, batch in zip(numbers, scorer.batches(part, workers, pipeline), strict=True):
+            best = np.argsort(-batch.scores, axis=1, kind="stable")[:, : store.ranks]
+            ranked = np.empty(best.shape, RANK)
+            ranked["label"], ranked["score"] = best, np.take_along_axis(batch.scores, best, axis=1)
+            bad = [(int(positions[place]), error) for place, error in batch.bad]
+            store.record(number, bad, positions[batch.positions], ranked)
+            decoded += len(batch.positions) + len(bad)
+            if seen is not None:
+                seen(batch)
+            if progress is not None:
+                progress(plan.rows - plan.planned + decoded)
+    seconds = time.monotonic() - started
+    rows, good, bad_rows = store.counts()
+    rate = decoded / seconds if decoded else 0.0
+    return Summary(rows=rows, ok=good, bad=bad_rows, decoded=decoded, reused=rows - decoded, seconds=seconds, images_per_second=rate)
+
+
+def write_output(
+    store: PredictionStore, output: str | os.PathLike[str], class_names: Sequence[str], top_k: int, min_score: float = 0.0
+) -> Iterator[StoredPrediction]:
+    """Write every row to `output`, whole or absent, and give it; nothing is written before the last was taken. Raises OutputError."""
+    with open_writer(output, class_names, top_k) as writer:
+        for row in store.results(class_names, min_score):
+            writer.write(row)
+            yield row
+
+
+def merge_stores(shards: Sequence[Path], target: Path) -> PredictionStore:
+    """A store with the rows of all shards of one whole. Raises RunError when they are not that, or one is missing or not finished."""
+    metas = {path: described(path) for path in shards}
+    first, meta = next(iter(metas.items()))
+    for path, other in metas.items():
+        for key, what in (("identity", "of the same run"), ("planned", "of the same files"), ("batch_size", "in the same batches")):
+            if other.get(key) != meta.get(key):
+                raise RunError(f"{path} and {first} are no shards {what}: only what one set of commands predicted can be merged")
+        if other["open"]:
+            raise RunError(f"{path} is not finished: {other['open']:,} images are to be predicted. Run its imgstream predict again first")
+    found = sorted(tuple(other.get("shard", (0, 1))) for other in metas.values())
+    n = found[0][1]
+    if missing := sorted(set(range(n)) - {k for k, of in found if of == n}):
+        raise RunError(f"shards {', '.join(f'{k + 1}/{n}' for k in missing)} are missing: give the stores of all {n}")
+    if len(found) != n or {of for _, of in found} != {n}:
+        raise RunError(f"these are shards of different wholes, or one was given twice: {', '.join(f'{k + 1}/{of}' for k, of in found)}")
+    store = PredictionStore(target, meta["identity"], ranks=meta["ranks"], fresh=True)
+    store.merge(shards)
+    for key in ("planned", "batch_size", "pipeline", "root", "class_names"):
+        store.set(key, meta.get(key))
+    store.set("shard", (0, 1))
+    return store
+
+
+def _alike(batches: Iterator[tuple[int, np.ndarray]], size: int) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """Batches that one stream can make: full ones, of `size`, and at the end perhaps a short one. (positions, batch numbers)."""
+    held: list[np.ndarray] = []
+    numbers: list[int] = []
+    for number, positions in batches:
+        if held and (len(held[-1]) < size or len(held) >= _TOGETHER):
+            yield np.concatenate(held), numbers
+            held, numbers = [], []
+        held.append(positions)
+        numbers.append(number)
+    if held:
+        yield np.concatenate(held), numbers
+
+
+_TOGETHER = 1 << 14  # batches of one stream: their positions are held in memory

@@ -1,0 +1,354 @@
+"""The prediction store: what every file came to, batch by batch, in a transactional database that survives a kill at any moment.
+
+A SQLite database. `rows` has a row for every image of the index (contract 9), done or planned; a row is planned while it has neither error
+nor scores. Batches are planned once, and each is recorded whole or done again: what a model answers may depend, in the last digit, on which
+images share a batch, and so must not depend on interruptions.
+
+table meta       key, value (JSON): what the predictions depend on, and where they come from
+table rows       path (BLOB, relative to the root), copy (0; n for the n-th repetition of a path in a list), position (in the index), size,
+                 mtime (-1: it could not be told), batch, place (in the batch), error ("reason: detail"), scores (BLOB: `ranks` times
+                 uint32 class and float32 score, little-endian, best first)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imgstream.errors import BadImage, OutputError, RunError
+from imgstream.index import ImageIndex
+from imgstream.prediction.disks import is_local
+from imgstream.prediction.rows import StoredPrediction
+from imgstream.source import file_version
+
+FORMAT_VERSION = 1
+RANK = np.dtype([("label", "<u4"), ("score", "<f4")])
+"""One class of a row's scores."""
+
+_RETRIED = ("missing", "no permission", "read error")
+"""Faults of a place, not of a file: they may be gone without the file's having changed."""
+_CHUNK = 1 << 14
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE rows (
+    path BLOB NOT NULL, copy INTEGER NOT NULL, position INTEGER NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
+    batch INTEGER, place INTEGER, error TEXT, scores BLOB, PRIMARY KEY (path, copy)
+);
+CREATE INDEX rows_in_order ON rows (position);
+CREATE INDEX rows_planned ON rows (batch, place) WHERE error IS NULL AND scores IS NULL;
+"""
+_LISTING = """
+CREATE TEMP TABLE listing (
+    position INTEGER PRIMARY KEY, path BLOB NOT NULL, copy INTEGER NOT NULL DEFAULT 0, size INTEGER NOT NULL, mtime INTEGER NOT NULL
+)
+"""
+_PLANNED = "error IS NULL AND scores IS NULL"
+
+
+class Plan(NamedTuple):
+    """What is to be done."""
+
+    rows: int
+    """That the store has now."""
+    planned: int
+    """That are to be predicted."""
+    added: int
+    """New since the last time."""
+    changed: int
+    """Files that are others than the last time."""
+    removed: int
+
+
+class PredictionStore:
+    """The store at `path`, for one process at a time. Use it as a context.
+
+    `identity`: what predictions depend on (JSON-ready). Raises OutputError: it cannot be written, or is another process'; RunError: it is
+    damaged, of another format, or holds predictions of something else: `fresh` then starts anew.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any], *, ranks: int, fresh: bool = False) -> None:
+        self.path, self.ranks = path, ranks
+        if fresh:
+            _remove(path)
+        with _told(path):
+            is_new = not path.exists() or path.stat().st_size == 0
+            self._database = _connect(path)
+            try:
+                if is_new:
+                    with self._transaction():
+                        for statement in _SCHEMA.split(";\n"):
+                            self._database.execute(statement)
+                        self._set("format", FORMAT_VERSION)
+                        self._set("identity", identity)
+                        self._set("ranks", ranks)
+                self._check(identity)
+            except BaseException:
+                self._database.close()
+                raise
+
+    def __enter__(self) -> PredictionStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._database.close()
+
+    def get(self, key: str) -> Any:
+        """What was set under `key`, or None."""
+        found = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if found is None else json.loads(found[0])
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a JSON-ready value."""
+        with _told(self.path), self._transaction():
+            self._set(key, value)
+
+    def plan(
+        self, index: ImageIndex, batch_size: int, shard: tuple[int, int] = (0, 1), progress: Callable[[int], None] | None = None
+    ) -> Plan:
+        """Compare the store with the files that are there now, and plan batches for those that have no prediction. Whole or not at all.
+
+        A shard (k, n) has every n-th batch of the whole plan, so that its batches are those of one run. Raises RunError when a shard's
+        folder is not what it was when it was planned.
+        """
+        execute = self._database.execute
+        with _told(self.path):
+            execute("PRAGMA temp_store = FILE")
+            execute("DROP TABLE IF EXISTS temp.listing")
+            execute(_LISTING)
+            with self._transaction():
+                self._list(index, batch_size, shard, progress)
+                execute("CREATE INDEX temp.listing_paths ON listing (path)")
+                if execute("SELECT 1 FROM listing GROUP BY path HAVING COUNT(*) > 1 LIMIT 1").fetchone():
+                    before_it = "l.path = listing.path AND l.position < listing.position"
+                    execute(f"UPDATE listing SET copy = (SELECT COUNT(*) FROM listing AS l WHERE {before_it})")
+                if (before := self.get("shard")) not in (None, list(shard)):
+                    raise RunError(
+                        f"{self.path} is of shard {before[0] + 1}/{before[1]}, not of {shard[0] + 1}/{shard[1]}: choose another -o"
+                    )
+                plan = self._plan(batch_size, shard)
+                if shard != (0, 1) and self.get("planned") not in (None, index.fingerprint):
+                    raise RunError(
+                        f"the files under {index.root} are others than when {self.path} was planned, and the other shards' batches would "
+                        "not fit: begin all shards anew with --fresh"
+                    )
+                for key, value in (
+                    ("planned", index.fingerprint),
+                    ("shard", shard),
+                    ("root", os.path.abspath(index.root) if index.root else ""),
+                ):
+                    self._set(key, value)
+            execute("DROP TABLE temp.listing")
+        return plan
+
+    def batches(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(number, positions in the index) of every batch that is planned, in order; int64 (B,)."""
+        last = -1
+        while True:  # a read transaction that stays open would keep the log from being emptied
+            found = self._database.execute(
+                f"SELECT batch, position FROM rows WHERE {_PLANNED} AND batch > ? ORDER BY batch, place LIMIT ?", (last, _CHUNK)
+            ).fetchall()
+            if not found:
+                return
+            numbers, positions = np.array(found, np.int64).T
+            edges = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
+            if len(found) == _CHUNK and len(edges) > 2:
+                edges = edges[:-1]  # the last may go on
+            for start, stop in pairwise(edges.tolist()):
+                yield int(numbers[start]), positions[start:stop]
+            last = int(numbers[edges[-1] - 1])
+
+    def record(self, batch: int, bad: Sequence[tuple[int, BadImage]], positions: np.ndarray, ranks: np.ndarray) -> None:
+        """Record a whole batch: its bad files by position, and the ranks, RANK (B, ranks), of those at `positions`. Raises OutputError."""
+        done: list[tuple[str | None, bytes | None, int, int]] = [
+            (f"{error.reason}: {error.detail}", None, batch, position) for position, error in bad
+        ]
+        done += [(None, rank.tobytes(), batch, position) for rank, position in zip(ranks, positions.tolist(), strict=True)]
+        with _told(self.path), self._transaction():
+            self._database.executemany("UPDATE rows SET error = ?, scores = ? WHERE batch = ? AND position = ?", done)
+
+    def counts(self) -> tuple[int, int, int]:
+        """Rows, and those of them that are good and bad; the others are planned."""
+        query = "SELECT COUNT(*), COUNT(scores), COUNT(error) FROM rows"
+        rows, good, bad = self._database.execute(query).fetchone()
+        return int(rows), int(good), int(bad)
+
+    def results(self, class_names: Sequence[str], min_score: float = 0.0) -> Iterator[StoredPrediction]:
+        """Every row in index order."""
+        for path, error, scores in self._database.execute("SELECT path, error, scores FROM rows ORDER BY position"):
+            yield StoredPrediction.of(path, error, np.frombuffer(scores or b"", RANK), class_names, min_score)
+
+    def merge(self, others: Sequence[Path]) -> None:
+        """Take the rows of other stores, which must be finished shards of one whole."""
+        execute = self._database.execute
+        with _told(self.path):
+            for other in others:
+                execute("ATTACH ? AS other", (os.fspath(other),))
+                try:
+                    with self._transaction():
+                        execute("INSERT INTO rows SELECT * FROM other.rows")
+                finally:
+                    execute("DETACH other")
+
+    # ---- inside
+
+    def _list(self, index: ImageIndex, batch_size: int, shard: tuple[int, int], progress: Callable[[int], None] | None) -> None:
+        k, n = shard
+        for at in index.chunks():
+            mine = at[(at // batch_size) % n == k].tolist()
+            listed = []
+            for position in mine:
+                size, mtime = file_version(index.path_bytes(position)) or (-1, -1)
+                listed.append((position, index.relative_bytes(position), size, mtime))
+            self._database.executemany("INSERT INTO listing (position, path, size, mtime) VALUES (?, ?, ?, ?)", listed)
+            if progress is not None:
+                progress(int(at[-1]) + 1)
+
+    def _plan(self, batch_size: int, shard: tuple[int, int]) -> Plan:
+        execute = self._database.execute
+        is_there = "EXISTS (SELECT 1 FROM listing AS l WHERE l.path = rows.path AND l.copy = rows.copy)"
+        # A planned batch that has lost a file is no longer what it was: its other files are planned anew.
+        broken = f"SELECT batch FROM rows WHERE {_PLANNED} AND NOT {is_there}"
+        execute(f"UPDATE rows SET batch = NULL WHERE batch IN ({broken}) AND {_PLANNED}")
+        removed = execute(f"DELETE FROM rows WHERE NOT {is_there}").rowcount
+        retried = " OR ".join(f"error LIKE '{reason}:%'" for reason in _RETRIED)
+        # What was planned and has not been read is predicted as it is now; what has been predicted and is another now is planned anew.
+        execute(
+            "UPDATE rows SET size = l.size, mtime = l.mtime FROM listing AS l "
+            f"WHERE l.path = rows.path AND l.copy = rows.copy AND {_PLANNED}"
+        )
+        changed = execute(
+            "UPDATE rows SET error = NULL, scores = NULL, batch = NULL, size = l.size, mtime = l.mtime FROM listing AS l "
+            f"WHERE l.path = rows.path AND l.copy = rows.copy AND NOT ({_PLANNED}) AND (l.size != rows.size OR l.mtime != rows.mtime)"
+        ).rowcount
+        execute(f"UPDATE rows SET error = NULL, scores = NULL, batch = NULL WHERE {retried}")
+        # Positions change where files were added or removed before them.
+        execute(
+            "UPDATE rows SET position = l.position FROM listing AS l "
+            "WHERE l.path = rows.path AND l.copy = rows.copy AND l.position != rows.position"
+        )
+        added = execute(
+            "INSERT OR IGNORE INTO rows (path, copy, position, size, mtime) SELECT path, copy, position, size, mtime FROM listing"
+        ).rowcount
+        if shard == (0, 1):
+            (first,) = execute("SELECT COALESCE(MAX(batch), -1) + 1 FROM rows").fetchone()
+            numbered = (
+                f"SELECT rowid AS id, ROW_NUMBER() OVER (ORDER BY position) - 1 AS number FROM rows WHERE batch IS NULL AND {_PLANNED}"
+            )
+            execute(
+                f"UPDATE rows SET batch = {first} + n.number / {batch_size}, place = n.number % {batch_size} "
+                f"FROM ({numbered}) AS n WHERE n.id = rows.rowid"
+            )
+        else:
+            execute(f"UPDATE rows SET batch = position / {batch_size}, place = position % {batch_size} WHERE batch IS NULL")
+        rows, planned = execute(f"SELECT COUNT(*), COUNT(*) FILTER (WHERE {_PLANNED}) FROM rows").fetchone()
+        return Plan(int(rows), int(planned), int(added), int(changed), int(removed))
+
+    def _check(self, identity: dict[str, Any]) -> None:
+        damage = self._database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if damage != "ok":
+            raise sqlite3.DatabaseError(damage)
+        if self.get("format") != FORMAT_VERSION:
+            raise RunError(
+                f"{self.path} has format {self.get('format')!r}; this imgstream reads format {FORMAT_VERSION}. --fresh starts anew"
+            )
+        before = self.get("identity")
+        if before != identity:
+            raise RunError(f"{self.path} holds predictions of something else: {_difference(before, identity)}. --fresh starts anew")
+        if self.get("ranks") < self.ranks:
+            raise RunError(
+                f"{self.path} keeps the {self.get('ranks')} best classes of each image, and {self.ranks} are asked for. --fresh starts anew"
+            )
+        self.ranks = self.get("ranks")
+
+    def _set(self, key: str, value: Any) -> None:
+        self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+
+
+def store_path(output: str | os.PathLike[str]) -> Path:
+    """Where the store of predictions that are written to `output` lies."""
+    return Path(os.fspath(output) + ".store")
+
+
+def described(path: Path) -> dict[str, Any]:
+    """The meta table of a store, and how many of its rows are not done ("open"). Raises RunError when it is no store, or in use."""
+    with _told(path):
+        if not path.is_file():
+            raise RunError(f"{path} is no prediction store: there is no such file. Give what imgstream predict --shard wrote, OUT.store")
+        with contextlib.closing(_connect(path)) as database:
+            found = {key: json.loads(value) for key, value in database.execute("SELECT key, value FROM meta")}
+            (found["open"],) = database.execute(f"SELECT COUNT(*) FROM rows WHERE {_PLANNED}").fetchone()
+    if found.get("format") != FORMAT_VERSION:
+        raise RunError(f"{path} has format {found.get('format')!r}; this imgstream reads format {FORMAT_VERSION}")
+    return found
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection that no other process shares: a second prediction into one store would wait for the first, or undo it."""
+    database = sqlite3.connect(path, timeout=0, isolation_level=None)
+    database.execute("PRAGMA locking_mode = EXCLUSIVE")
+    # A write-ahead log needs memory that processes share, which network disks do not give; there a rollback journal does it.
+    if is_local(path):
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+    else:
+        database.execute("PRAGMA journal_mode = DELETE")
+        database.execute("PRAGMA synchronous = FULL")
+    database.execute("BEGIN IMMEDIATE")  # takes the lock
+    database.execute("COMMIT")
+    return database
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        text = str(error)
+        if "locked" in text:
+            raise OutputError(f"{path} is in use: another process predicts into it. Wait for it, or choose another -o") from error
+        if "full" in text:
+            raise OutputError(f"cannot write {path}: the disk is full. Free some space; the same command then goes on") from error
+        if isinstance(error, OSError) or any(word in text for word in ("unable to open", "readonly", "read-only", "disk I/O")):
+            raise OutputError(f"cannot write {path}: {text}. Make its folder writable, or choose another -o") from error
+        raise RunError(f"{path} is damaged ({text}). --fresh starts anew") from error
+
+
+def _difference(before: Any, now: dict[str, Any]) -> str:
+    if not isinstance(before, dict):
+        return "it does not say of what"
+    if before.get("runs") != now.get("runs"):
+        return "another run, or a run that was trained again"
+    return ", ".join(
+        f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in {**before, **now} if before.get(key) != now.get(key)
+    )
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        try:
+            os.unlink(f"{path}{suffix}")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise OutputError(f"cannot remove {path}{suffix}: {error.strerror}. Remove it, or choose another -o") from error
