@@ -44,22 +44,22 @@ def atomic_file(path: str | os.PathLike[str], mode: Literal["wb", "w"] = "wb") -
     target = check_target(path)
     temporary = target.parent / f".imgstream-{secrets.token_hex(8)}.tmp"  # short: the target's own name may fill the limit
     try:
-        with _translated(path):
+        with translated(path):
             raw = _RawOutput(temporary, path)
         buffer = io.BufferedWriter(raw, 1 << 20)
         file: IO[Any] = buffer if mode == "wb" else io.TextIOWrapper(buffer, encoding="utf-8", errors=_ERRORS, newline="")
         try:
             yield file
             file.flush()
-            with _translated(path):
+            with translated(path):
                 os.fsync(raw.fileno())
         except BaseException:
             raw.close()  # first, so that the layers above have nowhere to flush to: what they hold is not wanted
             raise
-        with _translated(path):
+        with translated(path):
             file.close()
             os.replace(temporary, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -87,7 +87,7 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
 def check_target(path: str | os.PathLike[str]) -> Path:
     """Where a file written to `path` will lie, links resolved; creates nothing. Raises OutputError if it plainly cannot be written."""
     target = Path(os.path.realpath(path))
-    with _translated(path):
+    with translated(path):
         try:
             kind = target.stat().st_mode
         except FileNotFoundError:
@@ -118,13 +118,13 @@ class _RawOutput(io.FileIO):
         self._path = path
 
     def write(self, data: Any) -> int:
-        with _translated(self._path):
+        with translated(self._path):
             return super().write(data)
 
 
 @contextlib.contextmanager
-def _translated(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn an OSError into an OutputError that names `path`."""
+def translated(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an OSError of the block into an OutputError that names `path` and says what to do."""
     try:
         yield
     except OSError as error:
@@ -132,7 +132,7 @@ def _translated(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OutputError(f"cannot write {_shown(path)}: {reason}") from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: str | bytes | os.PathLike[str]) -> None:
     """Make the rename survive a power cut, where the system can: Windows, unreadable folders and some network disks cannot."""
     try:
         handle = os.open(folder, os.O_RDONLY)

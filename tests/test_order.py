@@ -78,3 +78,23 @@ def test_draws_are_the_generators_first_numbers_whatever_was_drawn_before(seed: 
     draws = SampleDraws(seed)
     for epoch, row in keys:
         assert np.array_equal(draws(epoch, row), sample_generator(seed, epoch, row).random(DRAWS))
+
+
+def test_the_order_of_ten_million_rows_has_each_of_them_once() -> None:
+    n, chunk = 10_000_000, 1 << 20
+    met = np.zeros(n, bool)
+    for start in range(0, n, chunk):
+        rows = permute(np.arange(start, min(start + chunk, n)), n, 9, 4)
+        assert rows.min() >= 0
+        assert rows.max() < n
+        met[rows] = True
+    assert met.all()  # n places, and n rows among them: none comes twice
+
+
+def test_a_million_places_of_an_order_of_a_trillion_rows_have_as_many_rows() -> None:
+    n, start = 2**40, 123_456_789_000
+    rows = permute(np.arange(start, start + 1_000_000), n, 0, 1)
+    assert rows.min() >= 0
+    assert rows.max() < n
+    assert len(np.unique(rows)) == 1_000_000
+    assert abs(float(rows.mean()) / n - 0.5) < 0.002  # from everywhere: seven deviations

@@ -318,7 +318,7 @@ def loader_stage(stream: Stream, images_per_second: float, seconds: float, bad: 
 
 def ready_batch(stream: Stream) -> tuple[np.ndarray, np.ndarray]:
     """The first batch of `stream`, over the sample, as Keras is given it: float32 (B, H, W, C) and labels."""
-    images, labels = _repeated(stream).to_keras()[0]
+    images, labels, *_ = _repeated(stream).to_keras()[0]
     return images, labels
 
 

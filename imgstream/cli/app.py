@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from imgstream.cli import bench, cache, check, evaluate, index, merge, predict, show, train
+from imgstream.cli import bench, cache, check, evaluate, index, merge, predict, show, sort, train
 
 app = typer.Typer(
     name="imgstream",
@@ -20,6 +20,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("merge")(merge.merge)
+app.command("sort")(sort.sort)
 app.command("check")(check.check)
 app.command("show")(show.show)
 app.command("index")(index.index)

@@ -28,7 +28,7 @@ def evaluate(
     pipeline: options.Pipeline = "auto",
     workers: options.Workers = None,
 ) -> None:
-    """Measure a run on labelled images: accuracy, and precision, recall and F1 of each class.
+    """Measure a run on labelled images: accuracy, calibration, and precision, recall and F1 of each class.
 
     [bold]Examples[/bold]
 
@@ -61,9 +61,18 @@ def evaluate(
         table.add_row(Text(printable(name)), *figures, f"{scores['n']:,}")
     console.print(table)
     console.print(f"Accuracy {100 * result.accuracy:.2f} % on {report['images']:,} images, loss {result.loss:.4f}")
+    console.print(
+        f"Calibration error (ECE) {100 * result.ece:.2f} %, {100 * result.ece_uncalibrated:.2f} % without the run's temperature of "
+        f"{result.temperature:.3f}",
+        soft_wrap=True,
+    )
     console.print(f"Pipeline: {chosen.pipeline} ({chosen.why})", soft_wrap=True)
-    if result.unknown_classes:
-        names = ", ".join(printable(n) for n in result.unknown_classes[:10])
-        console.print(f"Left out, as no class of the model: {names}", markup=False, soft_wrap=True)
+    for what, classes in (
+        ("Left out, as no class of the model", result.unknown_classes),
+        ("No image here of the model's", result.missing_classes),
+    ):
+        if classes:
+            more = f" and {len(classes) - 10:,} more" if len(classes) > 10 else ""
+            console.print(f"{what}: {', '.join(printable(n) for n in classes[:10])}{more}", markup=False, soft_wrap=True)
     if result.skipped:
         console.print(Reasons(result.skipped).table())

@@ -95,8 +95,8 @@ def predict(
     with PredictionStore(store_path(output), identity, ranks=ranks, fresh=fresh) as store:
         if (batch_size := store.get("batch_size")) is None:
             batch_size = batch_size_for(runs[0].spec.shape)
-            store.set("batch_size", batch_size)
             store.set("class_names", class_names)
+            store.set("batch_size", batch_size)
         with counting("Looking for what is new", len(index)) as looked:
             plan = store.plan(index, batch_size, shard or (0, 1), looked)
         summary = _predict(store, runs, index, plan, tta, pipeline, workers)

@@ -7,6 +7,7 @@ nobody has opened. It is sparse, and written in place, a record at a time, by al
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import mmap
 import os
@@ -58,7 +59,8 @@ class Facts:
             folder = cache_folder() / "index"
         except OutputError:
             return None
-        key = hashlib.blake2b(os.fsencode(table.path), digest_size=16).hexdigest()
+        root = os.path.abspath(os.fsencode(table.info.root))  # tables of two folders may come to lie at one path, and be equal but for it
+        key = hashlib.blake2b(os.fsencode(table.path) + b"\0" + root, digest_size=16).hexdigest()
         path = Path(table.path)
         name = path.stem if path.parent == folder else key
         return cls(folder / f"{name}.facts", len(table), table.info.fingerprint)
@@ -95,7 +97,9 @@ class Facts:
         """FACTS (m,) of some rows; zeros where nothing is known."""
         if self._mapped is None and not self._open(create=False):
             return np.zeros(len(rows), FACTS)
-        return np.frombuffer(self._mapped, FACTS, offset=len(_HEAD) * 4)[rows]  # type: ignore[arg-type]
+        records = np.frombuffer(self._mapped, np.uint8, offset=32).reshape(-1, 32)[rows]  # type: ignore[arg-type]
+        records[~_sound(records)] = 0
+        return records.view(FACTS)[:, 0]
 
     def _read(self, row: int) -> tuple[int, ...]:
         record = bytes(self._mapped[32 * row + 32 : 32 * row + 64])  # type: ignore[index]
@@ -152,6 +156,24 @@ class Facts:
 
 
 _NOTHING = (0,) * 7
+
+
+def _sound(records: np.ndarray) -> np.ndarray:
+    """Which of uint8 (m, 32) `records` are known and check, as _read has it: bool (m,)."""
+    known = np.flatnonzero(records[:, 26])  # the state
+    check = np.full(len(known), zlib.crc32(bytes(31)) & 0xFF, np.uint8)
+    for at, part in enumerate(_checks()):  # a CRC is the exclusive or of what each byte adds to it
+        check ^= part[records[known, at]]
+    sound = np.zeros(len(records), bool)
+    sound[known] = check == records[known, 31]
+    return sound
+
+
+@functools.cache
+def _checks() -> np.ndarray:
+    """uint8 (31, 256): by how much each value of each byte of a record changes its check."""
+    alone = (zlib.crc32(bytes([value]).rjust(at + 1, b"\0").ljust(31, b"\0")) for at in range(31) for value in range(256))
+    return np.fromiter((check & 0xFF for check in alone), np.uint8, 31 * 256).reshape(31, 256) ^ np.uint8(zlib.crc32(bytes(31)) & 0xFF)
 
 
 def _head(fingerprint: str) -> bytes:

@@ -83,12 +83,13 @@ class SplitReport:
     @classmethod
     def of(cls, train: ImageIndex, val: ImageIndex, *, how: str, group: Groups | None = None) -> SplitReport:
         """Count both sides. Paths are compared where both have one root; memory: 16 bytes an image for validation."""
-        seen = _keys(val, group) if train.root == val.root else np.zeros(0, np.uint64)
+        found = [_keys_at(val, at, group) for at in val.chunks()] if train.root == val.root else []
+        seen = np.concatenate(found) if found else np.zeros((0, 2), np.uint64)
         met = np.zeros(len(seen), bool)
         unique = np.unique(seen)
         for at in train.chunks() if len(seen) else ():
-            for keys in _keys_at(train, at, group):
-                met |= np.isin(seen, keys[np.isin(keys, unique)])
+            keys = _keys_at(train, at, group)
+            met |= np.isin(seen, keys[np.isin(keys, unique)]).any(1)
         counts = dict(zip(val.class_names, val.class_counts().tolist(), strict=True))
         lacking = [name for name in train.class_names if not counts.get(name)]
         return cls(how=how, train=len(train), val=len(val), crossing=int(met.sum()), without_validation=lacking)
@@ -106,17 +107,11 @@ class SplitReport:
         return dataclasses.asdict(self)
 
 
-def _keys(index: ImageIndex, group: Groups | None) -> np.ndarray:
-    """uint64: the path of every image, and its group if it has one."""
-    found = [keys for at in index.chunks() for keys in _keys_at(index, at, group)]
-    return np.concatenate(found) if found else np.zeros(0, np.uint64)
-
-
-def _keys_at(index: ImageIndex, at: np.ndarray, group: Groups | None) -> Iterator[np.ndarray]:
-    yield path_hashes(index.table, index.positions_at(at), 0)
-    if group is not None:
-        keys = group.keys(index, at)
-        yield keys[keys != 0]
+def _keys_at(index: ImageIndex, at: np.ndarray, group: Groups | None) -> np.ndarray:
+    """uint64 (m, 2): the path of every image and its group; where it has none, the path again."""
+    paths = path_hashes(index.table, index.positions_at(at), 0)
+    groups = np.zeros_like(paths) if group is None else group.keys(index, at)
+    return np.stack([paths, np.where(groups != 0, groups, paths)], 1)
 
 
 def path_hashes(table: Table, positions: np.ndarray, seed: int) -> np.ndarray:

@@ -112,6 +112,9 @@ class Answers:
         self._labels: list[np.ndarray] = []
         self._count = 0
 
+    def __bool__(self) -> bool:
+        return self._count > 0
+
     def add(self, logits: np.ndarray, labels: np.ndarray) -> None:
         """Keep a batch, or as much of it as is still wanted: float32 (B, K) and integer (B,)."""
         wanted = max(0, min(MOST_IMAGES, _MOST_LOGITS // logits.shape[1]) - self._count)

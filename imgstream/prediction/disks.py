@@ -39,7 +39,7 @@ def is_local(path: str | os.PathLike[str]) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
-        mounts = Path("/proc/self/mounts").read_text(errors="surrogateescape").splitlines()
+        mounts = os.fsdecode(Path("/proc/self/mounts").read_bytes()).split("\n")  # a name may hold any other line end
     except OSError:
         return False
     real, best, kind = os.path.realpath(path), "", ""

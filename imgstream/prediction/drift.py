@@ -1,13 +1,26 @@
 """Whether new images look like those that a model was trained on: kinds, sizes, aspects, brightness, and how sure the model is.
 
-A Profile is a page of figures, kept in the run; thresholds are measured (docs/decisions/0013-calibration-and-drift.md).
+A Profile is a page of figures, kept in the run; thresholds are measured (docs/decisions/0014-calibration-and-drift.md).
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+
+from imgstream.errors import BadImage, RunError
+from imgstream.header import Header
+from imgstream.index import ImageIndex
+from imgstream.index.table import KINDS
+from imgstream.source import read_declared
+from imgstream.spec import DEFAULT_MAX_PIXELS, SampleSpec
 
 FORMAT_VERSION = 1
 LEVELS = np.arange(5, 100, 5) / 100
@@ -16,8 +29,8 @@ LEVELS = np.arange(5, 100, 5) / 100
 FEWEST = 30
 """New images below which nothing is said."""
 _COMMON_KIND, _RARE_KIND = 0.20, 0.01
-_MOST_OUTSIDE = 0.40
-"""Share of new images outside the middle 90 % of training, where 10 % is expected."""
+_OUTSIDE, _MOST_OUTSIDE = 0.10, 0.40
+"""Share of training outside its first and last quantile, and of new images that may lie outside them."""
 _MOST_APART = 0.50
 """Largest difference of the two cumulative distributions (Kolmogorov-Smirnov), for a shift of the median that matters."""
 _LESS_SURE, _STANDARD_ERRORS = 0.10, 3.0
@@ -35,9 +48,9 @@ class Figures:
     quantiles: tuple[float, ...]
     """At LEVELS; zeros of nothing."""
 
-    def share_below(self, value: float) -> float:
-        """The share of the images below `value`, as far as quantiles tell: 0 and 1 beyond the first and the last."""
-        return float(np.interp(value, self.quantiles, LEVELS, left=0.0, right=1.0))
+    def share_below(self, values: Any) -> Any:
+        """The share of the images below each of `values`, as far as quantiles tell: 0 and 1 beyond the first and the last."""
+        return np.interp(values, self.quantiles, LEVELS, left=0.0, right=1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,7 +87,7 @@ class Profile:
 
 
 class ProfileBuilder:
-    """Collects a Profile, image by image, in constant memory: what it finds is the same in any order, and exact to 0.01 in its quantiles."""
+    """Collects a Profile, image by image, in constant memory: the same in any order, with quantiles that are exact to 0.01."""
 
     def __init__(self) -> None:
         self._kinds: Counter[str] = Counter()
@@ -140,37 +153,35 @@ def compare(trained: Profile, new: Profile) -> list[str]:
         for kind, share in new.kinds.items():
             before = trained.kinds.get(kind, 0.0)
             if share >= _COMMON_KIND and before < _RARE_KIND:
-                lines.append(f"kind: {share:.0%} of these files are {kind}, {before:.1%} of training's were")
+                lines.append(f"kind: {100 * share:.0f} % of these files are {kind}, {100 * before:.1f} % of training's were")
     for what, name, matters, shown in _COMPARED:
         before, now = getattr(trained, name), getattr(new, name)
-        if min(now.n, before.n) >= FEWEST and (outside := _differs(before, now, matters)) is not None:
+        if min(now.n, before.n) >= FEWEST and _differs(before, now, matters):
             low, median, high = (shown(before.quantiles[i]) for i in (0, 9, 18))
+            outside = now.share_below(before.quantiles[0]) + 1 - now.share_below(before.quantiles[-1])
             lines.append(
-                f"{what}: median {shown(now.quantiles[9])} here, {median} in training; {outside:.0%} of these images lie outside "
-                f"{low} to {high}, where 90 % of training's did"
+                f"{what}: median {shown(now.quantiles[9])} here, {median} in training; {100 * outside:.0f} % of these images lie outside "
+                f"{low} to {high}, {100 * _OUTSIDE:.0f} % of training's"
             )
-    before, now = trained.confidence, new.confidence
-    if min(now.n, before.n) >= FEWEST:
-        error = math.hypot(now.deviation / math.sqrt(now.n), before.deviation / math.sqrt(before.n))
-        if before.mean - now.mean > max(_LESS_SURE, _STANDARD_ERRORS * error):
-            lines.append(f"confidence: {now.mean:.2f} on average here, {before.mean:.2f} on validation")
+    sure, less = trained.confidence, new.confidence
+    if min(sure.n, less.n) >= FEWEST:
+        error = math.hypot(sure.deviation / math.sqrt(sure.n), less.deviation / math.sqrt(less.n))
+        if sure.mean - less.mean > max(_LESS_SURE, _STANDARD_ERRORS * error):
+            lines.append(f"confidence: {less.mean:.2f} on average here, {sure.mean:.2f} on validation")
     return lines
 
 
-def _differs(before: Figures, now: Figures, matters: float) -> float | None:
-    """The share of new images outside the middle 90 % of training, when that or the distance of the two is large; else None.
+def _differs(before: Figures, now: Figures, matters: float) -> bool:
+    """Whether many new images lie outside the middle 90 % of training, or the two distributions are far apart.
 
     A shift by less than `matters` is no difference, however narrow training was.
     """
     outside = now.share_below(before.quantiles[0] - matters / 2) + 1 - now.share_below(before.quantiles[-1] + matters / 2)
-    apart = max(
-        max(abs(now.share_below(value) - level) for value, level in zip(before.quantiles, LEVELS, strict=True)),
-        max(abs(before.share_below(value) - level) for value, level in zip(now.quantiles, LEVELS, strict=True)),
-    )
+    places = np.array(before.quantiles + now.quantiles)
+    places = np.concatenate([places - matters / 20, places + matters / 20])  # beside, not at: many images may have the very same value
+    apart = np.abs(now.share_below(places) - before.share_below(places)).max()
     shift = abs(now.quantiles[9] - before.quantiles[9])
-    if outside > _MOST_OUTSIDE or (apart > _MOST_APART and shift > matters):
-        return now.share_below(before.quantiles[0]) + 1 - now.share_below(before.quantiles[-1])
-    return None
+    return bool(outside > _MOST_OUTSIDE or (apart > _MOST_APART and shift > matters))
 
 
 def _pixels(log2: float) -> str:
@@ -204,7 +215,7 @@ class _Histogram:
         self._sums = np.zeros(2)
 
     def add(self, values: np.ndarray) -> None:
-        """float (m,); what is no number is not counted."""
+        """Count float (m,); what is no number is not counted."""
         values = np.asarray(values, np.float64)
         values = np.clip(values[np.isfinite(values)], self._low, self._high)
         places = ((values - self._low) / (self._high - self._low) * self.BINS).astype(np.int64)
@@ -216,10 +227,11 @@ class _Histogram:
         n = int(self._counts.sum())
         if not n:
             return Figures(0, 0.0, 0.0, (0.0,) * len(LEVELS))
-        mean, square = self._sums / n
-        edges = np.linspace(self._low, self._high, self.BINS + 1)
-        filled = self._counts > 0
-        quantiles = np.interp(LEVELS * n, np.cumsum(self._counts)[filled], edges[1:][filled])
+        mean, square = (self._sums / n).tolist()
+        cumulative = np.cumsum(self._counts)
+        at = np.searchsorted(cumulative, LEVELS * n)  # the bin where a quantile lies; within it, values are taken for evenly spread
+        within = 1 - (cumulative[at] - LEVELS * n) / self._counts[at]
+        quantiles = self._low + (at + within) * (self._high - self._low) / self.BINS
         return Figures(n, round(mean, 6), round(math.sqrt(max(0.0, square - mean**2)), 6), tuple(np.round(quantiles, 6).tolist()))
 
 

@@ -101,27 +101,40 @@ def write_output(
             yield row
 
 
-def merge_stores(shards: Sequence[Path], target: Path) -> PredictionStore:
-    """A store with the rows of all shards of one whole. Raises RunError when they are not that, or one is missing or not finished."""
+def merge_stores(shards: Sequence[Path], target: Path, top_k: int = 1) -> PredictionStore:
+    """A store with the rows of all shards of one whole. Raises RunError when they are not that, one is missing or not finished, or they
+    keep fewer than the `top_k` best classes.
+    """
     metas = {path: described(path) for path in shards}
     first, meta = next(iter(metas.items()))
+    for path, other in metas.items():
+        if other["open"] or "planned" not in other:
+            left = f": {other['open']:,} images are to be predicted" if other["open"] else ""
+            raise RunError(f"{path} is not finished{left}. Run its imgstream predict again first")
     for path, other in metas.items():
         for key, what in (("identity", "of the same run"), ("planned", "of the same files"), ("batch_size", "in the same batches")):
             if other.get(key) != meta.get(key):
                 raise RunError(f"{path} and {first} are no shards {what}: only what one set of commands predicted can be merged")
-        if other["open"]:
-            raise RunError(f"{path} is not finished: {other['open']:,} images are to be predicted. Run its imgstream predict again first")
     found = sorted(tuple(other.get("shard", (0, 1))) for other in metas.values())
     n = found[0][1]
     if missing := sorted(set(range(n)) - {k for k, of in found if of == n}):
         raise RunError(f"shards {', '.join(f'{k + 1}/{n}' for k in missing)} are missing: give the stores of all {n}")
     if len(found) != n or {of for _, of in found} != {n}:
         raise RunError(f"these are shards of different wholes, or one was given twice: {', '.join(f'{k + 1}/{of}' for k, of in found)}")
-    store = PredictionStore(target, meta["identity"], ranks=meta["ranks"], fresh=True)
-    store.merge(shards)
-    for key in ("planned", "batch_size", "pipeline", "root", "class_names"):
-        store.set(key, meta.get(key))
-    store.set("shard", (0, 1))
+    ranks, asked = min(other["ranks"] for other in metas.values()), min(top_k, len(meta["class_names"]))
+    if ranks < asked:
+        raise RunError(
+            f"the stores keep the {ranks} best classes of each image, and {asked} are asked for: predict all shards with --top-k {asked} --fresh"
+        )
+    store = PredictionStore(target, meta["identity"], ranks=ranks, fresh=True)
+    try:
+        store.merge(list(metas))
+        for key in ("planned", "batch_size", "pipeline", "root", "class_names"):
+            store.set(key, meta.get(key))
+        store.set("shard", (0, 1))
+    except BaseException:
+        store.__exit__()
+        raise
     return store
 
 

@@ -1,33 +1,39 @@
-"""One prediction for every row of an index, in index order, in constant memory."""
+"""One prediction for every image, in order, in constant memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from imgstream.errors import BadImage
 from imgstream.prediction.forward import Forward
 from imgstream.prediction.metrics import softmax
 from imgstream.prediction.rows import Prediction, shown
-from imgstream.stream import Stream
+from imgstream.stream.batch import Batch
 
 
-def predict(model: Any, class_names: Sequence[str], stream: Stream) -> Iterator[Prediction]:
-    """Predictions of `model` (logits) over an unshuffled `stream`, bad files too. The stream decodes ahead while the model works."""
-    forward, index = Forward(model, stream.batch_size), stream.index
-    for batch in stream.traced_batches():
+def predict(
+    model: Any,
+    class_names: Sequence[str],
+    batches: Iterable[Batch],
+    path_of: Callable[[int], bytes],
+    *,
+    batch_size: int,
+    temperature: float = 1.0,
+) -> Iterator[Prediction]:
+    """Predictions of `model` (logits) for batches in order, bad files too: scores are softmax(logits / `temperature`).
+
+    `path_of`: position → path; `batch_size`: the most images in a batch. A stream's batches are decoded ahead while the model works.
+    """
+    forward = Forward(model, batch_size)
+    for batch in batches:
         found: dict[int, Prediction] = {}
         if len(batch.images):
-            for position, scores in zip(batch.positions, softmax(forward(batch.images)), strict=True):
+            for position, scores in zip(batch.positions.tolist(), softmax(forward(batch.images) / temperature), strict=True):
                 best = int(scores.argmax())
-                path = index.relative_bytes(int(position))
-                found[int(position)] = Prediction(shown(path), path, class_names[best], float(scores[best]), scores, None)
+                path = path_of(position)
+                found[position] = Prediction(shown(path), path, class_names[best], float(scores[best]), scores, None)
         for position, error in batch.bad:
-            path = index.relative_bytes(position)
-            found[position] = Prediction(shown(path), path, None, None, None, _reason(error))
+            path = path_of(position)
+            found[position] = Prediction(shown(path), path, None, None, None, f"{error.reason}: {error.detail}")
         for position in sorted(found):
             yield found[position]
-
-
-def _reason(error: BadImage) -> str:
-    return f"{error.reason}: {error.detail}"

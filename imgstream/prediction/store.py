@@ -7,15 +7,17 @@ images share a batch, and so must not depend on interruptions.
 table meta       key, value (JSON): what the predictions depend on, and where they come from
 table rows       path (BLOB, relative to the root), copy (0; n for the n-th repetition of a path in a list), position (in the index), size,
                  mtime (-1: it could not be told), batch, place (in the batch), error ("reason: detail"), scores (BLOB: `ranks` times
-                 uint32 class and float32 score, little-endian, best first)
+                 uint32 class and float32 score, best first; then their CRC-32: SQLite has none; all little-endian)
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -76,13 +78,12 @@ class PredictionStore:
 
     def __init__(self, path: Path, identity: dict[str, Any], *, ranks: int, fresh: bool = False) -> None:
         self.path, self.ranks = path, ranks
-        if fresh:
-            _remove(path)
         with _told(path):
-            is_new = not path.exists() or path.stat().st_size == 0
+            if fresh:
+                _remove(path)
             self._database = _connect(path)
             try:
-                if is_new:
+                if not self._database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:  # new, or killed before it had tables
                     with self._transaction():
                         for statement in _SCHEMA.split(";\n"):
                             self._database.execute(statement)
@@ -103,8 +104,9 @@ class PredictionStore:
 
     def get(self, key: str) -> Any:
         """What was set under `key`, or None."""
-        found = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if found is None else json.loads(found[0])
+        with _told(self.path):
+            found = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+            return None if found is None else _parsed(found[0])
 
     def set(self, key: str, value: Any) -> None:
         """Keep a JSON-ready value."""
@@ -119,6 +121,13 @@ class PredictionStore:
         A shard (k, n) has every n-th batch of the whole plan, so that its batches are those of one run. Raises RunError when a shard's
         folder is not what it was when it was planned.
         """
+        if (before := self.get("shard")) not in (None, list(shard)):
+            raise RunError(f"{self.path} is of shard {before[0] + 1}/{before[1]}, not of {shard[0] + 1}/{shard[1]}: choose another -o")
+        if shard != (0, 1) and self.get("planned") not in (None, index.fingerprint):
+            raise RunError(
+                f"the files under {index.root} are others than when {self.path} was planned, and the other shards' batches would not fit: "
+                "begin all shards anew with --fresh"
+            )
         execute = self._database.execute
         with _told(self.path):
             execute("PRAGMA temp_store = FILE")
@@ -126,20 +135,11 @@ class PredictionStore:
             execute(_LISTING)
             with self._transaction():
                 self._list(index, batch_size, shard, progress)
-                execute("CREATE INDEX temp.listing_paths ON listing (path)")
+                execute("CREATE INDEX temp.listing_paths ON listing (path, copy)")
                 if execute("SELECT 1 FROM listing GROUP BY path HAVING COUNT(*) > 1 LIMIT 1").fetchone():
-                    before_it = "l.path = listing.path AND l.position < listing.position"
-                    execute(f"UPDATE listing SET copy = (SELECT COUNT(*) FROM listing AS l WHERE {before_it})")
-                if (before := self.get("shard")) not in (None, list(shard)):
-                    raise RunError(
-                        f"{self.path} is of shard {before[0] + 1}/{before[1]}, not of {shard[0] + 1}/{shard[1]}: choose another -o"
-                    )
+                    numbered = "SELECT position AS id, ROW_NUMBER() OVER (PARTITION BY path ORDER BY position) - 1 AS number FROM listing"
+                    execute(f"UPDATE listing SET copy = n.number FROM ({numbered}) AS n WHERE n.id = listing.position AND n.number > 0")
                 plan = self._plan(batch_size, shard)
-                if shard != (0, 1) and self.get("planned") not in (None, index.fingerprint):
-                    raise RunError(
-                        f"the files under {index.root} are others than when {self.path} was planned, and the other shards' batches would "
-                        "not fit: begin all shards anew with --fresh"
-                    )
                 for key, value in (
                     ("planned", index.fingerprint),
                     ("shard", shard),
@@ -153,9 +153,10 @@ class PredictionStore:
         """(number, positions in the index) of every batch that is planned, in order; int64 (B,)."""
         last = -1
         while True:  # a read transaction that stays open would keep the log from being emptied
-            found = self._database.execute(
-                f"SELECT batch, position FROM rows WHERE {_PLANNED} AND batch > ? ORDER BY batch, place LIMIT ?", (last, _CHUNK)
-            ).fetchall()
+            with _told(self.path):
+                found = self._database.execute(
+                    f"SELECT batch, position FROM rows WHERE {_PLANNED} AND batch > ? ORDER BY batch, place LIMIT ?", (last, _CHUNK)
+                ).fetchall()
             if not found:
                 return
             numbers, positions = np.array(found, np.int64).T
@@ -171,32 +172,46 @@ class PredictionStore:
         done: list[tuple[str | None, bytes | None, int, int]] = [
             (f"{error.reason}: {error.detail}", None, batch, position) for position, error in bad
         ]
-        done += [(None, rank.tobytes(), batch, position) for rank, position in zip(ranks, positions.tolist(), strict=True)]
+        done += [(None, _packed(rank), batch, position) for rank, position in zip(ranks, positions.tolist(), strict=True)]
         with _told(self.path), self._transaction():
             self._database.executemany("UPDATE rows SET error = ?, scores = ? WHERE batch = ? AND position = ?", done)
 
     def counts(self) -> tuple[int, int, int]:
         """Rows, and those of them that are good and bad; the others are planned."""
         query = "SELECT COUNT(*), COUNT(scores), COUNT(error) FROM rows"
-        rows, good, bad = self._database.execute(query).fetchone()
+        with _told(self.path):
+            rows, good, bad = self._database.execute(query).fetchone()
         return int(rows), int(good), int(bad)
 
     def results(self, class_names: Sequence[str], min_score: float = 0.0) -> Iterator[StoredPrediction]:
         """Every row in index order."""
-        for path, error, scores in self._database.execute("SELECT path, error, scores FROM rows ORDER BY position"):
-            yield StoredPrediction.of(path, error, np.frombuffer(scores or b"", RANK), class_names, min_score)
+        with _told(self.path):
+            for path, error, scores in self._database.execute("SELECT path, error, scores FROM rows ORDER BY position"):
+                yield StoredPrediction.of(path, error, _unpacked(scores), class_names, min_score)
 
     def merge(self, others: Sequence[Path]) -> None:
         """Take the rows of other stores, which must be finished shards of one whole."""
+        missing = "NOT EXISTS (SELECT 1 FROM rows AS r WHERE r.path = o.path AND r.copy = o.copy AND r.position = o.position)"
         execute = self._database.execute
         with _told(self.path):
             for other in others:
                 execute("ATTACH ? AS other", (os.fspath(other),))
                 try:
                     with self._transaction():
-                        execute("INSERT INTO rows SELECT * FROM other.rows")
+                        taken = execute("INSERT OR IGNORE INTO rows SELECT * FROM other.rows").rowcount
+                        if taken < execute("SELECT COUNT(*) FROM other.rows").fetchone()[0]:  # the same path is in several shards
+                            execute(
+                                "INSERT INTO rows SELECT path, -1 - position, position, size, mtime, batch, place, error, scores "
+                                f"FROM other.rows AS o WHERE {missing}"
+                            )
                 finally:
                     execute("DETACH other")
+            with self._transaction():
+                execute("UPDATE rows SET copy = -1 - position WHERE path IN (SELECT path FROM rows WHERE copy < 0)")
+                numbered = (
+                    "SELECT rowid AS id, ROW_NUMBER() OVER (PARTITION BY path ORDER BY position) - 1 AS number FROM rows WHERE copy < 0"
+                )
+                execute(f"UPDATE rows SET copy = n.number FROM ({numbered}) AS n WHERE n.id = rows.rowid")
 
     # ---- inside
 
@@ -253,9 +268,7 @@ class PredictionStore:
         return Plan(int(rows), int(planned), int(added), int(changed), int(removed))
 
     def _check(self, identity: dict[str, Any]) -> None:
-        damage = self._database.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if damage != "ok":
-            raise sqlite3.DatabaseError(damage)
+        _check_pages(self._database)
         if self.get("format") != FORMAT_VERSION:
             raise RunError(
                 f"{self.path} has format {self.get('format')!r}; this imgstream reads format {FORMAT_VERSION}. --fresh starts anew"
@@ -263,11 +276,9 @@ class PredictionStore:
         before = self.get("identity")
         if before != identity:
             raise RunError(f"{self.path} holds predictions of something else: {_difference(before, identity)}. --fresh starts anew")
-        if self.get("ranks") < self.ranks:
-            raise RunError(
-                f"{self.path} keeps the {self.get('ranks')} best classes of each image, and {self.ranks} are asked for. --fresh starts anew"
-            )
-        self.ranks = self.get("ranks")
+        if (kept := int(self.get("ranks") or 0)) < self.ranks:
+            raise RunError(f"{self.path} keeps the {kept} best classes of each image, and {self.ranks} are asked for. --fresh starts anew")
+        self.ranks = kept
 
     def _set(self, key: str, value: Any) -> None:
         self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
@@ -295,7 +306,8 @@ def described(path: Path) -> dict[str, Any]:
         if not path.is_file():
             raise RunError(f"{path} is no prediction store: there is no such file. Give what imgstream predict --shard wrote, OUT.store")
         with contextlib.closing(_connect(path)) as database:
-            found = {key: json.loads(value) for key, value in database.execute("SELECT key, value FROM meta")}
+            _check_pages(database)
+            found = {key: _parsed(value) for key, value in database.execute("SELECT key, value FROM meta")}
             (found["open"],) = database.execute(f"SELECT COUNT(*) FROM rows WHERE {_PLANNED}").fetchone()
     if found.get("format") != FORMAT_VERSION:
         raise RunError(f"{path} has format {found.get('format')!r}; this imgstream reads format {FORMAT_VERSION}")
@@ -305,17 +317,47 @@ def described(path: Path) -> dict[str, Any]:
 def _connect(path: Path) -> sqlite3.Connection:
     """A connection that no other process shares: a second prediction into one store would wait for the first, or undo it."""
     database = sqlite3.connect(path, timeout=0, isolation_level=None)
-    database.execute("PRAGMA locking_mode = EXCLUSIVE")
-    # A write-ahead log needs memory that processes share, which network disks do not give; there a rollback journal does it.
-    if is_local(path):
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-    else:
-        database.execute("PRAGMA journal_mode = DELETE")
-        database.execute("PRAGMA synchronous = FULL")
-    database.execute("BEGIN IMMEDIATE")  # takes the lock
-    database.execute("COMMIT")
+    try:
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        # A write-ahead log needs memory that processes share, which network disks do not give; there a rollback journal does it.
+        if is_local(path):
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
+        else:
+            database.execute("PRAGMA journal_mode = DELETE")
+            database.execute("PRAGMA synchronous = FULL")
+        database.execute("BEGIN IMMEDIATE")  # takes the lock
+        database.execute("COMMIT")
+    except BaseException:
+        database.close()
+        raise
     return database
+
+
+def _check_pages(database: sqlite3.Connection) -> None:
+    damage = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if damage != "ok":
+        raise sqlite3.DatabaseError(" ".join(damage.split()))
+
+
+def _parsed(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise sqlite3.DatabaseError("a value that is no JSON") from error
+
+
+def _packed(ranks: np.ndarray) -> bytes:
+    data = ranks.tobytes()
+    return data + zlib.crc32(data).to_bytes(4, "little")
+
+
+def _unpacked(scores: bytes | None) -> np.ndarray:
+    if scores is None:
+        return np.zeros(0, RANK)
+    if len(scores) % RANK.itemsize != 4 or zlib.crc32(scores[:-4]) != int.from_bytes(scores[-4:], "little"):
+        raise sqlite3.DatabaseError("scores that do not add up")
+    return np.frombuffer(scores[:-4], RANK)
 
 
 @contextlib.contextmanager
@@ -324,12 +366,12 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        text = str(error)
-        if "locked" in text:
+        text, code = str(error), getattr(error, "sqlite_errorname", "")
+        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise OutputError(f"{path} is in use: another process predicts into it. Wait for it, or choose another -o") from error
-        if "full" in text:
+        if code == "SQLITE_FULL" or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
             raise OutputError(f"cannot write {path}: the disk is full. Free some space; the same command then goes on") from error
-        if isinstance(error, OSError) or any(word in text for word in ("unable to open", "readonly", "read-only", "disk I/O")):
+        if isinstance(error, OSError) or code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_PERM")):
             raise OutputError(f"cannot write {path}: {text}. Make its folder writable, or choose another -o") from error
         raise RunError(f"{path} is damaged ({text}). --fresh starts anew") from error
 
@@ -345,6 +387,12 @@ def _difference(before: Any, now: dict[str, Any]) -> str:
 
 
 def _remove(path: Path) -> None:
+    try:
+        if path.exists():
+            _connect(path).close()
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):  # not under a process that predicts into it
+            raise
     for suffix in ("", "-wal", "-shm", "-journal"):
         try:
             os.unlink(f"{path}{suffix}")

@@ -47,6 +47,11 @@ class RunFolder:
         return self.path / "golden.npz"
 
     @property
+    def profile(self) -> Path:
+        """profile.json: what the images were like that it was trained and validated on."""
+        return self.path / "profile.json"
+
+    @property
     def checkpoints(self) -> Path:
         """checkpoints/: where training goes on from."""
         return self.path / "checkpoints"
@@ -110,9 +115,11 @@ class RunFolder:
                 temporary.unlink(missing_ok=True)
         return saved
 
-    def fingerprint(self) -> str:
-        """What predictions depend on, as 16 hex digits: the model's bytes, the spec and the class names."""
+    def fingerprint(self, temperature: float) -> str:
+        """What predictions depend on, as 16 hex digits: the model's bytes, the spec, the class names, and a temperature that is not 1."""
         digest = hashlib.sha256()
         for name in ("model.keras", "spec.json", "class_names.json"):
             digest.update(hashlib.sha256((self.path / name).read_bytes()).digest())
+        if temperature != 1:
+            digest.update(repr(temperature).encode())
         return digest.hexdigest()[:16]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from imgstream.errors import RunError
-from imgstream.index import Source, open_index
+from imgstream.index import ImageIndex, Source, open_index
+from imgstream.prediction.arrays import array_batches
+from imgstream.prediction.drift import Profile
 from imgstream.prediction.evaluate import Evaluation, Progress, evaluate
 from imgstream.prediction.forward import Forward
 from imgstream.prediction.predict import predict
@@ -36,6 +42,8 @@ class Run:
         """How a file becomes a sample."""
         self.class_names: list[str] = list(folder.read_json("class_names.json")["class_names"])
         """The meaning of each logit."""
+        self.temperature = _temperature(self.state, folder)
+        """What logits are divided by before the softmax, fitted on validation; 1.0 in a run that has none."""
 
     def __repr__(self) -> str:
         return f"Run({os.fspath(self.folder.path)!r}, {len(self.class_names)} classes, {self.metrics})"
@@ -49,6 +57,11 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """What training measured on its validation part: accuracy, loss, images."""
         return dict(self.state.get("metrics", {}))
+
+    @cached_property
+    def profile(self) -> Profile | None:
+        """What the images were like that it was trained and validated on; None in a run that has no profile. Raises RunError."""
+        return Profile.from_json(self.folder.read_json("profile.json")) if self.folder.profile.exists() else None
 
     @cached_property
     def model(self) -> Any:
@@ -69,12 +82,12 @@ class Run:
     @cached_property
     def fingerprint(self) -> str:
         """What predictions depend on, as hex digits."""
-        return self.folder.fingerprint()
+        return self.folder.fingerprint(self.temperature)
 
     @property
     def member(self) -> Member:
         """The model with what belongs to it, as a Scorer takes it."""
-        return Member(self.model, self.class_names, self.spec, getattr(self, "temperature", 1.0))
+        return Member(self.model, self.class_names, self.spec, self.temperature)
 
     def stream(self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, pipeline: Pipeline = "python") -> Stream:
         """The images of `source` as this run's model takes them, in index order."""
@@ -89,22 +102,46 @@ class Run:
         pipeline: Pipeline = "python",
         progress: Progress | None = None,
     ) -> Evaluation:
-        """Accuracy, loss and confusion on labelled images: a folder of class folders, or an index. Classes are matched by name.
+        """Accuracy, loss, calibration and confusion on labelled images: a folder of class folders, or an index. Classes are matched by
+        name. On the images that the run was validated on, calibration is flattered: the temperature was fitted to them.
 
         `pipeline`: as of Stream. Raises DatasetError when none of the folder's classes is the model's.
         """
         stream = self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline)
-        return evaluate(self.model, self.class_names, stream, progress=progress)
+        return evaluate(self.model, self.class_names, stream, temperature=self.temperature, progress=progress)
 
     def predict(
-        self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, pipeline: Pipeline = "python"
+        self,
+        source: Source | Iterable[np.ndarray],
+        *,
+        batch_size: int = BATCH_SIZE,
+        workers: int | None = None,
+        pipeline: Pipeline = "python",
     ) -> Iterator[Prediction]:
         """One Prediction for every image, in index order, lazily and in constant memory; bad files too, with their reason.
 
-        `source`: a folder, one file, an index, or an iterable of paths. `pipeline`: as of Stream.
+        `source`: a folder, a manifest, one file, an index, an iterable of paths, or images in memory: an array or iterable of uint8
+        (h, w), (h, w, 3) RGB …, whose paths are their numbers. `pipeline`: as of Stream. Raises SpecError for arrays that are no images.
         """
-        stream = self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline)
-        return predict(self.model, self.class_names, stream)
+        arrays, files = _arrays(source)
+        how: dict[str, Any] = {"batch_size": batch_size, "temperature": self.temperature}
+        if arrays is not None:
+            batches = array_batches(arrays, self.spec, batch_size)
+            return predict(self.model, self.class_names, batches, lambda position: b"%d" % position, **how)
+        stream = self.stream(files, batch_size=batch_size, workers=workers, pipeline=pipeline)
+        return predict(self.model, self.class_names, stream.traced_batches(), stream.index.relative_bytes, **how)
+
+
+def _arrays(source: Any) -> tuple[Iterable[np.ndarray] | None, Any]:
+    """Images in memory, if that is what `source` holds; and the source, none of which is used up."""
+    if isinstance(source, np.ndarray):
+        return source, source
+    if isinstance(source, str | os.PathLike | ImageIndex):
+        return None, source
+    rest = iter(source)
+    first = next(rest, None)
+    whole = rest if first is None else itertools.chain([first], rest)
+    return (whole, whole) if isinstance(first, np.ndarray) else (None, whole)
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:
@@ -118,3 +155,10 @@ def device() -> str:
 
     kinds = {name.split(":")[0].lower() for name in keras.distribution.list_devices()}
     return f"{keras.backend.backend()} {'gpu' if 'gpu' in kinds else 'cpu'}"
+
+
+def _temperature(state: dict[str, Any], folder: RunFolder) -> float:
+    value = state.get("temperature", 1.0)
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise RunError(f"{folder.path}/run.json has the temperature {value!r}: a number above 0 is needed. Copy the whole folder again")
+    return float(value)

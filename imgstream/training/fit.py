@@ -18,6 +18,8 @@ import numpy as np
 
 from imgstream.atomic import write_text
 from imgstream.errors import BadImage, DatasetError, ModelError
+from imgstream.prediction.calibration import Answers
+from imgstream.prediction.drift import ProfileBuilder
 from imgstream.prediction.evaluate import Evaluation, evaluate
 from imgstream.runs.folder import RunFolder
 from imgstream.stream import Batch, Stream
@@ -67,6 +69,10 @@ class State:
     plans: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     best: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
+    """Of the best validation: its temperature, and what that does."""
+    profile: dict[str, Any] | None = None
+    """Of the best validation: what its images were like; nothing of files."""
     since_best: int = 0
     rows: int = 0
     """Files of this epoch so far, and how many of them were bad."""
@@ -240,14 +246,24 @@ class Fit:
 
     def _validate(self, images_per_second: float) -> None:
         state, began = self.state, time.monotonic()
+        answers, profile = Answers(), ProfileBuilder()
+
+        def observe(images: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> None:
+            answers.add(logits, labels)
+            profile.add_images(images, self.val.spec)
+
         with self.average.applied():
-            result = evaluate(self.model, self.train.index.class_names, self.val, max_batches=self._validation_batches)
+            result = evaluate(self.model, self.train.index.class_names, self.val, max_batches=self._validation_batches, observe=observe)
         self._validated = time.monotonic()
         if self._clock is not None:
             self._clock.validation_seconds = self._validated - began
         scores = {"accuracy": result.accuracy, "loss": result.loss, "images": int(result.confusion.counts.sum()), "epoch": state.epoch}
         if self.best is None or state.best is None or (-result.accuracy, result.loss) <= (-state.best["accuracy"], state.best["loss"]):
             self.best, state.best, state.since_best = [v.copy() for v in self.average.values], scores, 0
+            if answers:
+                calibration, calibrated = answers.calibrate()
+                profile.add_scores(calibrated)
+                state.calibration, state.profile = dataclasses.asdict(calibration), profile.profile().to_json()
         else:
             state.since_best += 1
         state.history.append(

@@ -16,6 +16,7 @@ from imgstream.index import ImageIndex, open_index
 from imgstream.index.groups import groups
 from imgstream.index.split import SplitReport
 from imgstream.models import model_info
+from imgstream.prediction.drift import Profile, ProfileBuilder, sample_headers
 from imgstream.prediction.forward import Forward
 from imgstream.runs.folder import RunFolder
 from imgstream.runs.golden import write_golden
@@ -128,6 +129,7 @@ def _check_same(folder: RunFolder, recorded: dict[str, Any]) -> None:
     now = {**recorded, "size": list(recorded["size"]) if recorded["size"] else None}
     for options in (before, now):
         options["cache"] = options.get("cache", "off") != "off"  # where it lies, and how large it may be, changes no pixel
+        options.setdefault("allow_outside", False)  # not in runs of before there were manifests
     different = [name for name in now if name not in ("workers", "cache_limit") and now[name] != before.get(name)]
     if different:
         was = ", ".join(f"{name}={before.get(name)!r}" for name in different)
@@ -169,7 +171,7 @@ def _split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, Imag
     group = None if settings.group is None else groups(settings.group)
     if settings.val is not None:
         val_index = open_index(settings.val, settings.label_pattern)
-        return index, val_index, SplitReport.of(index, val_index, how=f"validation is {settings.val}")
+        return index, val_index, _uncrossed(SplitReport.of(index, val_index, how=f"validation is {settings.val}"))
     if settings.fold_numbers is not None:
         k, n = settings.fold_numbers
         train_index, val_index = index.folds(n, settings.seed, group=group)[k]
@@ -186,9 +188,13 @@ def _split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, Imag
     if not len(val_index):
         raise DatasetError(f"no image of {index.root} is left to validate on: add images, or give --val DIR")
     report = SplitReport.of(train_index, val_index, how=how, group=group if how != "as given" else None)
+    return train_index, val_index, _uncrossed(report)
+
+
+def _uncrossed(report: SplitReport) -> SplitReport:
     if report.crossing:
         raise DatasetError(f"{report}: a file or group that is on both sides would be validated on what was learnt from it")
-    return train_index, val_index, report
+    return report
 
 
 def _write_run(folder: RunFolder, fit: Fit, spec: SampleSpec, finished: bool) -> None:
@@ -198,11 +204,17 @@ def _write_run(folder: RunFolder, fit: Fit, spec: SampleSpec, finished: bool) ->
     with fit.average.applied():
         model = folder.save_model(fit.model, spec.shape)
     write_golden(folder.golden, spec, Forward(model, BATCH_SIZE), device())
+    if fit.state.profile is not None:
+        folder.write_json("profile.json", _profile(fit.train.index, Profile.from_json(fit.state.profile)).to_json())
+    calibration = dict(fit.state.calibration or {})
+    temperature = calibration.pop("temperature", 1.0)
     state = folder.state()
     state.update(
         state="finished" if finished else "interrupted",
-        fingerprint=folder.fingerprint(),
+        fingerprint=folder.fingerprint(temperature),
         metrics=fit.state.best or {},
+        temperature=temperature,
+        calibration=calibration,
         steps=fit.state.step,
         epochs=fit.state.epoch,
         plans=fit.state.plans,
@@ -211,6 +223,14 @@ def _write_run(folder: RunFolder, fit: Fit, spec: SampleSpec, finished: bool) ->
     )
     state.pop("format")
     folder.write_state(state)
+
+
+def _profile(train: ImageIndex, validated: Profile) -> Profile:
+    """What files the run was trained on, and what was found of its validation images."""
+    files = ProfileBuilder()
+    for header in sample_headers(train):
+        files.add_header(header)
+    return dataclasses.replace(files.profile(), brightness=validated.brightness, confidence=validated.confidence)
 
 
 def _now() -> str:

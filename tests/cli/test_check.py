@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import csv
 import json
 import os
 import shutil
@@ -11,8 +13,11 @@ from PIL import Image
 
 import imgstream as ims
 from imgstream.cli import main
+from imgstream.index.groups import groups
 from imgstream.stream import Batch
 from imgstream.stream.tfdata import TfPipeline
+
+TINY = ("--size", "16", "--batch-size", "8", "--epochs", "1")
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -191,3 +196,31 @@ def test_help_of_check_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--help")
     assert code == 0
     assert "imgstream check photos/ --decode --quarantine bad.csv" in out
+
+
+def test_what_check_wrote_keeps_every_picture_on_one_side_of_training(
+    planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(4, 14):  # copies that are no equal files: they stay, and must stay together
+        Image.open(planted / "dark" / f"{i:02}.jpg").save(planted / "dark" / f"x{i}.png")
+    bad, copies, out = tmp_path / "bad.csv", tmp_path / "copies.csv", tmp_path / "run"
+    assert run(capsys, planted, "--decode", "--quarantine", bad, "--groups", copies)[0] == 3
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", str(planted), "--out", str(out), "--exclude", str(bad), "--group", str(copies), *TINY])
+    assert not exit_.value.code
+    assert "; nothing is on both sides\n" in capsys.readouterr().out
+    with copies.open(newline="") as file:
+        listed = list(csv.DictReader(file))
+    cluster = {base64.b64decode(row["path_b64"]) if row["path_b64"] else row["path"].encode(): row["group"] for row in listed}
+    index = ims.ImageIndex.load(out / "index.arrow")
+    assert len(index) == 45 + 10 - 5
+
+    def shared(train: ims.ImageIndex, val: ims.ImageIndex) -> set[str]:
+        first, second = ({cluster.get(side.relative_bytes(i), "") for i in range(len(side))} - {""} for side in (train, val))
+        return first & second
+
+    train, val = index.split(0.2, 0, group=groups(copies))
+    state = ims.load_run(out).state["split"]
+    assert (state["how"], state["train"], state["val"], state["crossing"]) == (f"by hash, groups by {copies}", len(train), len(val), 0)
+    assert shared(train, val) == set()
+    assert shared(*index.split(0.2, 0)) != set()  # without the groups some would be validated on what was learnt from them

@@ -4,14 +4,19 @@ import csv
 import io
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 import imgstream as ims
 from imgstream.cli import main
+from imgstream.index.groups import groups
+from imgstream.training.fit import Status
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -126,6 +131,24 @@ def test_evaluate_json_is_one_object_and_nothing_else(trained: Path, two_classes
     assert report["images"] == 40
     assert report["confusion_matrix"] == [[20, 0], [0, 20]]
     assert report["per_class"]["dark"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "n": 20}
+    assert 0 <= report["ece"] <= 1
+    assert report["ece"] == report["ece_uncalibrated"]  # the few images of this run's validation gave no temperature
+    assert report["temperature"] == 1.0
+    assert report["unknown_classes"] == report["missing_classes"] == []
+
+
+def test_evaluate_tells_the_calibration_and_which_classes_are_extra_or_missing(
+    trained: Path, two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(two_classes / "light", tmp_path / "light")
+    shutil.copytree(two_classes / "dark", tmp_path / "[red]stranger")
+    (tmp_path / "dark").mkdir()
+    code, out, _ = run(capsys, "evaluate", trained, tmp_path)
+    assert code == 0
+    assert "Calibration error (ECE) " in out
+    assert "temperature of 1.000" in out
+    assert "Left out, as no class of the model: [red]stranger" in out
+    assert "No image here of the model's: dark" in out
 
 
 def test_show_draws_a_sheet(two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,3 +167,92 @@ def test_index_counts_by_class_and_saves_the_table(two_classes: Path, tmp_path: 
     assert code == 0
     assert "40 images" in out
     assert ims.ImageIndex.load(tmp_path / "t.arrow").class_names == ["dark", "light"]
+
+
+def test_a_fold_that_cannot_be_exits_with_1_and_one_line(two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for fold, words in (
+        (["0/3"], "k-th of n parts"),
+        (["4/3"], "got '4/3'"),
+        (["1/1"], "got '1/1'"),
+        (["1/101"], "got '1/101'"),
+        (["half"], "such as 1/5"),
+        (["1/3", "--val", two_classes], "either val"),
+        (["1/3", "--group", "column"], "no group column"),
+        (["1/3", "--group", "patients"], "(?P<group>patient[0-9]+)"),
+        (["1/3", "--exclude", tmp_path / "gone.csv"], "gone.csv cannot be read"),
+    ):
+        code, out, err = run(capsys, "train", two_classes, "--out", tmp_path / "run", "--fold", *fold)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert err.startswith("imgstream: ")
+        assert words in err
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_fold_in_groups_without_some_files_is_resumed_with_the_same_options_alone(
+    two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, bad, out = tmp_path / "photos", tmp_path / "bad.csv", tmp_path / "run"
+    for file in two_classes.glob("*/*.jpg"):
+        shots = photos / file.parent.name / f"s{int(file.stem) // 3}"
+        shots.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, shots)
+    bad.write_text("path,reason,detail,path_b64\ndark/s0/00.jpg,empty,,\nlight/s6/19.jpg,empty,,\n")
+
+    def interrupt(status: Status) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    options = {"group": "folder", "fold": "1/3", "exclude": str(bad)}
+    with pytest.raises(KeyboardInterrupt):
+        ims.train(photos, out=out, report=interrupt, size=(16, 16), batch_size=8, epochs=1, **options)
+    index = ims.scan(photos).without(["dark/s0/00.jpg", "light/s6/19.jpg"])
+    train, val = index.folds(3, 0, group=groups("folder"))[0]
+    folders = [{Path(side.path(i)).parent for i in range(len(side))} for side in (train, val)]
+    assert not folders[0] & folders[1]
+    split = {"how": "fold 1/3, groups by folder", "train": len(train), "val": len(val), "crossing": 0, "without_validation": []}
+    assert ims.load_run(out).state["split"] == split
+    assert [len(ims.ImageIndex.load(out / "index.arrow")), len(train) + len(val)] == [38, 38]
+
+    command = ["train", photos, "--out", out, "--size", 16, "--batch-size", 8, "--epochs", 1, "--resume"]
+    for other, words in (
+        (["--group", "folder", "--fold", "2/3", "--exclude", bad], "fold='1/3'"),
+        (["--group", r"(?P<group>s\d)", "--fold", "1/3", "--exclude", bad], "group='folder'"),
+        (["--group", "folder", "--fold", "1/3"], f"exclude={str(bad)!r}"),
+        (["--group", "folder", "--exclude", bad], "fold='1/3'"),
+    ):
+        code, text, err = run(capsys, *command, *other)
+        assert (code, text, err.count("\n")) == (1, "", 1)
+        assert f"started with other options ({words})" in err
+    code, text, err = run(capsys, *command, "--group", "folder", "--fold", "1/3", "--exclude", bad)
+    assert (code, err) == (0, "")
+    assert f"Split (fold 1/3, groups by folder): {len(train)} images to train on, {len(val)} (" in text
+    finished = ims.load_run(out)
+    assert (finished.state["state"], finished.state["split"], finished.metrics["images"]) == ("finished", split, len(val))
+
+
+def test_predict_and_evaluate_leave_out_what_is_excluded_and_say_how_many(
+    trained: Path, two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.txt"
+    bad.write_text("dark/00.jpg\n./light/07.jpg\n")
+    code, _, err = run(capsys, "predict", trained, two_classes, "-o", tmp_path / "p.csv", "--exclude", bad)
+    assert (code, err) == (0, f"Left out: 2 images, by the 2 paths in {bad}\n")
+    with (tmp_path / "p.csv").open(newline="") as file:
+        paths = [row["path"] for row in csv.DictReader(file)]
+    assert len(paths) == 38
+    assert not {"dark/00.jpg", "light/07.jpg"} & set(paths)
+    code, out, err = run(capsys, "evaluate", trained, two_classes, "--json", "--exclude", bad)
+    assert (code, json.loads(out)["images"]) == (0, 38)
+
+
+def test_bad_rows_of_a_manifest_are_a_line_on_stderr_and_the_command_goes_on(
+    trained: Path, two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "list.csv").write_text("path,label\ndark/00.jpg,dark\n../x.jpg,dark\nlight/00.jpg,light\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code, out, err = run(capsys, "evaluate", trained, tmp_path / "list.csv", "--root", two_classes, "--json")
+    assert (code, json.loads(out)["images"]) == (0, 2)
+    assert err == (
+        f"imgstream: {tmp_path}/list.csv: Bad rows: 1 of 3 (outside the root 1), line 3: outside the root: ../x.jpg; "
+        "imgstream index lists them\n"
+    )

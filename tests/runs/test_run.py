@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import imgstream as ims
 from imgstream.errors import DatasetError, RunError
+from imgstream.prediction.calibration import expected_calibration_error
 
 SMALL = {"size": (32, 32), "batch_size": 8, "epochs": 1}
 
@@ -85,9 +88,71 @@ def test_evaluation_matches_classes_by_name_and_tells_folders_that_are_none(trai
     shutil.copytree(two_classes / "dark", tmp_path / "a-stranger")
     result = run.evaluate(tmp_path)
     assert result.unknown_classes == ["a-stranger"]
+    assert result.missing_classes == ["dark"]
     whole = run.evaluate(two_classes)
+    assert whole.missing_classes == []
     assert result.confusion.counts[1].tolist() == whole.confusion.counts[1].tolist()
     assert result.confusion.counts[0].tolist() == [0, 0]
     shutil.rmtree(tmp_path / "light")
     with pytest.raises(DatasetError, match="a-stranger"):
         run.evaluate(tmp_path)
+
+
+def with_temperature(folder: Path, temperature: object) -> Path:
+    state = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**state, "temperature": temperature}))
+    return folder
+
+
+def test_the_temperature_divides_the_logits_of_predict_and_evaluate_and_changes_no_label(
+    trained: Path, copy: Path, two_classes: Path
+) -> None:
+    run, warm = ims.load_run(trained), ims.load_run(with_temperature(copy, 2.5))
+    assert (run.temperature, warm.temperature) == (1.0, 2.5)  # eight images of validation are too few to fit one
+    for cold, row in zip(run.predict(two_classes), warm.predict(two_classes), strict=True):
+        assert cold.scores is not None
+        assert row.scores is not None
+        np.testing.assert_allclose(np.log(row.scores[0] / row.scores[1]), np.log(cold.scores[0] / cold.scores[1]) / 2.5, atol=1e-4)
+        assert row.label == cold.label
+    before, after = run.evaluate(two_classes), warm.evaluate(two_classes)
+    assert before.ece == before.ece_uncalibrated == after.ece_uncalibrated != after.ece
+    assert after.temperature == 2.5
+    assert after.confusion.counts.tolist() == before.confusion.counts.tolist()
+    truth = [row.label == row.path.partition("/")[0] for row in warm.predict(two_classes)]
+    scores = [row.score or 0.0 for row in warm.predict(two_classes)]
+    assert after.ece == pytest.approx(expected_calibration_error(np.array(scores), np.array(truth)), abs=1e-6)
+    assert after.loss == pytest.approx(-np.mean([np.log(s if t else 1 - s) for s, t in zip(scores, truth, strict=True)]), abs=1e-4)
+
+
+def test_the_fingerprint_covers_the_temperature_and_that_of_a_run_without_is_as_it_was(trained: Path, copy: Path) -> None:
+    run = ims.load_run(trained)
+    assert run.fingerprint == run.state["fingerprint"]
+    files = (trained / name for name in ("model.keras", "spec.json", "class_names.json"))
+    assert run.fingerprint == sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
+    warm, warmer = (ims.load_run(with_temperature(copy, t)).fingerprint for t in (2.5, 2.6))
+    assert len({run.fingerprint, warm, warmer}) == 3
+
+
+def test_a_run_of_before_has_no_temperature_and_no_profile(copy: Path, two_classes: Path) -> None:
+    state = json.loads((copy / "run.json").read_text())
+    del state["temperature"], state["calibration"]
+    (copy / "run.json").write_text(json.dumps(state))
+    (copy / "profile.json").unlink()
+    run = ims.load_run(copy)
+    assert run.temperature == 1.0
+    assert run.profile is None
+    result = run.evaluate(two_classes)
+    assert result.ece == result.ece_uncalibrated
+
+
+@pytest.mark.parametrize("wrong", [0, -1.0, "2", None, float("nan"), float("inf")])
+def test_a_temperature_that_is_none_is_refused(copy: Path, wrong: object) -> None:
+    with pytest.raises(RunError, match="temperature"):
+        ims.load_run(with_temperature(copy, wrong))
+
+
+def test_a_damaged_profile_says_so_when_it_is_asked_for(copy: Path) -> None:
+    (copy / "profile.json").write_text("{}")
+    run = ims.load_run(copy)
+    with pytest.raises(RunError, match=r"profile\.json"):
+        _ = run.profile

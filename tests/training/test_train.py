@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 import imgstream as ims
 from imgstream.cache import PixelCache
 from imgstream.errors import AugmentError, DatasetError, ModelError, RunError
+from imgstream.index.groups import PatternGroups
 from imgstream.training.fit import Status
 
 SMALL = {"size": (32, 32), "batch_size": 8, "epochs": 3, "augment": "light", "learning_rate": 0.02}
@@ -26,7 +29,7 @@ def test_a_run_folder_holds_what_its_format_promises(two_classes: Path, tmp_path
     run = ims.train(two_classes, out=tmp_path / "run", **SMALL)
     names = {p.name for p in (tmp_path / "run").iterdir()}
     promised = {"model.keras", "spec.json", "class_names.json", "settings.json", "run.json", "index.arrow", "history.csv", "skipped.csv"}
-    assert promised | {"golden.npz", "checkpoints", "tensorboard"} == names
+    assert promised | {"golden.npz", "profile.json", "checkpoints", "tensorboard"} == names
     assert run.class_names == ["dark", "light"]
     assert run.spec == ims.SampleSpec(size=(32, 32), scale="signed")
     assert run.state["state"] == "finished"
@@ -182,3 +185,144 @@ def test_a_run_without_a_cache_is_not_resumed_with_one(two_classes: Path, tmp_pa
     with pytest.raises(RunError, match="cache=False"):
         ims.train(two_classes, out=tmp_path / "run", resume=True, **{**SMALL, "cache": "auto"})
     assert PixelCache().held() == []
+
+
+def test_what_weighs_nothing_teaches_nothing_to_the_bit(two_classes: Path, tmp_path: Path) -> None:
+    trained = []
+    for number, wrong in enumerate(("light", "dark")):
+        lines = ["path,label,split,weight"]
+        for name in ("dark", "light"):
+            lines += [f"{name}/{i:02}.jpg,{name},train,2.5" for i in range(8)]
+            lines += [f"{name}/{i:02}.jpg,{name},val," for i in range(8, 12)]
+        lines += [f"dark/{i:02}.jpg,{wrong},train,0" for i in range(12, 20)]
+        (tmp_path / f"{number}.csv").write_text("\n".join(lines))
+        options = {**SMALL, "size": (16, 16), "epochs": 1, "root": str(two_classes)}
+        trained.append(ims.train(tmp_path / f"{number}.csv", out=tmp_path / str(number), **options))
+    for a, b in zip(*map(weights, trained), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [row["accuracy"] for row in history(trained[0])] != [row["accuracy"] for row in history(trained[1])]  # the labels did differ
+    assert trained[0].state["split"] == {"how": "as given", "train": 24, "val": 8, "crossing": 0, "without_validation": []}
+
+
+def history(run: ims.Run) -> list[dict[str, str]]:
+    return list(csv.DictReader(run.folder.history.read_text().splitlines()))
+
+
+def test_each_step_is_given_the_weights_of_its_images_times_those_of_their_classes(
+    two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    class Enough(Exception):
+        pass
+
+    def step(model: object, images: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None = None, **_: object) -> None:
+        assert sample_weight is not None
+        given.append(sorted(zip(labels.argmax(1).tolist(), sample_weight.tolist(), strict=True)))
+        raise Enough
+
+    given: list[list[tuple[int, float]]] = []
+    monkeypatch.setattr(keras.Model, "train_on_batch", step)
+    rows = ["path,label,split,weight", "dark/00.jpg,dark,train,0.5", "dark/01.jpg,dark,train,0", "dark/02.jpg,dark,train,"]
+    rows += ["light/00.jpg,light,train,4", "light/01.jpg,light,val,1", "dark/03.jpg,dark,val,1"]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    options = {**SMALL, "size": (16, 16), "root": str(two_classes)}
+    for balance in (False, True):
+        with pytest.raises(Enough):
+            ims.train(tmp_path / "list.csv", out=tmp_path / str(balance), balance=balance, **options)
+    assert given[0] == [(0, 0.0), (0, 0.5), (0, 1.0), (1, 4.0)]
+    dark, light = 4 / (2 * 3), 4 / (2 * 1)
+    np.testing.assert_allclose(given[1], [(0, 0.0), (0, 0.5 * dark), (0, dark), (1, 4 * light)])
+
+
+def test_a_file_on_both_sides_of_the_split_is_refused_before_anything_is_written(two_classes: Path, tmp_path: Path) -> None:
+    rows = [f"{name}/{i:02}.jpg,{name},{'train' if i < 4 else 'val'}\n" for name in ("dark", "light") for i in range(6)]
+    (tmp_path / "list.csv").write_text("path,label,split\n" + "".join(rows) + "light/../dark/00.jpg,dark,val\n")
+    with pytest.raises(DatasetError, match=r"5 \(38\.5 %\) to validate on; 1 are on both sides: a file or group"):
+        ims.train(tmp_path / "list.csv", out=tmp_path / "run", root=str(two_classes), **SMALL)
+    assert not (tmp_path / "run").exists()
+
+
+def test_groups_of_every_kind_decide_the_split_that_is_told(two_classes: Path, tmp_path: Path) -> None:
+    class Told(Exception):
+        pass
+
+    def notice(text: str) -> None:
+        raise Told(text)
+
+    photos = tmp_path / "photos"
+    lines, listed = ["path,label,group"], ["path,group"]
+    for file in sorted(two_classes.glob("*/*.jpg")):
+        shot = f"{file.parent.name}/s{int(file.stem) // 4}"
+        (photos / shot).mkdir(parents=True, exist_ok=True)
+        (photos / shot / file.name).write_bytes(file.read_bytes())
+        lines.append(f"{shot}/{file.name},{file.parent.name},{shot}")
+        listed.append(f"{shot}/{file.name},{shot}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    (tmp_path / "groups.csv").write_text("\n".join(listed))
+    told = {}
+    pattern = r"(?P<group>(dark|light)/s\d)/"
+    for group in ("folder", pattern, str(tmp_path / "groups.csv"), "column"):
+        source, root = (tmp_path / "list.csv", str(photos)) if group == "column" else (photos, None)
+        with pytest.raises(Told) as caught:
+            ims.train(source, out=tmp_path / "run", group=group, root=root, notice=notice, **{**SMALL, "size": (16, 16)})
+        told[group] = str(caught.value)
+    _, val = ims.scan(photos).split(0.2, 0, group=PatternGroups(re.compile(pattern)))
+    assert len(val) % 4 == 0 < len(val)
+    for group, text in told.items():
+        counts = f"{40 - len(val)} images to train on, {len(val)} ({2.5 * len(val):.1f} %) to validate on" if group != "folder" else ""
+        assert text.startswith(f"Split (by hash, groups by {group}): {counts}")
+        assert text.endswith("; nothing is on both sides")
+
+
+def mixed_up(two_classes: Path, folder: Path) -> Path:
+    """Five times as many images, of which every fourth lies in the wrong class: none can be sure of them."""
+    for file in sorted(two_classes.glob("*/*")):
+        for i in range(5):
+            name = {"dark": "light", "light": "dark"}[file.parent.name] if (int(file.stem) + i) % 4 == 0 else file.parent.name
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, folder / name / f"{file.parent.name}-{file.stem}-{i}.jpg")
+    return folder
+
+
+def test_a_run_keeps_the_temperature_of_its_best_validation_and_what_its_images_were_like(two_classes: Path, tmp_path: Path) -> None:
+    photos = mixed_up(two_classes, tmp_path / "photos")
+    options = {**SMALL, "val_share": 0.4, "label_smoothing": 0.0, "epochs": 4}
+    run = ims.train(photos, out=tmp_path / "run", **options)
+    _, val = ims.scan(photos).split(val=0.4, seed=0)
+    assert run.temperature != 1.0
+    result = run.evaluate(val)
+    assert run.state["calibration"] == {
+        "images": len(val),
+        "ece": pytest.approx(result.ece, abs=1e-4),
+        "ece_uncalibrated": pytest.approx(result.ece_uncalibrated, abs=1e-4),
+        "confidence": pytest.approx(np.mean([p.score for p in run.predict(val)]), abs=1e-4),
+    }
+    assert result.loss < run.metrics["loss"]  # which was taken without it
+    assert run.profile is not None
+    assert run.profile.kinds == {"jpeg": 1.0}
+    assert run.profile.log2_pixels.n == 200 - len(val)
+    assert run.profile.log2_aspect.mean == pytest.approx(np.log2(48 / 40), abs=1e-5)
+    assert run.profile.brightness.n == len(val)
+    assert run.profile.brightness.mean == pytest.approx(120 / 255, abs=0.03)
+    assert run.profile.confidence.mean == pytest.approx(run.state["calibration"]["confidence"], abs=1e-5)
+
+    def interrupt(status: Status) -> None:
+        if status.epoch == 3 and status.validation is None:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        ims.train(photos, out=tmp_path / "resumed", report=interrupt, **options)
+    resumed = ims.train(photos, out=tmp_path / "resumed", resume=True, **options)
+    assert (resumed.temperature, resumed.profile) == (run.temperature, run.profile)
+    assert resumed.state["calibration"] == run.state["calibration"]
+
+
+def test_a_run_stopped_before_its_first_validation_has_no_temperature_and_no_profile(two_classes: Path, tmp_path: Path) -> None:
+    def interrupt(status: Status) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        ims.train(two_classes, out=tmp_path / "run", report=interrupt, **SMALL)
+    run = ims.load_run(tmp_path / "run")
+    assert (run.temperature, run.profile, run.state["calibration"]) == (1.0, None, {})

@@ -1,0 +1,203 @@
+"""How fast a folder is predicted, beside what its parts could do and beside the usual Keras script; and whether memory grows. Linux only.
+
+    python bench/prediction.py RUN DIR [--memory DIR] [--rounds 3] [--out PAGE]
+
+RUN is a run folder, DIR a folder of images; --memory another one, of another size, whose peak of anonymous memory is compared. Each
+measurement has a process of its own, by turns:
+
+model      model.predict on 6,000 of the images (or all), decoded before, in memory as arrays
+loader     the batches of the same pipeline alone, nothing done with them
+imgstream  imgstream predict RUN DIR -o …, from nothing; images/s of reading and predicting, and of the whole command
+Keras      image_dataset_from_directory over the files that TensorFlow can decode (it would end at the first other one), and model.predict
+
+The bound is 1 / (1/loader + 1/model): both share the processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from page import machine, with_section
+
+IN_MEMORY = 6000
+LOADED = 60_000  # images that the loader alone reads
+
+
+def model(run: str, folder: str) -> dict[str, Any]:
+    """model.predict on arrays."""
+    import imgstream as ims
+
+    opened = ims.load_run(run)
+    index = ims.scan(folder, index="auto")
+    index = index.take(np.linspace(0, len(index) - 1, min(IN_MEMORY, len(index))).astype(np.int64))
+    images = np.concatenate([batch for batch, _ in ims.Stream(index, opened.spec, batch_size=128).batches()])
+    opened.model.predict(images[:256], batch_size=128, verbose=0)
+    start = time.perf_counter()
+    opened.model.predict(images, batch_size=128, verbose=0)
+    return {"rate": len(images) / (time.perf_counter() - start)}
+
+
+def loader(run: str, folder: str) -> dict[str, Any]:
+    """The stream's batches."""
+    import imgstream as ims
+
+    opened = ims.load_run(run)
+    index = ims.scan(folder, index="auto")
+    index = index.take(np.arange(min(LOADED, len(index))))
+    stream = ims.Stream(index, opened.spec, batch_size=128)
+    next(stream.batches())
+    start = time.perf_counter()
+    count = sum(len(images) + len(batch.bad) for batch in stream.traced_batches() for images in [batch.images])
+    return {"rate": count / (time.perf_counter() - start)}
+
+
+def keras(run: str, folder: str) -> dict[str, Any]:
+    """The usual script, on links to the files that it can read."""
+    import imgstream as ims
+
+    opened = ims.load_run(run)
+    index = ims.scan(folder, index="auto")
+    with tempfile.TemporaryDirectory() as links:
+        (Path(links) / "all").mkdir()
+        readable: dict[int, bool] = {}  # by inode: links to one file are looked at once
+        count = 0
+        paths = [index.path(i) for i in range(min(LOADED, len(index)))]
+        for path in paths:
+            inode = os.stat(path).st_ino
+            if inode not in readable:
+                readable[inode] = _is_read_by_keras(path)
+            if readable[inode]:
+                os.symlink(os.path.abspath(path), Path(links) / "all" / f"{count:08}.jpg")
+                count += 1
+        from keras.utils import image_dataset_from_directory
+
+        offset, factor = (-1.0, 2 / 255) if opened.spec.scale == "signed" else (0.0, 1 / 255)
+        opened.model.predict(np.zeros((128, *opened.spec.shape), np.float32), batch_size=128, verbose=0)
+        start = time.perf_counter()
+        data = image_dataset_from_directory(
+            links, labels=None, image_size=opened.spec.size, batch_size=128, shuffle=False, crop_to_aspect_ratio=True, verbose=False
+        )
+        scores = opened.model.predict(data.map(lambda images: images * factor + offset), verbose=0)
+        return {"rate": len(scores) / (time.perf_counter() - start), "images": len(scores)}
+
+
+def _is_read_by_keras(path: str) -> bool:
+    """Whether TensorFlow decodes it as image_dataset_from_directory asks it to."""
+    import tensorflow as tf
+
+    if not path.lower().endswith((".jpg", ".jpeg", ".png", ".bmp", ".gif")):
+        return False
+    try:
+        return tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False).shape[0] > 0
+    except tf.errors.OpError:
+        return False
+
+
+def imgstream(run: str, folder: str) -> dict[str, Any]:
+    """The command, from nothing, with its peak of anonymous memory."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "imgstream", "predict", run, folder, "-o", f"{out}/out.csv", "--json", "--pipeline", "python"]
+        start, peak = time.perf_counter(), 0
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            ended = threading.Event()
+
+            def watch() -> None:
+                nonlocal peak
+                while not ended.wait(0.05):
+                    match = re.search(r"RssAnon:\s+(\d+) kB", _status(process.pid))
+                    peak = max(peak, 1024 * int(match[1])) if match else peak
+
+            watcher = threading.Thread(target=watch)
+            watcher.start()
+            assert process.stdout is not None
+            told = process.stdout.read()
+            ended.set()
+            watcher.join()
+        seconds = time.perf_counter() - start
+        result = json.loads(told)
+        return {"rate": result["images_per_second"], "seconds": seconds, "rows": result["rows"], "bad": result["bad"], "anonymous": peak}
+
+
+def _status(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return ""
+
+
+CHILDREN = {f.__name__: f for f in (model, loader, keras, imgstream)}
+
+
+def child(name: str, run: str, folder: str) -> dict[str, Any]:
+    """Measure in a process of its own."""
+    command = [sys.executable, __file__, "--child", name, run, folder]
+    done = subprocess.run(command, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}, stdout=subprocess.PIPE, text=True, check=True)
+    print(f"  {name} {folder}: {done.stdout.strip()}", file=sys.stderr)
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def main() -> None:
+    """Measure, print, and put it into the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("directory", metavar="DIR")
+    parser.add_argument("--memory", metavar="DIR")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, metavar="PAGE")
+    options = parser.parse_args()
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("model", "loader", "imgstream", "keras")}
+    for _ in range(options.rounds):
+        for name, results in found.items():
+            results.append(child(name, options.run, options.directory))
+    other = child("imgstream", options.run, options.memory) if options.memory else None
+    rates = {name: [result["rate"] for result in results] for name, results in found.items()}
+    bounds = [1 / (1 / a + 1 / b) for a, b in zip(rates["model"], rates["loader"], strict=True)]
+    ours = found["imgstream"]
+    text = {
+        "model": f"model.predict, {IN_MEMORY:,} of the images in memory",
+        "loader": f"the loader alone, {LOADED:,} of the images",
+        "bound": "1 / (1/loader + 1/model)",
+        "imgstream": "imgstream predict, reading and predicting",
+        "keras": f"image_dataset_from_directory + model.predict, {found['keras'][0]['images']:,} files that it can read",
+    }
+    rates = {"model": rates["model"], "loader": rates["loader"], "bound": bounds, "imgstream": rates["imgstream"], "keras": rates["keras"]}
+    lines = [f"## Predicting {ours[0]['rows']:,} images", "", "| | images/s, median | imgstream / it, median of rounds |", "|---|---|---|"]
+    for name, values in rates.items():
+        ratio = statistics.median(a / b for a, b in zip(rates["imgstream"], values, strict=True))
+        lines.append(f"| {text[name]} | {statistics.median(values):,.0f} | {ratio:.2f} |")
+    whole = statistics.median(result["rows"] / result["seconds"] for result in ours)
+    lines += [
+        "",
+        f"- **The whole command**, its start and the writing included: {whole:,.0f} images/s. {ours[0]['bad']:,} of the files are bad.",
+        f"- **Rounds**: n = {options.rounds}, all in turn, each in a process of its own; page cache warm.",
+    ]
+    if other is not None:
+        peaks = f"{other['rows']:,} images {other['anonymous'] / 1e6:,.0f} MB, {ours[0]['rows']:,} images "
+        lines.append(f"- **Peak anonymous memory**: {peaks}{max(result['anonymous'] for result in ours) / 1e6:,.0f} MB.")
+    command = ["DIR" if word == options.directory else "RUN" if word == options.run else word for word in sys.argv[1:]]
+    lines += [f"- **Machine**: {machine()}.", f"- **Command**: `python bench/prediction.py {shlex.join(command)}`."]
+    section = "\n".join(lines) + "\n"
+    print(section)
+    if options.out is not None:
+        page = options.out.read_text(encoding="utf-8") if options.out.exists() else "# Measured\n"
+        options.out.write_text(with_section(page, section), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        print(json.dumps(CHILDREN[sys.argv[2]](*sys.argv[3:])))
+    else:
+        main()

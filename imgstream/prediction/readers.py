@@ -1,0 +1,76 @@
+"""What writers.py wrote, read again: paths, labels and errors of a predictions file, one row at a time in constant memory."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from imgstream.errors import DatasetError
+
+_GROUP = 4096  # rows of a Parquet file that are held at once
+
+
+class PredictedRow(NamedTuple):
+    """One file of a predictions file."""
+
+    path: bytes
+    """Exactly, as predict had it: relative to the folder, or as it was given."""
+    label: str | None
+    """None for a bad file."""
+    error: str | None
+    """"reason: detail" of a bad file, else None."""
+
+
+def read_predictions(path: str | os.PathLike[str]) -> Iterator[PredictedRow]:
+    """The rows of a .csv, .jsonl or .parquet that predict wrote, in its order.
+
+    Raises DatasetError when it cannot be read, has another extension, or is no file of predictions.
+    """
+    reader = _READERS.get(Path(path).suffix.lower())
+    if reader is None:
+        raise DatasetError(f"cannot tell the format of {os.fspath(path)!r}: predictions end in {', '.join(_READERS)}")
+    number = 0
+    try:
+        for number, record in enumerate(reader(Path(path)), 1):  # noqa: B007  # for the message
+            yield _row(record)
+    except (OSError, csv.Error, ValueError, KeyError, TypeError, AttributeError) as error:  # ValueError: no JSON, base64, UTF-8 or Parquet
+        found = f"lacks the column {error}" if isinstance(error, KeyError) else str(error)
+        raise DatasetError(f"{os.fspath(path)!r} cannot be read as predictions (around row {number + 1:,}): {found}") from error
+
+
+def _row(record: dict[str, Any]) -> PredictedRow:
+    exact = record.get("path_b64")
+    path = base64.b64decode(exact, validate=True) if exact else record["path"].encode("utf-8", "surrogateescape")
+    return PredictedRow(path, record["label"] or None, record["error"] or None)
+
+
+def _csv(path: Path) -> Iterable[dict[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        if "path" not in (reader.fieldnames or ()):
+            raise KeyError("path")
+        yield from reader
+
+
+def _json_lines(path: Path) -> Iterable[dict[str, Any]]:
+    with path.open("rb") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def _parquet(path: Path) -> Iterable[dict[str, Any]]:
+    import pyarrow.parquet as pq  # here: the import is not free
+
+    with pq.ParquetFile(path) as file:
+        wanted = ("path", "label", "error", "path_b64")
+        names = [name for name in wanted if name in file.schema_arrow.names]
+        for batch in file.iter_batches(_GROUP, columns=names):
+            yield from batch.to_pylist()
+
+
+_READERS = {".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}
