@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imgstream.index import ImageIndex
     from imgstream.prediction.job import Summary
     from imgstream.prediction.rows import StoredPrediction
+    from imgstream.prediction.scorer import Scored
     from imgstream.prediction.store import PredictionStore
     from imgstream.runs import Run
 
@@ -83,7 +84,7 @@ def predict(
     from imgstream.prediction.job import LEAST_RANKS, batch_size_for, write_output
     from imgstream.prediction.store import PredictionStore, store_path
     from imgstream.prediction.writers import check_output
-    from imgstream.report.progress import counting
+    from imgstream.report.progress import counting, error_console
     from imgstream.report.terminal import MOST_ROWS, Reasons, printable
 
     check_output(output)
@@ -99,7 +100,10 @@ def predict(
             store.set("batch_size", batch_size)
         with counting("Looking for what is new", len(index)) as looked:
             plan = store.plan(index, batch_size, shard or (0, 1), looked)
-        summary = _predict(store, runs, index, plan, tta, pipeline, workers)
+        drift = Drift(runs[0])
+        summary = _predict(store, runs, index, plan, tta, pipeline, workers, drift)
+        for line in (warnings := drift.warnings(index) if summary.decoded else []):
+            error_console().print(f"Unlike the training images: {printable(line)}", style="yellow", markup=False, soft_wrap=True)
         first: list[StoredPrediction] = []
         bad = Reasons()
         with counting("Writing", summary.rows) as wrote:
@@ -114,7 +118,7 @@ def predict(
     summary = dataclasses.replace(summary, seconds=time.monotonic() - STARTED)
     options.tell_changed(index)
     if as_json:
-        print(json.dumps(summary.to_json()))
+        print(json.dumps({**summary.to_json(), "drift": warnings}))
         return
     _print(first, bad, summary, used)
     Console(highlight=False).print(
@@ -124,8 +128,40 @@ def predict(
     )
 
 
+class Drift:
+    """Looks whether the images of a prediction are like those that the run was trained on."""
+
+    def __init__(self, run: Run) -> None:
+        from imgstream.prediction.drift import ProfileBuilder
+
+        self._trained, self._spec, self._builder = run.profile, run.spec, ProfileBuilder()
+
+    def see(self, batch: Scored) -> None:
+        """Take account of a batch."""
+        if self._trained is not None and len(batch.images):
+            self._builder.add_images(batch.images, self._spec)
+            self._builder.add_scores(batch.scores)
+
+    def warnings(self, index: ImageIndex) -> list[str]:
+        """What is different, a line each."""
+        from imgstream.prediction.drift import compare, sample_headers
+
+        if self._trained is None:
+            return []
+        for header in sample_headers(index):
+            self._builder.add_header(header)
+        return compare(self._trained, self._builder.profile())
+
+
 def _predict(
-    store: PredictionStore, runs: list[Run], index: ImageIndex, plan: Any, tta: str | None, pipeline: str, workers: int | None
+    store: PredictionStore,
+    runs: list[Run],
+    index: ImageIndex,
+    plan: Any,
+    tta: str | None,
+    pipeline: str,
+    workers: int | None,
+    drift: Drift,
 ) -> Summary:
     from imgstream.prediction.job import predict_into
     from imgstream.prediction.scorer import Scorer
@@ -148,7 +184,7 @@ def _predict(
     scorer = Scorer([opened.member for opened in runs], store.get("batch_size"), tta=tta == "flip")
     try:
         with counting("Predicting", plan.rows) as progress:
-            return predict_into(store, scorer, index, plan, workers=workers, pipeline=chosen[0], progress=progress)
+            return predict_into(store, scorer, index, plan, workers=workers, pipeline=chosen[0], progress=progress, seen=drift.see)
     except KeyboardInterrupt:
         rows, good, bad = store.counts()
         error_console().print(

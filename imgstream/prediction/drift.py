@@ -29,8 +29,8 @@ LEVELS = np.arange(5, 100, 5) / 100
 FEWEST = 30
 """New images below which nothing is said."""
 _COMMON_KIND, _RARE_KIND = 0.20, 0.01
-_OUTSIDE, _MOST_OUTSIDE = 0.10, 0.40
-"""Share of training outside its first and last quantile, and of new images that may lie outside them."""
+_MOST_OUTSIDE = 0.40
+"""Share of new images outside the first and last quantile of training, where 10 % of its own are."""
 _MOST_APART = 0.50
 """Largest difference of the two cumulative distributions (Kolmogorov-Smirnov), for a shift of the median that matters."""
 _LESS_SURE, _STANDARD_ERRORS = 0.10, 3.0
@@ -158,10 +158,10 @@ def compare(trained: Profile, new: Profile) -> list[str]:
         before, now = getattr(trained, name), getattr(new, name)
         if min(now.n, before.n) >= FEWEST and _differs(before, now, matters):
             low, median, high = (shown(before.quantiles[i]) for i in (0, 9, 18))
-            outside = now.share_below(before.quantiles[0]) + 1 - now.share_below(before.quantiles[-1])
+            within = now.share_below(before.quantiles[-1]) - now.share_below(before.quantiles[0])
             lines.append(
-                f"{what}: median {shown(now.quantiles[9])} here, {median} in training; {100 * outside:.0f} % of these images lie outside "
-                f"{low} to {high}, {100 * _OUTSIDE:.0f} % of training's"
+                f"{what}: median {shown(now.quantiles[9])} here, {median} in training, where 90 % lie from {low} to {high}; "
+                f"here {100 * within:.0f} % do"
             )
     sure, less = trained.confidence, new.confidence
     if min(sure.n, less.n) >= FEWEST:

@@ -100,7 +100,7 @@ def evaluate(
             calibrated.update(scores.max(axis=1), best == true)
             uncalibrated.update(softmax(logits).max(axis=1), best == true)
             if observe is not None:
-                observe(batch.images[known], logits, true)
+                observe(batch.images if known.all() else batch.images[known], logits, true)
         if progress is not None:
             progress(rows)
         if max_batches is not None and batch.number + 1 >= max_batches:

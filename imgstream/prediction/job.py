@@ -124,7 +124,8 @@ def merge_stores(shards: Sequence[Path], target: Path, top_k: int = 1) -> Predic
     ranks, asked = min(other["ranks"] for other in metas.values()), min(top_k, len(meta["class_names"]))
     if ranks < asked:
         raise RunError(
-            f"the stores keep the {ranks} best classes of each image, and {asked} are asked for: predict all shards with --top-k {asked} --fresh"
+            f"the stores keep the {ranks} best classes of each image, and {asked} are asked for: predict all shards with "
+            f"--top-k {asked} --fresh"
         )
     store = PredictionStore(target, meta["identity"], ranks=ranks, fresh=True)
     try:

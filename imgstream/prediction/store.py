@@ -335,7 +335,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _check_pages(database: sqlite3.Connection) -> None:
-    damage = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    damage = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if damage != "ok":
         raise sqlite3.DatabaseError(" ".join(damage.split()))
 

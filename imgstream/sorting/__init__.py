@@ -3,7 +3,7 @@
 predictions file ──► plan a block of rows: free names ──► journal (the undo file) ──► place ──► journal ──► remove originals (move)
 """
 
-from imgstream.sorting.sort import Preview, SortReport, preview, sort, stored_root
-from imgstream.sorting.undo import UndoReport, undo
+from imgstream.sorting.placing import Preview, SortReport, preview, sort, stored_root
+from imgstream.sorting.undoing import UndoReport, undo
 
 __all__ = ["Preview", "SortReport", "UndoReport", "preview", "sort", "stored_root", "undo"]

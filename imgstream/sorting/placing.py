@@ -22,7 +22,7 @@ from imgstream.sorting.files import Unplaceable
 from imgstream.sorting.journal import Journal, Line, exact, text
 from imgstream.sorting.names import UNREADABLE, UNSURE, folder_name
 from imgstream.sorting.plan import Action, Intent, Planner, failure
-from imgstream.sorting.undo import undo
+from imgstream.sorting.undoing import undo
 from imgstream.source import read_digest
 
 BLOCK = 1024
@@ -193,16 +193,16 @@ class _Work:
             if intent.failed or intent.digest is not None:
                 continue
             try:
-                if not (resumed and self._is_placed(intent)):
-                    self._place(intent)
+                with translated(os.fsdecode(self._paths(intent)[1])):
+                    if not (resumed and self._is_placed(intent)):
+                        self._place(intent)
+                    if intent.digest is not None:
+                        inode = os.lstat(self._paths(intent)[1]).st_ino
+                        results.append({"row": intent.row, "digest": intent.digest, "inode": inode})
             except Unplaceable as error:
                 intent.failed = True
                 failed.append(failure(intent.row, intent.source, error))
                 results.append(failed[-1])
-                continue
-            if intent.digest is not None:
-                inode = os.lstat(self._paths(intent)[1]).st_ino
-                results.append({"row": intent.row, "digest": intent.digest, "inode": inode})
         if self._action == "move":
             for folder in {os.path.dirname(intent.target) for intent in intents.values() if not intent.failed}:
                 with translated(os.fsdecode(folder)):
@@ -233,6 +233,10 @@ class _Work:
         """Whether a run that was killed placed this file; what it left in part is removed."""
         source, target = self._paths(intent)
         try:
+            os.unlink(self._temporary(intent))
+        except OSError:
+            pass
+        try:
             there = os.lstat(target)
         except OSError:
             return False
@@ -241,13 +245,8 @@ class _Work:
             return os.path.islink(target) and os.readlink(target) == expected
         if self._action != "copy" and there.st_ino == intent.inode and _is_same(source, there, intent):
             return True
-        if self._action == "link" or not os.path.isfile(source):
-            return False
-        if files.same_contents(target, os.path.realpath(source)):
-            intent.digest = files.digest_of(target)
-            return intent.digest is not None
-        if files.is_beginning(target, source):
-            os.unlink(target)
+        if self._action != "link" and files.is_beginning(target, source):
+            os.unlink(target)  # a copy, perhaps in part, or still without its times
         return False
 
     def _remove_all(self, intents: dict[int, Intent], failed: list[Line]) -> None:

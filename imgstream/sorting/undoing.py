@@ -190,10 +190,13 @@ class _Back:
     def _settle(self, intent: Intent, source: bytes, target: bytes) -> None:
         """Both are there: one is removed if it is the other, or what a killed copy left of it."""
         there, back = os.lstat(target), os.lstat(source)
-        if os.path.samestat(there, back) or (os.path.isfile(target) and not os.path.islink(source) and files.same_contents(source, target)):
+        if os.path.samestat(there, back):
             os.unlink(target)
         elif (back.st_size, back.st_mtime_ns) == (intent.size, intent.mtime) and files.is_beginning(target, source):
             os.unlink(target)  # the sort was killed while it copied: the original never left
+        elif os.path.isfile(target) and not os.path.islink(source) and files.same_contents(source, target):
+            files.copy_times(target, source, there)  # an undo was killed while it copied
+            os.unlink(target)
         elif 0 < back.st_size < there.st_size and not os.path.islink(source) and files.is_beginning(source, target):
             os.unlink(source)  # an undo was killed while it copied, on a disk without links
             files.copy(target, source, files.temporary_name(source, self._journal, intent.row), durable=True)

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import imgstream as ims
+from imgstream.cli import main
+from imgstream.prediction import job
+from imgstream.prediction.store import PredictionStore
+
+BATCH = 8
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    with pytest.raises(SystemExit) as exit_:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return int(exit_.value.code or 0), out, err
+
+
+def summary_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    code, out, err = run(capsys, "predict", *arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def rows_of(output: Path) -> list[dict[str, str]]:
+    with open(output, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@contextlib.contextmanager
+def stopped_after(batches: int) -> Iterator[None]:
+    """Ctrl-C when so many batches have been recorded."""
+    numbers, record = itertools.count(), PredictionStore.record
+
+    def interrupted(self: PredictionStore, *arguments: Any) -> None:
+        if next(numbers) == batches:
+            raise KeyboardInterrupt
+        record(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PredictionStore, "record", interrupted)
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "first"
+    ims.train(two_classes, out=out, size=(32, 32), batch_size=8, epochs=2)
+    return out
+
+
+@pytest.fixture(scope="module")
+def second(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "second"
+    ims.train(two_classes, out=out, size=(24, 32), batch_size=8, epochs=1, seed=3)
+    return out
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "batch_size_for", lambda shape: BATCH)
+
+
+@pytest.fixture
+def photos(two_classes: Path, tmp_path: Path) -> Path:
+    """30 good images and a bad one, in a flat folder."""
+    folder = tmp_path / "new photos"
+    folder.mkdir()
+    for i in range(30):
+        shutil.copy(two_classes / ("dark" if i % 3 else "light") / f"{i % 20:02}.jpg", folder / f"{i:02}.jpg")
+    (folder / "07a.jpg").write_bytes(b"")
+    return folder
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_the_same_command_predicts_only_what_is_new_or_has_changed(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.csv"
+    first = summary_of(capsys, trained, photos, "-o", output)
+    assert set(first) >= {"rows", "ok", "bad", "decoded", "reused", "seconds", "images_per_second"}
+    assert [first[name] for name in ("rows", "ok", "bad", "decoded", "reused")] == [31, 30, 1, 31, 0]
+    assert first["seconds"] > 0
+    assert first["images_per_second"] > 0
+    before = output.read_bytes()
+    output.unlink()  # the store has all of it
+    again = summary_of(capsys, trained, photos, "-o", output)
+    assert [again[name] for name in ("rows", "decoded", "reused", "images_per_second")] == [31, 0, 31, 0.0]
+    assert output.read_bytes() == before
+    shutil.copy(photos / "00.jpg", photos / "00 new.jpg")
+    shutil.copy(photos / "00.jpg", photos / "07a.jpg")
+    (photos / "05.jpg").unlink()
+    third = summary_of(capsys, trained, photos, "-o", output)
+    assert [third[name] for name in ("rows", "ok", "bad", "decoded", "reused")] == [31, 31, 0, 2, 29]
+    assert [row["path"] for row in rows_of(output)] == sorted(os.listdir(photos))
+    code, out, err = run(capsys, "predict", trained, photos, "-o", output)
+    assert (code, err) == (0, "")
+    assert "31 images: 31 predicted, 0 bad. 31 of them from before, 0 now." in out
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_ctrl_c_says_what_is_kept_and_the_same_command_gives_the_same_bytes(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "predict", trained, photos, "-o", tmp_path / "calm.csv")[0] == 0
+    output = tmp_path / "out.csv"
+    for kept in (8, 24):
+        with stopped_after(1 if kept == 8 else 2):
+            code, out, err = run(capsys, "predict", trained, photos, "-o", output)
+        assert (code, out) == (130, "")
+        assert f"{kept} of 31 images are predicted and kept; the same command goes on from there." in err
+        assert not output.exists()
+    assert run(capsys, "predict", trained, photos, "-o", output)[0] == 0
+    assert output.read_bytes() == (tmp_path / "calm.csv").read_bytes()
+
+
+_KILLED = """
+import os, sys
+from imgstream.cli import main
+from imgstream.prediction import job
+from imgstream.prediction.store import PredictionStore
+job.batch_size_for = lambda shape: 8
+record, left = PredictionStore.record, [2]
+def killed(self, *arguments):
+    if not left[0]:
+        os.kill(os.getpid(), 9)
+    left[0] -= 1
+    record(self, *arguments)
+PredictionStore.record = killed
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_command_that_is_killed_goes_on_to_the_same_bytes(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "predict", trained, photos, "-o", tmp_path / "calm.csv")[0] == 0
+    output = tmp_path / "out.csv"
+    done = subprocess.run([sys.executable, "-c", _KILLED, "predict", trained, photos, "-o", output], check=False, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-9, b"", b"")
+    assert not output.exists()
+    code, out, err = run(capsys, "predict", trained, photos, "-o", output)
+    assert code == 0
+    assert "16 of 31 images were predicted before; 15 are left\n" in err
+    assert "16 of them from before, 15 now" in out
+    assert output.read_bytes() == (tmp_path / "calm.csv").read_bytes()
+
+
+def test_without_anything_new_no_model_is_loaded(trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "predict", trained, photos, "-o", tmp_path / "out.csv")[0] == 0
+    shutil.copy(tmp_path / "out.csv.store", tmp_path / "out.jsonl.store")
+    code = "import sys, imgstream.cli as c\ntry: c.main(sys.argv[1:])\nfinally: print({'keras', 'tensorflow', 'jax'} & set(sys.modules))"
+    command = [sys.executable, "-c", code, "predict", trained, photos, "-o", tmp_path / "out.jsonl", "--min-score", "0.9", "--top-k", "2"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.endswith("\nset()\n")
+    assert done.stderr == ""
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 31
+
+
+def test_predictions_of_another_run_are_not_mixed_with_those_that_are_there(
+    trained: Path, second: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.csv"
+    assert run(capsys, "predict", trained, photos, "-o", output)[0] == 0
+    before = output.read_bytes()
+    for arguments, words in (
+        ([second], "another run, or a run that was trained again"),
+        ([f"{trained},{second}"], "another run"),
+        ([trained, "--tta", "flip"], "tta was None and is 'flip'"),
+        ([trained, "--shard", "1/2"], "is of shard 1/1, not of 1/2: choose another -o"),
+    ):
+        code, out, err = run(capsys, "predict", arguments[0], photos, "-o", output, *arguments[1:])
+        assert (code, out) == (1, "")
+        assert words in err
+        assert err.startswith("imgstream: ")
+        assert err.count("\n") == 1
+        assert "--fresh" in err or "--shard" in arguments
+        assert output.read_bytes() == before
+    assert summary_of(capsys, trained, photos, "-o", output)["decoded"] == 0
+    assert summary_of(capsys, second, photos, "-o", output, "--fresh")["decoded"] == 31
+    assert output.read_bytes() != before
+
+
+def test_together_and_mirrored_scores_are_the_mean(
+    trained: Path, second: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def scores(name: str, runs: object, *arguments: object) -> np.ndarray:
+        assert run(capsys, "predict", runs, photos, "-o", tmp_path / name, "--top-k", 2, *arguments)[0] == 0
+        found = [{row["label"]: row["score"], row["label_2"]: row["score_2"]} for row in rows_of(tmp_path / name)]
+        return np.array([[float(row["dark"]), float(row["light"])] for row in found if "" not in row])
+
+    one, two = scores("one.csv", trained), scores("two.csv", second)
+    assert np.abs(one - two).max() > 0.001
+    np.testing.assert_allclose(scores("both.csv", f"{trained},{second}"), (one + two) / 2, atol=2e-6)
+    opened = ims.load_run(trained)
+    images = [image.copy() for batch, _ in ims.Stream(ims.scan(photos), opened.spec).batches() for image in batch]
+    logits = np.asarray(opened.model.predict_on_batch(np.stack(images)[:, :, ::-1]))
+    powers = np.exp((logits - logits.max(axis=1, keepdims=True)) / opened.temperature)
+    flipped = powers / powers.sum(axis=1, keepdims=True)
+    found = scores("flip.csv", trained, "--tta", "flip")
+    np.testing.assert_allclose(found, (one + flipped) / 2, atol=1e-4)
+
+
+def test_runs_of_other_classes_cannot_predict_together(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path(shutil.copytree(trained, tmp_path / "other"))
+    named = json.loads((other / "class_names.json").read_text())
+    (other / "class_names.json").write_text(json.dumps({**named, "class_names": ["dark", "heavy"]}))
+    code, out, err = run(capsys, "predict", f"{trained},{other}", photos, "-o", tmp_path / "out.csv")
+    assert (code, out) == (1, "")
+    assert "the runs have different classes (dark, light … and dark, heavy …)" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_an_image_below_the_least_score_is_unsure(trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out.csv"
+    assert run(capsys, "predict", trained, photos, "-o", output)[0] == 0
+    sure = rows_of(output)
+    least = sorted(float(row["score"]) for row in sure if row["score"])[15] - 5e-7
+    assert summary_of(capsys, trained, photos, "-o", output, "--min-score", least)["decoded"] == 0
+    labels = [row["label"] for row in rows_of(output)]
+    assert labels == ["unsure" if row["score"] and float(row["score"]) < least else row["label"] for row in sure]
+    assert labels.count("unsure") >= 1
+
+
+def test_paths_on_stdin_may_have_any_name_and_stand_twice(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = bytes(photos) + b'/\xff\xfe, "quoted".jpg'
+    shutil.copy(photos / "00.jpg", os.fsdecode(odd))
+    given = [odd, bytes(photos / "01.jpg"), odd, b"/no/such/file.jpg"]
+    for reused in (0, 3):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n".join(given))))
+        found = summary_of(capsys, trained, "-", "-o", tmp_path / "out.csv")
+        assert [found[name] for name in ("rows", "ok", "bad", "reused")] == [4, 3, 1, reused]  # what was missing is looked for again
+    rows = rows_of(tmp_path / "out.csv")
+    assert [row["path"] for row in rows] == [path.decode("utf-8", "replace") for path in given]
+    assert rows[0]["score"] == rows[2]["score"] != ""
+    assert rows[3]["error"].startswith("missing: ")
+
+
+def test_a_damaged_store_is_told_in_one_line_and_fresh_mends_it(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, store = tmp_path / "out.csv", tmp_path / "out.csv.store"
+    assert run(capsys, "predict", trained, photos, "-o", output)[0] == 0
+    before = output.read_bytes()
+    store.write_bytes(store.read_bytes()[:5000])
+    code, out, err = run(capsys, "predict", trained, photos, "-o", output)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert f"{store} is damaged" in err
+    assert "--fresh starts anew" in err
+    assert output.read_bytes() == before
+    assert summary_of(capsys, trained, photos, "-o", output, "--fresh")["decoded"] == 31
+    assert output.read_bytes() == before
+    store.unlink()
+    assert summary_of(capsys, trained, photos, "-o", output)["decoded"] == 31
+    assert output.read_bytes() == before
+
+
+def test_a_store_that_another_process_holds_is_told(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    identity = {"runs": [ims.load_run(trained).fingerprint], "tta": None}
+    with PredictionStore(tmp_path / "out.csv.store", identity, ranks=2):
+        for more in ([], ["--fresh"]):
+            code, out, err = run(capsys, "predict", trained, photos, "-o", tmp_path / "out.csv", *more)
+            assert (code, out, err.count("\n")) == (1, "", 1)
+            assert "is in use: another process predicts into it" in err
+    assert run(capsys, "predict", trained, photos, "-o", tmp_path / "out.csv")[0] == 0
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_disk_that_fills_up_is_told_in_one_line_and_with_space_it_goes_on(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        assert run(capsys, "predict", trained, photos, "-o", tmp_path / "calm.csv")[0] == 0
+        counts, record = itertools.count(), PredictionStore.record
+
+        def filling(self: PredictionStore, *arguments: Any) -> None:
+            if next(counts) == 2:
+                (disk / "other").write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize))
+            record(self, *arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(PredictionStore, "record", filling)
+            code, out, err = run(capsys, "predict", trained, photos, "-o", disk / "out.csv")
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "the disk is full. Free some space; the same command then goes on" in err
+        assert sorted(name for name in os.listdir(disk) if not name.startswith("out.csv.store")) == ["other"]
+        (disk / "other").unlink()
+        found = summary_of(capsys, trained, photos, "-o", disk / "out.csv")
+        assert (found["rows"], found["reused"]) == (31, 16)
+        assert (disk / "out.csv").read_bytes() == (tmp_path / "calm.csv").read_bytes()
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_another_pipeline_in_the_middle_is_refused(trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with stopped_after(1):
+        assert run(capsys, "predict", trained, photos, "-o", tmp_path / "out.csv")[0] == 130
+    code, _, err = run(capsys, "predict", trained, photos, "-o", tmp_path / "out.csv", "--pipeline", "tf")
+    assert code == 2
+    assert "--pipeline" in err
+    assert run(capsys, "predict", trained, photos, "-o", tmp_path / "out.csv", "--pipeline", "python")[0] == 0
+
+
+def test_wrong_arguments_exit_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, words in (
+        (["--shard", "0/3"], "0/3"),
+        (["--shard", "4/3"], "4/3"),
+        (["--shard", "3"], "K/N"),
+        (["--shard", "a/b"], "K/N"),
+        (["--tta", "rotate"], "flip"),
+        (["--min-score", "1.5"], "min-score"),
+        (["--min-score", "high"], "min-score"),
+        (["--top-k", "0"], "top-k"),
+    ):
+        code, out, err = run(capsys, "predict", "run", tmp_path, "-o", tmp_path / "out.csv", *arguments)
+        assert (code, out) == (2, "")
+        assert words in err
+    assert os.listdir(tmp_path) == []
