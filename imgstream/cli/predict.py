@@ -100,7 +100,7 @@ def predict(
             store.set("batch_size", batch_size)
         with counting("Looking for what is new", len(index)) as looked:
             plan = store.plan(index, batch_size, shard or (0, 1), looked)
-        drift = Drift(runs[0])
+        drift = Drift(runs[0], alone=len(runs) == 1 and tta is None)
         summary = _predict(store, runs, index, plan, tta, pipeline, workers, drift)
         for line in (warnings := drift.warnings(index) if summary.decoded else []):
             error_console().print(f"Unlike the training images: {printable(line)}", style="yellow", markup=False, soft_wrap=True)
@@ -131,16 +131,18 @@ def predict(
 class Drift:
     """Looks whether the images of a prediction are like those that the run was trained on."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, alone: bool) -> None:
+        """`alone`: whether the scores are this run's own; averaged ones are less sure, and say nothing beside its validation."""
         from imgstream.prediction.drift import ProfileBuilder
 
-        self._trained, self._spec, self._builder = run.profile, run.spec, ProfileBuilder()
+        self._trained, self._spec, self._builder, self._alone = run.profile, run.spec, ProfileBuilder(), alone
 
     def see(self, batch: Scored) -> None:
         """Take account of a batch."""
         if self._trained is not None and len(batch.images):
             self._builder.add_images(batch.images, self._spec)
-            self._builder.add_scores(batch.scores)
+            if self._alone:
+                self._builder.add_scores(batch.scores)
 
     def warnings(self, index: ImageIndex) -> list[str]:
         """What is different, a line each."""
