@@ -100,6 +100,9 @@ def predict(
             store.set("batch_size", batch_size)
         with counting("Looking for what is new", len(index)) as looked:
             plan = store.plan(index, batch_size, shard or (0, 1), looked)
+        if plan.removed or plan.changed:
+            text = f"Since the last time: {plan.added:,} images are new, {plan.changed:,} have changed, {plan.removed:,} are gone"
+            error_console().print(text, soft_wrap=True)
         drift = Drift(runs[0], alone=len(runs) == 1 and tta is None)
         summary = _predict(store, runs, index, plan, tta, pipeline, workers, drift)
         for line in (warnings := drift.warnings(index) if summary.decoded else []):
@@ -214,7 +217,8 @@ def _runs(text: str) -> list[Run]:
     """The run at a path, or at each of several."""
     from imgstream.runs import load_run
 
-    return [load_run(path) for path in ([text] if os.path.exists(text) else text.split(",")) if path]
+    paths = [] if os.path.exists(text) else [path for path in text.split(",") if path]
+    return [load_run(path) for path in paths or [text]]
 
 
 def _index(sources: list[str], **of_index: Any) -> ImageIndex:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from imgstream.errors import RunError
+from imgstream.errors import OutputError, RunError
 from imgstream.index import ImageIndex
 from imgstream.prediction.rows import StoredPrediction
 from imgstream.prediction.scorer import Scored, Scorer
@@ -105,6 +105,8 @@ def merge_stores(shards: Sequence[Path], target: Path, top_k: int = 1) -> Predic
     """A store with the rows of all shards of one whole. Raises RunError when they are not that, one is missing or not finished, or they
     keep fewer than the `top_k` best classes.
     """
+    if target.exists() and not described(target).get("merged"):
+        raise OutputError(f"{target} holds a prediction of its own: choose another -o, or remove it first")
     metas = {path: described(path) for path in shards}
     first, meta = next(iter(metas.items()))
     for path, other in metas.items():
@@ -133,6 +135,7 @@ def merge_stores(shards: Sequence[Path], target: Path, top_k: int = 1) -> Predic
         for key in ("planned", "batch_size", "pipeline", "root", "class_names"):
             store.set(key, meta.get(key))
         store.set("shard", (0, 1))
+        store.set("merged", True)
     except BaseException:
         store.__exit__()
         raise

@@ -51,7 +51,7 @@ class StoredPrediction:
         """From the store's columns: `ranks` has the fields label and score, best first."""
         ranked = [(class_names[label], score) for label, score in ranks.tolist()]
         label, score = ranked[0] if ranked else (None, None)
-        if score is not None and score < min_score:
+        if score is not None and min_score and not score >= np.float32(min_score):  # also of a score that is no number
             label = UNSURE
         return cls(shown(path), path, label, score, error, ranked)
 

@@ -119,7 +119,7 @@ class PredictionStore:
         """Compare the store with the files that are there now, and plan batches for those that have no prediction. Whole or not at all.
 
         A shard (k, n) has every n-th batch of the whole plan, so that its batches are those of one run. Raises RunError when a shard's
-        folder is not what it was when it was planned.
+        folder is not what it was when it was planned, and when the files are those of another folder, with none in common.
         """
         if (before := self.get("shard")) not in (None, list(shard)):
             raise RunError(f"{self.path} is of shard {before[0] + 1}/{before[1]}, not of {shard[0] + 1}/{shard[1]}: choose another -o")
@@ -140,11 +140,13 @@ class PredictionStore:
                     numbered = "SELECT position AS id, ROW_NUMBER() OVER (PARTITION BY path ORDER BY position) - 1 AS number FROM listing"
                     execute(f"UPDATE listing SET copy = n.number FROM ({numbered}) AS n WHERE n.id = listing.position AND n.number > 0")
                 plan = self._plan(batch_size, shard)
-                for key, value in (
-                    ("planned", index.fingerprint),
-                    ("shard", shard),
-                    ("root", os.path.abspath(index.root) if index.root else ""),
-                ):
+                root = os.path.abspath(index.root) if index.root else ""
+                if (other := self.get("root")) not in (None, root) and plan.removed and plan.added == plan.rows:
+                    raise RunError(
+                        f"{self.path} holds predictions of {other or 'other files'}, and none of those is under {root or 'what was given now'}"
+                        ": choose another -o, or forget them with --fresh"
+                    )
+                for key, value in (("planned", index.fingerprint), ("shard", shard), ("root", root)):
                     self._set(key, value)
             execute("DROP TABLE temp.listing")
         return plan
@@ -195,7 +197,7 @@ class PredictionStore:
         execute = self._database.execute
         with _told(self.path):
             for other in others:
-                execute("ATTACH ? AS other", (os.fspath(other),))
+                execute("ATTACH ? AS other", (os.fsencode(other),))  # as bytes: a name need not be UTF-8
                 try:
                     with self._transaction():
                         taken = execute("INSERT OR IGNORE INTO rows SELECT * FROM other.rows").rowcount
@@ -250,8 +252,11 @@ class PredictionStore:
             "UPDATE rows SET position = l.position FROM listing AS l "
             "WHERE l.path = rows.path AND l.copy = rows.copy AND l.position != rows.position"
         )
+        is_empty = execute("SELECT 1 FROM rows LIMIT 1").fetchone() is None
+        slot = f"position / {batch_size}, position % {batch_size}" if is_empty or shard != (0, 1) else "NULL, NULL"
         added = execute(
-            "INSERT OR IGNORE INTO rows (path, copy, position, size, mtime) SELECT path, copy, position, size, mtime FROM listing"
+            "INSERT OR IGNORE INTO rows (path, copy, position, size, mtime, batch, place) "
+            f"SELECT path, copy, position, size, mtime, {slot} FROM listing"
         ).rowcount
         if shard == (0, 1):
             (first,) = execute("SELECT COALESCE(MAX(batch), -1) + 1 FROM rows").fetchone()

@@ -289,35 +289,58 @@ def test_a_store_that_another_process_holds_is_told(
     assert run(capsys, "predict", trained, photos, "-o", tmp_path / "out.csv")[0] == 0
 
 
-@pytest.mark.usefixtures("small_batches")
-def test_a_disk_that_fills_up_is_told_in_one_line_and_with_space_it_goes_on(
-    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], check=False).returncode:
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=False).returncode:
         pytest.skip("only root can mount a small disk")
     try:
-        assert run(capsys, "predict", trained, photos, "-o", tmp_path / "calm.csv")[0] == 0
-        counts, record = itertools.count(), PredictionStore.record
-
-        def filling(self: PredictionStore, *arguments: Any) -> None:
-            if next(counts) == 2:
-                (disk / "other").write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize))
-            record(self, *arguments)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(PredictionStore, "record", filling)
-            code, out, err = run(capsys, "predict", trained, photos, "-o", disk / "out.csv")
-        assert (code, out, err.count("\n")) == (1, "", 1)
-        assert "the disk is full. Free some space; the same command then goes on" in err
-        assert sorted(name for name in os.listdir(disk) if not name.startswith("out.csv.store")) == ["other"]
-        (disk / "other").unlink()
-        found = summary_of(capsys, trained, photos, "-o", disk / "out.csv")
-        assert (found["rows"], found["reused"]) == (31, 16)
-        assert (disk / "out.csv").read_bytes() == (tmp_path / "calm.csv").read_bytes()
+        yield folder
     finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_disk_that_fills_up_is_told_in_one_line_and_with_space_it_goes_on(
+    trained: Path, photos: Path, tmp_path: Path, disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "predict", trained, photos, "-o", tmp_path / "calm.csv")[0] == 0
+    numbers, record = itertools.count(), PredictionStore.record
+
+    def filling(self: PredictionStore, *arguments: Any) -> None:
+        if next(numbers) == 2:
+            (disk / "other").write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize))
+        record(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PredictionStore, "record", filling)
+        code, out, err = run(capsys, "predict", trained, photos, "-o", disk / "out.csv")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "the disk is full. Free some space; the same command then goes on" in err
+    assert sorted(name for name in os.listdir(disk) if not name.startswith("out.csv.store")) == ["other"]
+    (disk / "other").unlink()
+    found = summary_of(capsys, trained, photos, "-o", disk / "out.csv")
+    assert (found["rows"], found["reused"]) == (31, 16)
+    assert (disk / "out.csv").read_bytes() == (tmp_path / "calm.csv").read_bytes()
+
+
+def test_a_disk_that_may_only_be_read_is_told_in_one_line_and_afterwards_it_goes_on(
+    trained: Path, photos: Path, disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "predict", trained, photos, "-o", disk / "out.csv")[0] == 0
+    before = (disk / "out.csv").read_bytes(), (disk / "out.csv.store").read_bytes()
+    shutil.copy(photos / "00.jpg", photos / "zzz.jpg")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    for more in ([], ["--fresh"]):
+        code, out, err = run(capsys, "predict", trained, photos, "-o", disk / "out.csv", *more)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "cannot write" in err
+    assert ((disk / "out.csv").read_bytes(), (disk / "out.csv.store").read_bytes()) == before
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    found = summary_of(capsys, trained, photos, "-o", disk / "out.csv")
+    assert [found[name] for name in ("rows", "decoded", "reused")] == [32, 1, 31]
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -328,6 +351,22 @@ def test_another_pipeline_in_the_middle_is_refused(trained: Path, photos: Path, 
     assert code == 2
     assert "--pipeline" in err
     assert run(capsys, "predict", trained, photos, "-o", tmp_path / "out.csv", "--pipeline", "python")[0] == 0
+
+
+def test_a_run_that_is_none_is_told_in_one_line(trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("", ",", tmp_path / "gone", f"{trained},{tmp_path / 'gone'}", photos):
+        code, out, err = run(capsys, "predict", name, photos, "-o", tmp_path / "out.csv")
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "no run folder" in err
+    assert not (tmp_path / "out.csv.store").exists()
+
+
+def test_a_folder_whose_name_holds_a_comma_is_one_run(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = Path(shutil.copytree(trained, tmp_path / "one,two"))
+    assert summary_of(capsys, both, photos, "-o", tmp_path / "out.csv")["ok"] == 30
+    assert summary_of(capsys, f"{trained},", photos, "-o", tmp_path / "out.csv")["decoded"] == 0  # the same run
 
 
 def test_wrong_arguments_exit_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -458,6 +458,14 @@ def test_shards_merged_are_one_run_to_the_byte(numbers: Path, tmp_path: Path, n:
     assert (plan.planned, summary.decoded) == (0, 0)
 
 
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"file:a?mode=ro", b"a b\n'c"])
+def test_stores_may_lie_under_any_name(numbers: Path, tmp_path: Path, name: bytes) -> None:
+    folder = tmp_path / os.fsdecode(name)
+    folder.mkdir()
+    with merge_stores(shards(listed(numbers), folder, 2), store_path(folder / "all.csv")) as store:
+        assert store.counts() == (22, 16, 6)
+
+
 def test_shards_are_disjoint_and_complete(numbers: Path, tmp_path: Path) -> None:
     index = listed(numbers)
     shards(index, tmp_path, 4)
