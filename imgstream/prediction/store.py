@@ -143,8 +143,8 @@ class PredictionStore:
                 root = os.path.abspath(index.root) if index.root else ""
                 if (other := self.get("root")) not in (None, root) and plan.removed and plan.added == plan.rows:
                     raise RunError(
-                        f"{self.path} holds predictions of {other or 'other files'}, and none of those is under {root or 'what was given now'}"
-                        ": choose another -o, or forget them with --fresh"
+                        f"{self.path} holds predictions of {other or 'other files'}, and none of those is in {root or 'what was given now'}: "
+                        "choose another -o, or forget them with --fresh"
                     )
                 for key, value in (("planned", index.fingerprint), ("shard", shard), ("root", root)):
                     self._set(key, value)
