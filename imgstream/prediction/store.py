@@ -143,7 +143,7 @@ class PredictionStore:
                 root = os.path.abspath(index.root) if index.root else ""
                 if (other := self.get("root")) not in (None, root) and plan.removed and plan.added == plan.rows:
                     raise RunError(
-                        f"{self.path} holds predictions of {other or 'other files'}, and none of those is in {root or 'what was given now'}: "
+                        f"{self.path} holds predictions of {other or 'other files'}, none of which is in {root or 'what was given now'}: "
                         "choose another -o, or forget them with --fresh"
                     )
                 for key, value in (("planned", index.fingerprint), ("shard", shard), ("root", root)):
@@ -219,15 +219,16 @@ class PredictionStore:
 
     def _list(self, index: ImageIndex, batch_size: int, shard: tuple[int, int], progress: Callable[[int], None] | None) -> None:
         k, n = shard
-        for at in index.chunks():
-            mine = at[(at // batch_size) % n == k].tolist()
-            listed = []
-            for position in mine:
-                size, mtime = file_version(index.path_bytes(position)) or (-1, -1)
-                listed.append((position, index.relative_bytes(position), size, mtime))
-            self._database.executemany("INSERT INTO listing (position, path, size, mtime) VALUES (?, ?, ?, ?)", listed)
-            if progress is not None:
-                progress(int(at[-1]) + 1)
+
+        def listed() -> Iterator[tuple[int, bytes, int, int]]:
+            for at in index.chunks():
+                for position in at[(at // batch_size) % n == k].tolist():
+                    size, mtime = file_version(index.path_bytes(position)) or (-1, -1)
+                    yield position, index.relative_bytes(position), size, mtime
+                if progress is not None:
+                    progress(int(at[-1]) + 1)
+
+        self._database.executemany("INSERT INTO listing (position, path, size, mtime) VALUES (?, ?, ?, ?)", listed())
 
     def _plan(self, batch_size: int, shard: tuple[int, int]) -> Plan:
         execute = self._database.execute
