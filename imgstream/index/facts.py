@@ -129,8 +129,9 @@ class Facts:
                         descriptor = os.open(self._path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
                         size = os.fstat(descriptor).st_size
                         if os.pread(descriptor, 32, 0) == head and size == 32 + 32 * self._rows:
-                            self._mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+                            mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
                             self._descriptor = descriptor
+                            self._mapped = mapped  # last: other threads take it for the sign that all is ready
                             return True
                         os.close(descriptor)
             self._is_off = True

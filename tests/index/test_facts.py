@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ import pytest
 from PIL import Image
 
 import imgstream as ims
+from imgstream.header import Header
 from imgstream.index import ImageIndex, scan
-from imgstream.index.facts import open_all
+from imgstream.index.facts import Facts, open_all
 from imgstream.index.manifest import read_manifest
 from imgstream.index.table import KINDS
+from imgstream.source import FileVersion
 
 SPEC = ims.SampleSpec(size=(8, 8))
 MAX_PIXELS = SPEC.max_pixels
@@ -366,3 +370,26 @@ def test_folders_with_the_same_names_are_known_apart_even_where_their_tables_lie
         assert known(second)["a/1.jpg"][2:] == (21, 32, 6, "jpeg", 1)
         assert known(first) == expected(photos)
         shutil.rmtree(os.environ["IMGSTREAM_CACHE"])
+
+
+def test_threads_that_open_the_facts_at_once_all_note(tmp_path: Path) -> None:
+    start = threading.Barrier(8)
+
+    class Slow(Facts):
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name == "_mapped" and value is not None:
+                time.sleep(0.05)  # the others see it now
+
+    slow = Slow(tmp_path / "x.facts", 64, "00" * 16)
+
+    def note(row: int) -> None:
+        start.wait()
+        slow.note(row, FileVersion(row + 1, 1), Header("jpeg", 8, 8, 1))
+
+    threads = [threading.Thread(target=note, args=(row,)) for row in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Facts(tmp_path / "x.facts", 64, "00" * 16).at(np.arange(8))["size"].tolist() == list(range(1, 9))
