@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from page import machine, with_section
+from page import machine, put
 from PIL import Image, ImageOps
 
 import imgstream as ims
@@ -319,10 +319,7 @@ def main() -> None:
         f"- **Command**: `python bench/check.py {shlex.join(command)}`, {time.perf_counter() - began:.0f} s in all.",
     ]
     section = "\n".join(lines) + "\n"
-    print(section)
-    if options.out is not None:
-        page = options.out.read_text(encoding="utf-8") if options.out.exists() else "# Measured\n"
-        options.out.write_text(with_section(page, section), encoding="utf-8")
+    put(options.out, section)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shlex
 import shutil
 import statistics
@@ -30,7 +29,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from page import machine, with_section
+from memory import anonymous
+from page import machine, put
 
 FOLDER = 1000  # files in one
 SOURCES = 400  # images that are linked to: file systems allow some 65,000 links to one
@@ -192,13 +192,6 @@ def timed(work: Callable[[], int]) -> dict[str, Any]:
     return {"seconds": seconds, "rows": count, "anonymous": max(0, peak[0] - before)}
 
 
-def anonymous() -> int:
-    """RssAnon of this process in bytes."""
-    match = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert match, "no RssAnon: this needs Linux 4.5 or newer"
-    return 1024 * int(match[1])
-
-
 CHILDREN = {f.__name__: f for f in (find, walk, paths, keras, scan, again, rows, manifest, unchecked, opened, random_rows, order)}
 
 
@@ -283,7 +276,7 @@ def listing(work: Path, files: int, rounds: int) -> list[str]:
             shutil.rmtree(cache)
             for name in ("find", "walk", "paths", *(["keras"] if not number else []), "scan", "again"):
                 seconds.setdefault(name, []).append(child(name, str(root), cache)["seconds"])
-            new = [root / class_name(i * FOLDER) / f"new {number} {i}.jpg" for i in range(ADDED)]
+            new = [root / class_name(i * FOLDER % files) / f"new {number} {i}.jpg" for i in range(ADDED)]
             for file in new:
                 os.link(work / "sources" / "0.jpg", file)
             time.sleep(4)  # a folder that was changed within the last three seconds is listed again in any case
@@ -407,10 +400,7 @@ def main() -> None:
             lines.append("")
         lines += [f"- **Machine**: {machine()}.", f"- **Command**: `python bench/index.py {shlex.join(command)}`."]
         section = "\n".join(lines) + "\n"
-        print(section)
-        if options.out is not None:
-            page = options.out.read_text(encoding="utf-8") if options.out.exists() else "# Measured\n"
-            options.out.write_text(with_section(page, section), encoding="utf-8")
+        put(options.out, section)
 
 
 if __name__ == "__main__":

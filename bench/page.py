@@ -17,6 +17,14 @@ def with_section(page: str, section: str) -> str:
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
+def put(page: Path | None, section: str) -> None:
+    """Print a section and, where there is a page, put it there."""
+    print(section)
+    if page is not None:
+        before = page.read_text(encoding="utf-8") if page.exists() else "# Measured\n"
+        page.write_text(with_section(before, section), encoding="utf-8")
+
+
 def machine() -> str:
     """Processor, cores, memory, system and Python."""
     return f"{_processor()}, {os.cpu_count()} cores, {_memory()}; {platform.platform()}; Python {platform.python_version()}"

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from page import machine, with_section
+from page import machine, put
 
 IN_MEMORY = 6000
 LOADED = 60_000  # images that the loader alone reads
@@ -190,10 +190,7 @@ def main() -> None:
     command = ["DIR" if word == options.directory else "RUN" if word == options.run else word for word in sys.argv[1:]]
     lines += [f"- **Machine**: {machine()}.", f"- **Command**: `python bench/prediction.py {shlex.join(command)}`."]
     section = "\n".join(lines) + "\n"
-    print(section)
-    if options.out is not None:
-        page = options.out.read_text(encoding="utf-8") if options.out.exists() else "# Measured\n"
-        options.out.write_text(with_section(page, section), encoding="utf-8")
+    put(options.out, section)
 
 
 if __name__ == "__main__":
