@@ -11,7 +11,7 @@ import numpy as np
 from imgstream.errors import SpecError
 
 Fit = Literal["crop", "pad", "stretch"]
-Scale = Literal["unit", "signed", "imagenet", "raw"]
+Scale = Literal["unit", "signed", "imagenet", "caffe", "raw"]
 
 FORMAT_VERSION = 1
 DEFAULT_MAX_PIXELS = 178_956_970
@@ -19,11 +19,12 @@ DEFAULT_MAX_PIXELS = 178_956_970
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision and Keras ("torch" mode), RGB in [0, 1]
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_CAFFE_MEAN = (103.939, 116.779, 123.68)  # Keras ("caffe" mode), BGR in [0, 255]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleSpec:
-    """How a file becomes a sample: float32 (height, width, channels), RGB or grey.
+    """How a file becomes a sample: float32 (height, width, channels), RGB or grey; BGR for scale="caffe" alone.
 
     Raises SpecError, naming the field, when a value is impossible.
     """
@@ -35,7 +36,12 @@ class SampleSpec:
     channels: int = 3
     """3 = RGB, 1 = grey (a JPEG's own luma; Rec. 601 luma of everything else)."""
     scale: Scale = "unit"
-    """unit: [0, 1]; signed: [-1, 1]; imagenet: per-channel mean and deviation removed; raw: [0, 255]."""
+    """unit: [0, 1]; signed: [-1, 1]; imagenet: per-channel mean and deviation removed; raw: [0, 255]; caffe: BGR, [0, 255] less
+    each channel's mean, as VGG, ResNet (v1) and SqueezeNet were trained on.
+
+    caffe's samples are BGR, though RGB with the weights of the first convolution reversed would do as well: a file of weights does not
+    tell whether they were reversed, and so everyone's files and ours stay what keras.applications takes them for.
+    """
     max_pixels: int = DEFAULT_MAX_PIXELS
     """Files that declare more stored pixels are bad ("too large"), found before anything is decoded."""
 
@@ -58,8 +64,8 @@ class SampleSpec:
         object.__setattr__(self, "channels", int(self.channels))
         if self.scale not in get_args(Scale):
             raise SpecError(f"scale must be one of {', '.join(get_args(Scale))}; got {self.scale!r}")
-        if self.scale == "imagenet" and self.channels != 3:
-            raise SpecError('scale="imagenet" has one mean for each of R, G and B: it needs channels=3')
+        if self.scale in ("imagenet", "caffe") and self.channels != 3:
+            raise SpecError(f'scale="{self.scale}" has one mean for each of R, G and B: it needs channels=3')
         if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int) or self.max_pixels < 1:
             raise SpecError(f"max_pixels must be a whole number of pixels, 1 or more; got {self.max_pixels!r}")
 
@@ -68,8 +74,15 @@ class SampleSpec:
         """(height, width, channels) of one sample."""
         return (*self.size, self.channels)
 
+    @property
+    def bgr(self) -> bool:
+        """Whether a sample's channels are the pixel's in reverse. Pixels are RGB everywhere, until they become floats."""
+        return self.scale == "caffe"
+
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
-        """The scale as float32 (channels,) `gain` and `bias`: sample = pixel * gain + bias, pixel in 0..255."""
+        """The scale as float32 (channels,) `gain` and `bias`, in the order of a sample's channels: sample = pixel * gain + bias,
+        pixel in 0..255, its channels reversed where `bgr`.
+        """
         if self.scale == "unit":
             gain, bias = [1 / 255] * self.channels, [0.0] * self.channels
         elif self.scale == "signed":
@@ -77,12 +90,14 @@ class SampleSpec:
         elif self.scale == "imagenet":
             gain = [1 / (255 * s) for s in _IMAGENET_STD]
             bias = [-m / s for m, s in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]
+        elif self.scale == "caffe":
+            gain, bias = [1.0] * 3, [-mean for mean in _CAFFE_MEAN]
         else:
             gain, bias = [1.0] * self.channels, [0.0] * self.channels
         return np.array(gain, np.float32), np.array(bias, np.float32)
 
     def limits(self) -> tuple[np.ndarray, np.ndarray]:
-        """float32 (channels,) each: what black and white become, pixels 0 and 255."""
+        """float32 (channels,) each: what black and white become, pixels 0 and 255, in the order of a sample's channels."""
         gain, bias = self.affine()
         return bias, 255 * gain + bias
 
@@ -97,7 +112,11 @@ class SampleSpec:
         `out` may be a slot of a batch: this is the only place where a pixel becomes a float.
         """
         # To convert and then to scale in place takes two thirds of the time that one np.multiply of both types takes: it needs no buffer.
-        np.copyto(out, pixels)
+        if self.bgr:
+            for channel in range(3):  # a whole copy of pixels[..., ::-1] has an inner loop over three channels
+                np.copyto(out[..., channel], pixels[..., 2 - channel])
+        else:
+            np.copyto(out, pixels)
         gain, bias = _row_scaling(self, out.shape[-2])
         if not isinstance(gain, np.float32):
             out = out.reshape(*out.shape[:-2], -1)  # by the row: an inner loop over three channels is seven times slower

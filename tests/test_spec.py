@@ -39,9 +39,10 @@ def test_a_wrong_spec_cannot_be_built_and_the_error_names_the_field(field: str, 
         SampleSpec(**{field: value})
 
 
-def test_imagenet_scale_needs_three_channels() -> None:
-    with pytest.raises(SpecError, match="channels=3"):
-        SampleSpec(scale="imagenet", channels=1)
+@pytest.mark.parametrize("scale", ["imagenet", "caffe"])
+def test_scales_with_a_mean_for_each_channel_need_three(scale: Any) -> None:
+    with pytest.raises(SpecError, match=f"{scale}.*channels=3"):
+        SampleSpec(scale=scale, channels=1)
 
 
 def test_one_number_is_a_square() -> None:
@@ -69,13 +70,14 @@ def test_a_spec_is_frozen_and_its_shape_is_height_width_channels() -> None:
         ("raw", [[0, 0, 0], [255, 51, 102]]),
         ("signed", [[-1, -1, -1], [1, -0.6, -0.2]]),
         ("imagenet", [[-2.117904, -2.035714, -1.804444], [2.248908, -1.142857, -0.026667]]),
+        ("caffe", [[-103.939, -116.779, -123.68], [-1.939, -65.779, 131.32]]),
     ],
 )
 def test_each_scale_gives_the_floats_it_promises(scale: Any, expected: list[list[float]]) -> None:
     pixels = np.array([[[0, 0, 0], [255, 51, 102]]], np.uint8)
     out = np.full((1, 2, 3), np.nan, np.float32)
     SampleSpec(size=(1, 2), scale=scale).to_float(pixels, out)
-    np.testing.assert_allclose(out[0], expected, atol=2e-6)
+    np.testing.assert_allclose(out[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("scale", "low", "high"), [("unit", 0, 1), ("signed", -1, 1), ("raw", 0, 255)])
@@ -86,10 +88,10 @@ def test_no_pixel_leaves_the_promised_range(scale: Any, low: float, high: float)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("scale", ["unit", "signed", "imagenet", "raw"])
+@pytest.mark.parametrize("scale", ["unit", "signed", "imagenet", "caffe", "raw"])
 def test_the_limits_are_what_black_and_white_become(scale: Any, channels: int) -> None:
-    if scale == "imagenet" and channels == 1:
-        pytest.skip("imagenet is of three channels")
+    if scale in ("imagenet", "caffe") and channels == 1:
+        pytest.skip(f"{scale} is of three channels")
     spec = SampleSpec(size=(1, 2), scale=scale, channels=channels)
     out = np.full((2, channels), np.nan, np.float32)
     spec.to_float(np.array([[0] * channels, [255] * channels], np.uint8), out)
@@ -121,10 +123,10 @@ def test_json_without_a_field_is_refused_and_named() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("scale", ["unit", "signed", "imagenet", "raw"])
+@pytest.mark.parametrize("scale", ["unit", "signed", "imagenet", "caffe", "raw"])
 def test_several_samples_at_once_become_what_each_becomes_alone_to_the_bit(scale: Any, channels: int) -> None:
-    if scale == "imagenet" and channels == 1:
-        pytest.skip("imagenet is of three channels")
+    if scale in ("imagenet", "caffe") and channels == 1:
+        pytest.skip(f"{scale} is of three channels")
     spec = SampleSpec(size=(5, 7), scale=scale, channels=channels)
     pixels = np.random.default_rng(0).integers(0, 256, (4, *spec.shape), np.uint8)
     batch, alone = np.full((6, *spec.shape), np.nan, np.float32), np.full(spec.shape, np.nan, np.float32)
@@ -133,5 +135,5 @@ def test_several_samples_at_once_become_what_each_becomes_alone_to_the_bit(scale
     for one, sample in zip(batch[1:5], pixels, strict=True):
         spec.to_float(sample, alone)
         assert np.array_equal(one, alone)
-        np.testing.assert_allclose(one, sample * gain + bias, atol=1e-5)
+        np.testing.assert_allclose(one, (sample[..., ::-1] if spec.bgr else sample) * gain + bias, atol=1e-5)
     assert np.isnan(batch[[0, 5]]).all()

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from imgstream.cli import bench, cache, check, evaluate, index, merge, predict, show, sort, train
+from imgstream.cli import bench, cache, check, embed, evaluate, index, lr, merge, predict, show, sort, train
 
 app = typer.Typer(
     name="imgstream",
@@ -17,8 +17,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("train")(train.train)
+app.command("lr")(lr.lr)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("embed")(embed.embed)
 app.command("merge")(merge.merge)
 app.command("sort")(sort.sort)
 app.command("check")(check.check)

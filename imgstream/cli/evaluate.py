@@ -19,6 +19,7 @@ def evaluate(
     directory: Annotated[
         str, typer.Argument(metavar="DIR|MANIFEST", help="A folder with one folder of images for each class, or a list of labelled images.")
     ],
+    tta: options.Tta = None,
     as_json: options.Json = False,
     label_pattern: options.LabelPattern = None,
     exclude: options.Exclude = None,
@@ -34,7 +35,7 @@ def evaluate(
 
       imgstream evaluate runs/pets holdout/
 
-      imgstream evaluate runs/pets holdout/ --json > metrics.json
+      imgstream evaluate runs/pets holdout/ --tta flip --json > metrics.json
 
       imgstream evaluate runs/pets test.csv --columns path=img,label=species
     """
@@ -46,10 +47,10 @@ def evaluate(
     index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
     chosen = options.choose(opened.stream(index, workers=workers), pipeline)
     with counting("Evaluating", len(index)) as done:
-        result = opened.evaluate(index, workers=workers, pipeline=chosen.pipeline, progress=done)
+        result = opened.evaluate(index, workers=workers, pipeline=chosen.pipeline, flip=tta == "flip", progress=done)
     options.tell_changed(index)
     if as_json:
-        print(json.dumps({**result.report(), "pipeline": chosen.pipeline}))
+        print(json.dumps({**result.report(), "tta": tta, "pipeline": chosen.pipeline}))
         return
     console = Console(highlight=False)
     table = Table("class")

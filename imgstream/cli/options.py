@@ -32,6 +32,22 @@ def parse_pipeline(text: str) -> str:
     return text
 
 
+def parse_batch_size(text: str) -> int | None:
+    """A number of images, or None for "auto". Raises typer.BadParameter."""
+    if str(text) == "auto":
+        return None
+    if not str(text).isdecimal() or not int(text):
+        raise typer.BadParameter(f"{text!r} is no batch size: auto, or a number of images such as 32")
+    return int(text)
+
+
+def parse_tta(text: str) -> str:
+    """The name of a test-time augmentation. Raises typer.BadParameter."""
+    if text != "flip":
+        raise typer.BadParameter(f"{text!r} is no test-time augmentation: flip")
+    return text
+
+
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -92,6 +108,10 @@ Columns = Annotated[
     ),
 ]
 AllowOutside = Annotated[bool, typer.Option("--allow-outside", help="Take a manifest's paths that lead out of its root.")]
+Tta = Annotated[
+    str | None,
+    typer.Option("--tta", metavar="flip", parser=parse_tta, help="Average each image's scores with its mirror image's."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
 
 

@@ -48,7 +48,7 @@ def predict(
     min_score: Annotated[
         float, typer.Option("--min-score", min=0.0, max=1.0, metavar="S", help="Below this score the label is unsure.")
     ] = 0.0,
-    tta: Annotated[str | None, typer.Option("--tta", metavar="flip", help="Average each image's scores with its mirror image's.")] = None,
+    tta: options.Tta = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew: forget what was predicted into OUT before.")] = False,
     shard: Annotated[
         Any, typer.Option("--shard", metavar="K/N", parser=parse_shard, help="Only the K-th of N parts; imgstream merge joins them.")
@@ -78,9 +78,6 @@ def predict(
 
       imgstream predict runs/pets archive/ -o part3.csv --shard 3/16
     """
-    if tta not in (None, "flip"):
-        raise typer.BadParameter(f"{tta!r} is no test-time augmentation: flip")
-
     from imgstream.prediction.job import LEAST_RANKS, batch_size_for, write_output
     from imgstream.prediction.store import PredictionStore, store_path
     from imgstream.prediction.writers import check_output

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from imgstream.cli import STARTED, options
+
+if TYPE_CHECKING:
+    from imgstream.runs import Run
 
 
 def train(
@@ -35,14 +39,56 @@ def train(
     size: options.Size = None,
     fit: Annotated[str, typer.Option("--fit", help="How an image meets the size: crop, pad or stretch.")] = "crop",
     channels: Annotated[int, typer.Option("--channels", help="3 for RGB, 1 for grey.")] = 3,
-    model: Annotated[str, typer.Option("--model", metavar="NAME", help="cnn (ours), or one of keras.applications.")] = "cnn",
-    weights: Annotated[str, typer.Option("--weights", metavar="none|imagenet|FILE", help="What to begin with.")] = "none",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME|FILE|RUN",
+            help="cnn (ours), SqueezeNet, one of keras.applications, or a saved model or run whose body is taken (default: what the weights "
+            "are of, or cnn).",
+        ),
+    ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights", metavar="none|imagenet|FILE", help="What to begin with: then a head is trained first, and all of it more gently."
+        ),
+    ] = "none",
+    head_only: Annotated[
+        bool, typer.Option("--head-only", help="Train the last layer only, on the features of the given weights.")
+    ] = False,
+    features: Annotated[
+        str | None, typer.Option("--features", metavar="FILE", help="With --head-only: the features that imgstream embed wrote.")
+    ] = None,
     augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "light",
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the images (default: 20).")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the images (default: 20; with --weights 5).")] = None,
     minutes: Annotated[
         float | None, typer.Option("--minutes", metavar="M", help="Instead of --epochs: the wall time of the whole command.")
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 64,
+    batch_size: Annotated[
+        Any,
+        typer.Option(
+            "--batch-size",
+            metavar="auto|N",
+            parser=options.parse_batch_size,
+            help="Images a step; auto: 64, or the most that the memory has room for.",
+        ),
+    ] = "auto",
+    memory: Annotated[
+        Any,
+        typer.Option(
+            "--memory", metavar="2GB", parser=options.parse_bytes, help="The most memory the process may take of its own (default: all)."
+        ),
+    ] = None,
+    gpu_memory: Annotated[
+        Any, typer.Option("--gpu-memory", metavar="4GB", parser=options.parse_bytes, help="The most of each GPU's memory to take.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option("--precision", metavar="auto|float32|mixed", help="auto: mixed, where the processor is faster so.")
+    ] = "auto",
+    checkpoint_every: Annotated[
+        str, typer.Option("--checkpoint-every", metavar="2min|200steps", help="How often to keep what a killed run goes on from.")
+    ] = "2min",
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Peak of the one-cycle schedule.")] = None,
     balance: Annotated[bool, typer.Option("--balance", help="Weigh rare classes more.")] = False,
     patience: Annotated[int | None, typer.Option("--patience", min=1, help="Stop after N validations without a better one.")] = None,
@@ -54,6 +100,7 @@ def train(
     label_pattern: options.LabelPattern = None,
     max_bad: Annotated[float, typer.Option("--max-bad", help="Stop when more than max(20, this share) of the files are bad.")] = 0.05,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN, or start it.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     r"""Train a classifier on a folder of class folders.
 
@@ -72,6 +119,10 @@ def train(
       imgstream train list.csv --root photos/ --columns path=img,label=species --out runs/listed
 
       imgstream train photos/ --out runs/mobile --model MobileNetV2 --weights imagenet
+
+      imgstream train photos/ --out runs/quick --weights squeezenet.h5 --head-only
+
+      imgstream train photos/ --out runs/small --minutes 60 --memory 1500MB --checkpoint-every 5min --resume
     """
     if epochs is not None and minutes is not None:
         raise typer.BadParameter("--epochs fixes the work and --minutes the time: give one of them")
@@ -82,6 +133,7 @@ def train(
     from imgstream.report.terminal import amount, printable
     from imgstream.training import train as run_training
 
+    was_finished = resume and is_finished(out)
     with TrainingProgress() as progress:
         try:
             run = run_training(
@@ -90,6 +142,7 @@ def train(
                 resume=resume,
                 report=progress,
                 scanned=progress.scanned,
+                embedded=progress.embedded,
                 notice=progress.notice,
                 started=STARTED,
                 val=val,
@@ -104,10 +157,16 @@ def train(
                 channels=channels,
                 model=model,
                 weights=weights,
+                head_only=head_only,
+                features=features,
                 augment=augment,
                 epochs=epochs,
                 minutes=minutes,
                 batch_size=batch_size,
+                memory=memory,
+                gpu_memory=gpu_memory,
+                precision=precision,
+                checkpoint_every=checkpoint_every,
                 learning_rate=learning_rate,
                 balance=balance,
                 patience=patience,
@@ -125,6 +184,11 @@ def train(
             raise
     console, state = Console(highlight=False), run.state
     metrics = run.metrics
+    if as_json:
+        print(json.dumps(summary(run, was_finished)))
+        return
+    if was_finished:
+        console.print("This run was finished before: there is nothing left to do.")
     console.print(
         f"Trained {state['steps']:,} steps in {duration(state['seconds'])} at {state['images_per_second']:,.0f} images/s. Best validation "
         f"accuracy {100 * metrics['accuracy']:.2f} % on {metrics['images']:,} images.",
@@ -144,3 +208,28 @@ def train(
     if skipped:
         console.print(f"Left out as bad: {skipped:,} files, listed in {printable(str(run.folder.skipped))}", soft_wrap=True, markup=False)
     console.print(f"The run is in {printable(run.path)}: model.keras, history.csv, settings.json and more", soft_wrap=True, markup=False)
+
+
+def is_finished(out: Path) -> bool:
+    """Whether a finished run lies there."""
+    from imgstream.runs.folder import RunFolder
+
+    return (out / "run.json").exists() and RunFolder(out).state()["state"] == "finished"
+
+
+def summary(run: Run, was_finished: bool) -> dict[str, Any]:
+    """What --json prints: steps_run and resumed_from_step are of this command, all else of the whole run."""
+    state, metrics = run.state, run.metrics
+    return {
+        "run": run.path,
+        "steps_run": 0 if was_finished else state.get("steps_run", state["steps"]),
+        "resumed_from_step": state["steps"] if was_finished else state.get("resumed_from_step"),
+        "steps": state["steps"],
+        "epochs": state["epochs"],
+        "accuracy": metrics.get("accuracy"),
+        "loss": metrics.get("loss"),
+        "images": metrics.get("images"),
+        "seconds": state["seconds"],
+        "images_per_second": state["images_per_second"],
+        **{name: state[name] for name in ("model", "precision", "batch_size", "pipeline", "checkpoints", "memory") if name in state},
+    }

@@ -1,25 +1,28 @@
-"""From a model's name to a Keras model: which networks there are, what input scale each wants, and where its weights come from."""
+"""From a model's name to a Keras model: which networks there are, what samples each wants, and where its weights come from."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
-from imgstream.errors import ModelError
-from imgstream.spec import Scale
+from imgstream.errors import ModelError, SpecError
+from imgstream.models.recognition import network_of_layers, network_of_name
+from imgstream.models.weights import file_of, is_model_path, load_weights, load_whole, read_config
+from imgstream.spec import SampleSpec, Scale
 
 MODEL_NAMES = (
-    "cnn",
+    *("cnn", "SqueezeNet"),
     *("ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "DenseNet121", "DenseNet169", "DenseNet201"),
     *("EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3", "EfficientNetB4"),
     *("EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3", "EfficientNetV2S", "EfficientNetV2M"),
     *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small", "NASNetMobile"),
-    *("ResNet50V2", "ResNet101V2", "ResNet152V2", "Xception"),
+    *("ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2", "VGG16", "VGG19", "Xception"),
 )
-"""Those of keras.applications whose input scale a SampleSpec can express. (VGG and ResNet v1 want BGR minus a mean.)"""
+"""imgstream's own two, and those of keras.applications that fit the memory of a usual machine."""
 
 _SCALES: tuple[tuple[str, Scale], ...] = (
     # Each network's own preprocess_input in keras.applications; the "raw" ones have the scaling inside the model.
@@ -27,7 +30,18 @@ _SCALES: tuple[tuple[str, Scale], ...] = (
     ("EfficientNet", "raw"),
     ("MobileNetV3", "raw"),
     ("DenseNet", "imagenet"),
+    ("SqueezeNet", "caffe"),
+    ("VGG", "caffe"),
+    *((name, "caffe") for name in ("ResNet50", "ResNet101", "ResNet152")),
 )
+_V2 = ("ResNet50V2", "ResNet101V2", "ResNet152V2")  # these, unlike the first ones, are "signed"
+
+_ONE_SIZE = ("InceptionResNetV2", "InceptionV3", "NASNetMobile", "Xception")
+"""The first two and Xception need 71 or 75 pixels a side; NASNet is another graph for each size, and wrong for an open one."""
+
+_INSIDE = ("Rescaling", "Normalization")
+_ARITHMETIC = ("TrueDivide", "Divide", "Multiply", "Subtract", "Add", "GetItem", "Flip")  # Keras' preprocess_input inside a model
+_PASSING = ("InputLayer", "Resizing", "CenterCrop", "Dropout", "ZeroPadding2D")  # and Random…: none of them changes the scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,44 +49,77 @@ class ModelInfo:
     """What a network wants of its samples."""
 
     name: str
+    """As MODEL_NAMES has it, or the path it was asked by."""
     scale: Scale
     size: tuple[int, int]
-    """(height, width) it is best fed with; any size from 32 works."""
+    """(height, width) in pixels it is best fed with. Most networks take any from 32; those of a file may take this one only."""
     any_size: bool
-    """Whether one set of weights takes samples of any size: then training may begin with smaller ones."""
+    """Whether one set of weights takes samples of any size: then training may begin with smaller ones. False for a file's."""
+    channels: int | None = None
+    """3 = RGB, 1 = grey: what a file's network takes. None: either."""
+    scale_guessed: bool = False
+    """Whether nothing told the scale of a file's network: then `scale` may be another than it was trained with."""
+    is_saved: bool = False
+    """Whether it is a file's network, which has its weights."""
 
 
 def model_info(name: str) -> ModelInfo:
-    """The network called `name`, in any case. Raises ModelError with the names there are."""
+    """The network called `name`, in any case; or the one in the .keras or .h5 file, or run folder, at that path.
+
+    Of a file, the scale is that of the spec.json beside a .keras; or "raw", where the model begins with its own scaling; or that of the
+    network which its names are known from; or else "unit", a guess. Raises ModelError with the names there are, or with what is wrong
+    with the file.
+    """
     for known in MODEL_NAMES:
         if known.lower() == name.lower():
-            if known == "cnn":
-                return ModelInfo(known, "signed", (96, 96), any_size=True)
-            scale: Scale = next((scale for prefix, scale in _SCALES if known.startswith(prefix)), "signed")
-            return ModelInfo(known, scale, (224, 224), any_size=False)
-    raise ModelError(f"no model named {name!r}; there are: {', '.join(MODEL_NAMES)}")
+            size = (96, 96) if known == "cnn" else (224, 224)
+            return ModelInfo(known, _scale(known), size, any_size=known not in _ONE_SIZE)
+    if is_model_path(name):
+        return _file_info(name)
+    raise ModelError(f"no model named {name!r}; there are: {', '.join(MODEL_NAMES)}, and any .keras or .h5 model or run folder by its path")
 
 
 def build_model(name: str, shape: tuple[int | None, int | None, int], class_count: int, weights: str = "none") -> Any:
     """A keras.Model: float32 (B, *shape) in the scale of model_info(name) → logits float32 (B, class_count). Height and width
-    of `shape` may be None where model_info says any_size.
+    of `shape` may be None where model_info says any_size. Its last layer is a new Dense one, "logits".
 
-    `weights`: "none" (random), "imagenet" (keras.applications' own, fetched once by Keras), or a file: a .keras model or .h5 weights.
-    Of a file, all that fits is taken: the layers whose weights have the same shapes, so that a model of other classes gives its body.
-    Raises ModelError when weights cannot be had, saying where to put them.
+    `name`: one of MODEL_NAMES, or the path of a .keras or .h5 file or a run folder that holds a whole model: its body, with its weights
+    and nothing frozen, gets the new head.
+    `weights`: "none" (random, or as they are in the model's file), "imagenet" (keras.applications' own, fetched once by Keras), or a
+    file: a .keras model, a run folder or .h5 weights. Of a file, all that fits is taken, so that a model of other classes gives its body.
+    Raises ModelError when weights cannot be had, saying where to put them, and for a file that cannot be used, saying why.
     """
     info = model_info(name)
-    if info.name == "cnn":
+    if weights == "imagenet" and (info.is_saved or info.name in ("cnn", "SqueezeNet")):
+        raise ModelError(
+            f"there are no ImageNet weights for {info.name} in Keras; take --weights none, a file, or another --model such as MobileNetV2"
+        )
+    if info.is_saved:
+        model = _from_file(name, shape, class_count)
+    elif info.name == "cnn":
         from imgstream.models.cnn import build_cnn
 
-        if weights == "imagenet":
-            raise ModelError("there are no ImageNet weights for cnn; take --weights none, a file, or another --model such as MobileNetV2")
         model = build_cnn(shape, class_count)
     else:
-        model = _application(info.name, shape, class_count, weights)
-    if weights not in ("none", "imagenet"):
-        _load_file(model, Path(weights))
+        _check_size(info.name, shape)
+        if info.name == "SqueezeNet":
+            from imgstream.models.squeezenet import build_squeezenet
+
+            model = build_squeezenet(shape, class_count)
+        else:
+            model = _application(info.name, shape, class_count, weights)
+    if weights not in ("none", "imagenet") and not (info.is_saved and file_of(weights) == file_of(name)):
+        load_weights(model, weights)
     return model
+
+
+def _scale(known: str) -> Scale:
+    return "signed" if known in _V2 else next((scale for prefix, scale in _SCALES if known.startswith(prefix)), "signed")
+
+
+def _check_size(name: str, shape: tuple[int | None, int | None, int]) -> None:
+    if min(shape[0] or 32, shape[1] or 32) < 32:
+        raise ModelError(f"{name} needs images of 32 pixels a side or more; got {shape[0]}x{shape[1]}")
 
 
 def _application(name: str, shape: tuple[int | None, int | None, int], class_count: int, weights: str) -> Any:
@@ -80,8 +127,6 @@ def _application(name: str, shape: tuple[int | None, int | None, int], class_cou
 
     if weights == "imagenet" and shape[2] != 3:
         raise ModelError(f"the ImageNet weights of {name} are for RGB; train it with --channels 3, or with --weights none")
-    if min(shape[0] or 32, shape[1] or 32) < 32:
-        raise ModelError(f"{name} needs images of 32 pixels a side or more; got {shape[0]}x{shape[1]}")
     try:
         body = getattr(keras.applications, name)(
             include_top=False, weights="imagenet" if weights == "imagenet" else None, input_shape=shape, pooling="avg"
@@ -90,6 +135,12 @@ def _application(name: str, shape: tuple[int | None, int | None, int], class_cou
         if weights != "imagenet":
             raise ModelError(f"{name} cannot be built for images of {shape[0]}x{shape[1]}: {error}") from error
         raise ModelError(_not_fetched(name, str(error))) from error
+    return _with_head(body, class_count, name)
+
+
+def _with_head(body: Any, class_count: int, name: str) -> Any:
+    import keras
+
     outputs = keras.layers.Dense(class_count, dtype="float32", name="logits")(body.output)
     return keras.Model(body.input, outputs, name=name)
 
@@ -102,70 +153,106 @@ def _not_fetched(name: str, error: str) -> str:
     return f"the ImageNet weights of {name} could not be fetched{address}. Put the file at {folder}/{file}, or use --weights none or a file"
 
 
-def _load_file(model: Any, path: Path) -> None:
+def _from_file(name: str, shape: tuple[int | None, int | None, int], class_count: int) -> Any:
     import keras
 
-    _check_weights_file(path)
+    from imgstream.models.features import features
+
+    path = file_of(name)
+    body = features(load_whole(path))
+    _unfreeze(body)
+    takes = tuple(body.inputs[0].shape[1:])
+    if len(takes) != 3:
+        raise ModelError(f"{path} takes {takes}, and no images (height, width, channels)")
+    if takes[2] not in (None, shape[2]):
+        raise ModelError(f"{path} takes images of {takes[2]} channels, not {shape[2]}: train with --channels {takes[2]}")
     try:
-        if path.suffix == ".keras":
-            taken = _take_matching(model, keras.saving.load_model(path, compile=False))
-        else:
-            taken = _load_h5(model, path)
-    except ModelError:
-        raise
+        if takes != tuple(shape):
+            resized = keras.models.clone_model(body, input_tensors=keras.Input(shape, name=body.inputs[0].name))
+            resized.set_weights(body.get_weights())
+            body = resized
+        return _with_head(body, class_count, body.name)
     except Exception as error:
-        raise ModelError(f"the weights in {path} cannot be loaded into {model.name}: {str(error).splitlines()[0]}") from error
-    if not taken:
-        raise ModelError(f"nothing in {path} fits {model.name}: no layer has weights of the same shapes. Is it another network's file?")
+        if takes[:2] == tuple(shape[:2]):
+            raise ModelError(f"the head of the model in {path} cannot be replaced: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{path} takes images of {takes[0]}x{takes[1]} only, not {shape[0]}x{shape[1]}: train with that --size") from error
 
 
-def _check_weights_file(path: Path) -> None:
+def _unfreeze(model: Any) -> None:
+    for layer in model.layers:  # one by one: Keras 3.15's model.trainable = True leaves them as they were
+        if hasattr(layer, "layers"):
+            _unfreeze(layer)
+        layer.trainable = True
+
+
+def _file_info(name: str) -> ModelInfo:
+    path = file_of(name)
+    config = read_config(path)
+    if config is None:
+        raise ModelError(f"{path} holds weights only, and no network: name that too, such as --model SqueezeNet --weights {path}")
+    layers = list(_flat(config))
+    takes = _input_shape(config, layers)
+    size = (takes[0], takes[1]) if takes[0] and takes[1] else (224, 224)
+    spec = path.with_name("spec.json")
+    if path.suffix.lower() == ".keras" and spec.exists():
+        of_run = _read_spec(spec)
+        return ModelInfo(name, of_run.scale, of_run.size, any_size=False, channels=of_run.channels, is_saved=True)
+    scale, guessed = _file_scale(layers)
+    channels = takes[2] if takes[2] in (1, 3) else None
+    if scale in ("imagenet", "caffe") and channels == 1:
+        scale, guessed = "unit", True  # a known network's, made grey
+    return ModelInfo(name, scale, size, any_size=False, channels=channels, scale_guessed=guessed, is_saved=True)
+
+
+def _read_spec(path: Path) -> SampleSpec:
     try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        raise ModelError(f"cannot read the weights file {path}: {error.strerror}") from error
-    if head.startswith(b"version https://git-lfs"):
-        raise ModelError(f"{path} is a Git LFS pointer, not the weights: run git lfs pull where it came from")
-    expected = {".keras": b"PK", ".h5": b"\x89HDF"}.get(path.suffix)
-    if expected is None:
-        raise ModelError(f"{path}: weights are read from .keras, .weights.h5 and .h5 files")
-    if not head.startswith(expected):
-        raise ModelError(f"{path} is no {path.suffix} file: it begins with {head[:8]!r}. Was it fetched whole?")
+        return SampleSpec.from_json(dict(json.loads(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, TypeError, SpecError) as error:
+        raise ModelError(f"{path} stands beside the model and cannot be read: {error}") from error
 
 
-def _take_matching(model: Any, source: Any) -> int:
-    """Copy the weights of the layers that fit, paired in order; returns how many layers."""
-    mine = [layer for layer in model.layers if layer.weights]
-    theirs = [layer for layer in source.layers if layer.weights]
-    taken = 0
-    for layer, other in zip(mine, theirs, strict=False):
-        if [tuple(w.shape) for w in layer.weights] == [tuple(w.shape) for w in other.weights]:
-            layer.set_weights(other.get_weights())
-            taken += 1
-    return taken
+def _flat(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The model's config and those of its layers, in order, models inside models opened up."""
+    found, left = [], [config]
+    while left:
+        part = left.pop()
+        inside = part.get("config")
+        if not isinstance(inside, dict):
+            continue
+        found.append({"class_name": str(part.get("class_name")), **inside})
+        layers = inside.get("layers")
+        left += reversed([layer for layer in layers if isinstance(layer, dict)] if isinstance(layers, list) else [])
+    return found
 
 
-def _load_h5(model: Any, path: Path) -> int:
-    """Copy an .h5 file's weights: Keras' .weights.h5 and the older layout alike, by order and shape; returns how many arrays."""
-    import h5py
+def _input_shape(config: dict[str, Any], layers: list[dict[str, Any]]) -> tuple[Any, Any, Any]:
+    """(height, width, channels), each None where it is open."""
+    shapes = [layer.get("batch_shape") or layer.get("batch_input_shape") for layer in layers]
+    shapes.append(layers[0].get("build_input_shape") if layers else None)
+    shape = next((shape for shape in shapes if isinstance(shape, list)), None)
+    if shape is None:
+        return (None, None, None)
+    if len(shape) != 4 or not all(n is None or (isinstance(n, int) and 0 < n <= 8192) for n in shape[1:]):
+        raise ModelError(f"{config.get('class_name')} model of input {shape}: samples are (batch, height, width, channels)")
+    return (shape[1], shape[2], shape[3])
 
-    arrays: list[Any] = []
-    with h5py.File(path, "r") as file:
-        names = [n.decode() if isinstance(n, bytes) else n for n in file.attrs.get("layer_names", [])]
-        if names:  # the older layout lists its layers and each layer's weights, in order
-            for name in names:
-                group = file[name]
-                arrays += [group[w][()] for w in group.attrs["weight_names"]]
-        else:
-            before = [w.numpy() if hasattr(w, "numpy") else w for w in model.get_weights()]
-            model.load_weights(path)
-            return sum(bool((a != b).any()) for a, b in zip(before, model.get_weights(), strict=True))
-    weights = model.weights[: len(arrays)]
-    if any(tuple(w.shape) != a.shape for w, a in zip(weights, arrays, strict=False)) or len(weights) < len(arrays):
-        raise ModelError(
-            f"the {len(arrays)} arrays in {path} have other shapes than the layers of {model.name}: it is another network's file"
-        )
-    for weight, array in zip(weights, arrays, strict=True):
-        weight.assign(array)
-    return len(arrays)
+
+def _file_scale(layers: list[dict[str, Any]]) -> tuple[Scale, bool]:
+    """The scale, and whether it is a guess."""
+    models = [layer for layer in layers if "layers" in layer]
+    for layer in layers:
+        kind = layer["class_name"]
+        if "layers" in layer or kind in _PASSING or kind.startswith("Random"):
+            continue
+        if kind in _INSIDE or kind in _ARITHMETIC:
+            return "raw", kind in _ARITHMETIC
+        break
+    for model in models:
+        if known := network_of_name(str(model.get("name")), [n for n in MODEL_NAMES if n != "cnn"]):
+            return _scale(known), False
+    names = [str(layer.get("name")) for layer in layers]
+    if known := network_of_layers(names):
+        return _scale(known), False
+    if names[0] == "cnn" and names[-1] == "logits":  # imgstream's own
+        return "signed", False
+    return "unit", True

@@ -65,6 +65,7 @@ def evaluate(
     stream: Stream,
     *,
     temperature: float = 1.0,
+    flip: bool = False,
     max_batches: int | None = None,
     observe: Observe | None = None,
     progress: Progress | None = None,
@@ -72,8 +73,8 @@ def evaluate(
     """Run `model` (logits) over a labelled stream; scores are softmax(logits / `temperature`). Classes are matched by
     name, so the stream's index may have fewer, more or others.
 
-    `max_batches` stops early: with a shuffled stream that is a fair sample. Raises DatasetError when no image belongs to the model's
-    classes.
+    With `flip`, an image's scores are the mean of its own and its mirror image's. `max_batches` stops early: with a shuffled stream that
+    is a fair sample. Raises DatasetError when no image belongs to the model's classes.
     """
     names = list(class_names)
     to_model = np.array([names.index(n) if n in names else -1 for n in stream.index.class_names], np.int64)
@@ -93,12 +94,15 @@ def evaluate(
         rows += len(labels) + len(batch.bad)
         if (known := labels >= 0).any():
             logits, true = forward(batch.images)[known], labels[known]
-            scores = softmax(logits / temperature)
+            raw, scores = softmax(logits), softmax(logits / temperature)
+            if flip:
+                mirrored = forward(batch.images[:, :, ::-1])[known]
+                raw, scores = (raw + softmax(mirrored)) / 2, (scores + softmax(mirrored / temperature)) / 2
             best = scores.argmax(axis=1)
             confusion.update(true, best)
             losses -= float(np.log(np.maximum(scores[np.arange(len(scores)), true], 1e-12)).sum())
             calibrated.update(scores.max(axis=1), best == true)
-            uncalibrated.update(softmax(logits).max(axis=1), best == true)
+            uncalibrated.update(raw.max(axis=1), best == true)
             if observe is not None:
                 observe(batch.images if known.all() else batch.images[known], logits, true)
         if progress is not None:

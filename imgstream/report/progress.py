@@ -52,6 +52,10 @@ class TrainingProgress:
         """Show how many images have been found so far."""
         self._status.update(f"Listing images: {files:,}")
 
+    def embedded(self, images: int) -> None:
+        """Show how many images a head's features have been made of."""
+        self._status.update(f"Features for the head: {images:,} images")
+
     def notice(self, text: str) -> None:
         """A line that stays."""
         if self._console.is_terminal:

@@ -324,12 +324,12 @@ class TfPipeline:
 
 
 def _scaled(pixels: Tensor, spec: SampleSpec) -> Tensor:
-    """float32 by the spec's scale, of whole numbers from 0 to 255, uint8 or float32."""
+    """float32 by the spec's scale, of RGB or grey in whole numbers from 0 to 255, uint8 or float32."""
     gain, bias = spec.scaling
     if pixels.dtype == tf.uint8 and isinstance(gain, np.float32):  # one pass over memory; the same values to the bit
         black, white = (float(limit[0]) for limit in spec.limits())
         return tf.raw_ops.Dequantize(input=tf.bitcast(pixels, tf.quint8), min_range=black, max_range=white, mode="MIN_COMBINED")
-    images = tf.cast(pixels, tf.float32) * gain
+    images = tf.cast(pixels[..., ::-1] if spec.bgr else pixels, tf.float32) * gain
     return images if bias is None else images + bias
 
 

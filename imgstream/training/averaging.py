@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ class WeightAverage:
     """
 
     def __init__(self, model: Any, horizon: int = 500) -> None:
-        self._variables = [v for v in model.weights if str(v.dtype).startswith(("float", "bfloat"))]
+        self._variables = floats(model)
         self._horizon = horizon
         self.values = [_array(v) for v in self._variables]
         """float32 arrays, in the order of the model's float weights."""
@@ -34,19 +32,15 @@ class WeightAverage:
         for value, variable in zip(self.values, self._variables, strict=True):
             value += share * (_array(variable) - value)
 
-    @contextlib.contextmanager
-    def applied(self) -> Iterator[None]:
-        """The model with the averaged weights, for the block; then its own again."""
-        own = [_array(v) for v in self._variables]
-        self._assign(self.values)
-        try:
-            yield
-        finally:
-            self._assign(own)
-
-    def _assign(self, values: list[np.ndarray]) -> None:
-        for variable, value in zip(self._variables, values, strict=True):
+    def assign_to(self, model: Any) -> None:
+        """Give the averaged weights to `model`, a twin of the one that is averaged."""
+        for value, variable in zip(self.values, floats(model), strict=True):
             variable.assign(value)
+
+
+def floats(model: Any) -> list[Any]:
+    """The weights that are averaged: trained ones and BatchNorm statistics, without integers."""
+    return [v for v in model.weights if str(v.dtype).startswith(("float", "bfloat"))]
 
 
 def _array(variable: Any) -> np.ndarray:

@@ -1,40 +1,84 @@
-"""Everything that training goes on from, in one file: whole or absent."""
+"""Everything that training goes on from, in one file: whole or absent, and written while training goes on."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from imgstream.atomic import write_bytes
-from imgstream.errors import RunError
+from imgstream.atomic import atomic_file
+from imgstream.errors import OutputError, RunError
 from imgstream.training.averaging import WeightAverage
 
 KEPT = 2
 
 
-def save(folder: Path, model: Any, average: WeightAverage, best: list[np.ndarray] | None, state: dict[str, Any]) -> None:
-    """Write step-N.npz: every variable of the model (Keras' seed generators too) and of its optimizer, the average, the best average
-    so far, and the JSON-ready `state` with its "step". The last KEPT files stay. Raises OutputError.
-    """
-    arrays = {f"variable_{i}": _array(v) for i, v in enumerate(_variables(model))}
-    arrays |= {f"average_{i}": v for i, v in enumerate(average.values)}
-    arrays |= {f"best_{i}": v for i, v in enumerate(best or [])}
-    buffer = io.BytesIO()
-    np.savez(buffer, format=1, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-    write_bytes(folder / f"step-{state['step']:09d}.npz", buffer.getvalue())
-    for old in sorted(folder.glob("step-*.npz"))[:-KEPT]:
-        with contextlib.suppress(OSError):
-            old.unlink()
+class Checkpoints:
+    """Writes step-N.npz into a folder, on a thread of its own. Training waits for the copy of the arrays only."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writer: threading.Thread | None = None
+        self._error: OutputError | None = None
+        self.pause = 0.0
+        """Seconds that training has waited for a checkpoint at most."""
+        self.seconds = 0.0
+        """What writing the last one took, beside training."""
+        self.count = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the last one is still being written."""
+        return self._writer is not None and self._writer.is_alive()
+
+    def save(self, model: Any, average: WeightAverage, best: list[np.ndarray] | None, state: dict[str, Any]) -> None:
+        """Begin to write: every variable of the model (Keras' seed generators too) and of its optimizer, the average, the best average so
+        far, and the JSON-ready `state` with its "step". Waits for the one before. The last KEPT files stay.
+
+        Raises OutputError when the one before could not be written.
+        """
+        began = time.monotonic()
+        self.wait()
+        arrays = {f"variable_{i}": _array(v).copy() for i, v in enumerate(_variables(model))}
+        arrays |= {f"average_{i}": v.copy() for i, v in enumerate(average.values)}
+        arrays |= {f"best_{i}": v for i, v in enumerate(best or [])}  # replaced as a whole, never written to
+        text = json.dumps(state).encode()
+        self._writer = threading.Thread(target=self._write, args=(int(state["step"]), text, arrays), name="checkpoint")
+        self._writer.start()
+        self.count += 1
+        self.pause = max(self.pause, time.monotonic() - began)
+
+    def wait(self) -> None:
+        """Return when all is on the disk. Raises OutputError when it could not be written."""
+        if self._writer is not None:
+            self._writer.join()
+            self._writer = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _write(self, step: int, state: bytes, arrays: dict[str, np.ndarray]) -> None:
+        began = time.monotonic()
+        try:
+            with atomic_file(self._folder / f"step-{step:09d}.npz") as file:
+                np.savez(file, format=1, state=np.frombuffer(state, np.uint8), **arrays)  # type: ignore[arg-type]
+        except OutputError as error:
+            self._error = error
+            return
+        for old in _files(self._folder)[:-KEPT]:
+            with contextlib.suppress(OSError):
+                old.unlink()
+        self.seconds = time.monotonic() - began
 
 
 def latest(folder: Path) -> Path | None:
     """The newest checkpoint's file, or None."""
-    return max(folder.glob("step-*.npz"), default=None)
+    return max(_files(folder), default=None)
 
 
 def restore(file: Path, model: Any, average: WeightAverage) -> tuple[dict[str, Any], list[np.ndarray] | None]:
@@ -49,11 +93,15 @@ def restore(file: Path, model: Any, average: WeightAverage) -> tuple[dict[str, A
             best = [data[f"best_{i}"] for i in range(len(average.values))] if "best_0" in data else None
             averaged = [data[f"average_{i}"] for i in range(len(average.values))]
     except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"the checkpoint {file} cannot be used: {error}") from error
+        raise RunError(f"the checkpoint {file} cannot be used: {error}. Delete it to go on from the one before it") from error
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     average.values = averaged
     return state, best
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.npz"))
 
 
 def _variables(model: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The loop: batches in, weights out; validated, checkpointed, on time, and stopped without loss by Ctrl-C."""
+"""The loop: batches in, weights out; validated, checkpointed, on time, and stopped without loss by Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,9 @@ from imgstream.prediction.drift import ProfileBuilder
 from imgstream.prediction.evaluate import Evaluation, evaluate
 from imgstream.runs.folder import RunFolder
 from imgstream.stream import Batch, Stream
-from imgstream.training import checkpoint
 from imgstream.training.averaging import WeightAverage
+from imgstream.training.checkpoint import Checkpoints, latest, restore
+from imgstream.training.replicas import Replicas
 from imgstream.training.schedule import Clock, Plan, Sizes, one_cycle
 from imgstream.training.settings import TrainSettings
 
@@ -77,6 +78,8 @@ class State:
     rows: int = 0
     """Files of this epoch so far, and how many of them were bad."""
     bad: int = 0
+    sums: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0.0, 0.0])
+    """Of this epoch so far: images, loss times images, hits."""
 
 
 class Fit:
@@ -85,44 +88,57 @@ class Fit:
     def __init__(
         self,
         model: Any,
+        served: Any,
         train: Stream,
         val: Stream,
         settings: TrainSettings,
         folder: RunFolder,
         sizes: Sizes,
+        replicas: Replicas,
         *,
         started: float,
-        report: Report | None,
+        report: Report | None = None,
+        callbacks: Sequence[Any] = (),
     ) -> None:
-        """`train` and `val` give samples of the full size. `started`: time.monotonic() of the command's start, from which
-        `settings.minutes` counts.
+        """`model` is trained, `served` is its twin that is validated and saved; see compiling.py. `train` and `val` give samples of the
+        full size. `started`: time.monotonic() of the command's start, from which `settings.minutes` counts. `callbacks`: Keras' own.
         """
-        self.model, self.train, self.val, self.settings, self.folder, self.sizes = model, train, val, settings, folder, sizes
+        import keras
+
+        self.model, self.served = model, served
+        self.train, self.val, self.settings, self.folder, self.sizes = train, val, settings, folder, sizes
         self._streams = {sizes.full: train}
         if sizes.small is not None:
             self._streams[sizes.small] = train.replace(spec=dataclasses.replace(train.spec, size=sizes.small))
+        self._replicas = replicas
         self.average = WeightAverage(model)
         self.state = State()
         self.best: list[np.ndarray] | None = None
+        self.checkpoints = Checkpoints(folder.checkpoints)
+        self.resumed_from_step: int | None = None
         self.images_seen, self.train_seconds = 0, 0.0
+        self._peak = settings.peak_learning_rate(train.batch_size)
         self._report, self._started = report, started
+        self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
         self._plan = Plan()
         self._clock: Clock | None = None
         self._class_weights = class_weights(train) if settings.balance else None
         self._bad: dict[str, BadImage] = {}
-        self._sums = np.zeros(3)  # of this epoch: images, loss, hits
         self._stop = threading.Event()
         self._finished = False
         self._validation_batches: int | None = None
-        self._validated = started
+        self._validated = self._checkpointed = started
+        self._checkpointed_step = 0
         self._window = _Window()
 
     def restore(self) -> None:
         """Go on from the newest checkpoint, if there is one. Raises RunError when it does not fit."""
-        file = checkpoint.latest(self.folder.checkpoints)
+        file = latest(self.folder.checkpoints)
         if file is not None:
-            state, self.best = checkpoint.restore(file, self.model, self.average)
+            state, self.best = restore(file, self.model, self.average)
             self.state = State(**state)
+            self._bad = _read_skipped(self.folder)
+        self.resumed_from_step = self._checkpointed_step = self.state.step
 
     def run(self) -> bool:
         """Train to the end; False when Ctrl-C ended it before. Either way `best` or `average` holds the weights to keep."""
@@ -132,23 +148,35 @@ class Fit:
         if state.plans:
             self._plan = Plan(**{k: state.plans[-1][k] for k in ("work", "progress", "last_work")})
         epochs = settings.planned_epochs
+        self._checkpointed = time.monotonic()
         with _interrupts(self._stop):
+            self._callbacks.on_train_begin()
             while epochs is None or state.epoch < epochs:
                 if not self._epoch():
                     break
-        if self._stop.is_set() and not self._finished:
-            self._checkpoint()
-            return False
-        return True
+            self._callbacks.on_train_end()
+            if self._stop.is_set() and not self._finished:
+                self._checkpoint()
+            self.checkpoints.wait()
+        return self._finished or not self._stop.is_set()
+
+    def finish(self) -> None:
+        """End without a step: the weights are good as they are, as after a head alone was trained. Validates and checkpoints them."""
+        self.average = WeightAverage(self.model)
+        self._validate(0.0)
+        self._checkpoint()
+        self.checkpoints.wait()
 
     def _epoch(self) -> bool:
         """The rest of the current epoch and its validation; False when training ends with it."""
         state, settings = self.state, self.settings
-        if self._clock is None:
+        if self._clock is None and (not state.batch or not state.plans):
             assert settings.planned_epochs is not None
             steps = len(self.train) - state.batch + (settings.planned_epochs - state.epoch - 1) * len(self.train)
             self._refit(state.work + steps / self.sizes.steps_in(1.0, self._progress))
-        self._sums[:] = 0
+        if not state.batch:
+            state.sums = [0.0, 0.0, 0.0]
+            self._callbacks.on_epoch_begin(state.epoch)
         seen_before, seconds_before = self.images_seen, self.train_seconds
         ended, first_batch = False, state.batch
         self._window.last = time.monotonic()
@@ -161,13 +189,15 @@ class Fit:
                     ended = self._step(batch)
                 if ended or self._stop.is_set() or self.sizes.at(self._progress) != size:
                     break
+                if self._checkpoint_due():
+                    self._checkpoint()
         if self._stop.is_set():
             return False
         if not ended:
             state.epoch, state.batch, state.rows, state.bad = state.epoch + 1, 0, 0, 0
         if self.images_seen == seen_before and not ended and not first_batch:
             raise DatasetError(f"no image under {self.train.index.root} could be read: all are bad; see {self.folder.skipped}")
-        last = ended or state.epoch == settings.planned_epochs
+        last = ended or state.epoch == settings.planned_epochs or self.model.stop_training
         if last or self._validation_due():
             rate = (self.images_seen - seen_before) / max(1e-9, self.train_seconds - seconds_before)
             self._validate(rate)
@@ -175,8 +205,10 @@ class Fit:
             self._refit_to_clock()
         if settings.patience is not None and state.since_best >= settings.patience:
             last = True
-        self._checkpoint()
-        self._finished = last
+        self._end_epoch_for_callbacks()
+        self._finished = last = last or self.model.stop_training
+        if last or self._checkpoint_due():
+            self._checkpoint()
         return not last and not self._stop.is_set()
 
     def _step(self, batch: Batch) -> bool:
@@ -187,14 +219,18 @@ class Fit:
         weights = self.train.index.weights_at(batch.positions)
         if self._class_weights is not None:
             weights = (1 if weights is None else weights) * (labels @ self._class_weights)
-        self.model.optimizer.learning_rate = self.settings.peak_learning_rate * one_cycle(self._progress)
-        logs = self.model.train_on_batch(batch.images, labels, sample_weight=weights, return_dict=True)
+        self.model.optimizer.learning_rate = self._peak * one_cycle(self._progress)
+        self._callbacks.on_train_batch_begin(batch.number)
+        inputs, targets, shares = self._replicas.spread(batch.images, labels, weights)
+        logs = self.model.train_on_batch(inputs, targets, sample_weight=shares, return_dict=True)
+        self._callbacks.on_train_batch_end(batch.number, logs)
         if not math.isfinite(logs["loss"]):
             raise ModelError(
                 f"training diverged: the loss is {float(logs['loss'])} at step {state.step + 1} of a learning rate that peaks at "
-                f"{self.settings.peak_learning_rate:g}. Try again with a smaller --learning-rate and another --out"
+                f"{self._peak:g}. Try again with a smaller --learning-rate and another --out"
             )
-        self._sums += len(labels) * np.array([1.0, float(logs["loss"]), float(logs["accuracy"])])
+        for i, each in enumerate((1.0, float(logs["loss"]), float(logs["accuracy"]))):
+            state.sums[i] += len(labels) * each
         cost = self.sizes.cost(self._progress)
         state.step, state.work = state.step + 1, state.work + cost
         self.average.update(state.step)
@@ -225,9 +261,8 @@ class Fit:
         now = time.monotonic()
         if self._clock.work_seconds is None:
             return
-        if not self._clock.validation_seconds:  # not measured yet: a forward pass is about a third of a step
-            images = self.val.sample_count / self.settings.batch_size
-            self._clock.validation_seconds = self._clock.work_seconds * images / 3
+        if not self._clock.validation_seconds:  # not measured yet: in float32 it takes an image about as long as a step in bfloat16
+            self._clock.validation_seconds = self._clock.work_seconds * self.val.sample_count / self.train.batch_size
             budget = _MAX_VALIDATION_SHARE * 60 * (self.settings.minutes or 0)
             if self._clock.validation_seconds > budget:
                 self._validation_batches = max(1, int(len(self.val) * budget / self._clock.validation_seconds))
@@ -252,8 +287,8 @@ class Fit:
             answers.add(logits, labels)
             profile.add_images(images, self.val.spec)
 
-        with self.average.applied():
-            result = evaluate(self.model, self.train.index.class_names, self.val, max_batches=self._validation_batches, observe=observe)
+        self.average.assign_to(self.served)
+        result = evaluate(self.served, self.train.index.class_names, self.val, max_batches=self._validation_batches, observe=observe)
         self._validated = time.monotonic()
         if self._clock is not None:
             self._clock.validation_seconds = self._validated - began
@@ -284,15 +319,30 @@ class Fit:
 
     def _mean(self, what: int) -> float:
         """Of the epoch's training batches so far: 1 the loss, 2 the accuracy."""
-        return float(self._sums[what] / max(1.0, self._sums[0]))
+        return self.state.sums[what] / max(1.0, self.state.sums[0])
 
     def elapsed(self) -> float:
         """Seconds of this run and those that it goes on from."""
         return self.state.elapsed + time.monotonic() - self._started
 
+    def _checkpoint_due(self) -> bool:
+        """Whether `settings.checkpoint_every` is over since the last one."""
+        every, unit = self.settings.checkpoint_interval
+        since = self.state.step - self._checkpointed_step if unit == "steps" else time.monotonic() - self._checkpointed
+        return since >= every and not self.checkpoints.is_busy
+
     def _checkpoint(self) -> None:
         state = {**dataclasses.asdict(self.state), "elapsed": self.elapsed()}
-        checkpoint.save(self.folder.checkpoints, self.model, self.average, self.best, state)
+        self._write_skipped()
+        self.checkpoints.save(self.model, self.average, self.best, state)
+        self._checkpointed, self._checkpointed_step = time.monotonic(), self.state.step
+
+    def _end_epoch_for_callbacks(self) -> None:
+        logs = {"loss": self._mean(1), "accuracy": self._mean(2), "learning_rate": float(self.model.optimizer.learning_rate)}
+        row = self.state.history[-1] if self.state.history else {}
+        if row.get("step") == self.state.step:  # it was validated
+            logs |= {name: row[name] for name in ("val_loss", "val_accuracy")}
+        self._callbacks.on_epoch_end(self.state.epoch - (self.state.batch == 0), logs)
 
     def _count(self, batch: Batch) -> None:
         """Keep the books of bad files; raise DatasetError when there are too many."""
@@ -300,7 +350,7 @@ class Fit:
         state.rows += len(batch.positions) + len(batch.bad)
         state.bad += len(batch.bad)
         for position, error in batch.bad:
-            self._bad.setdefault(self.train.index.path(position), error)
+            self._bad.setdefault(_legible(self.train.index.path(position)), error)
         limit = max(_MIN_BAD, self.settings.max_bad * state.rows)
         if state.bad > limit:
             self._write_skipped()
@@ -316,15 +366,16 @@ class Fit:
         writer.writeheader()
         writer.writerows(self.state.history)
         write_text(self.folder.history, buffer.getvalue())
-        self._write_skipped(result.skipped)
+        for path, reason in result.skipped:
+            self._bad.setdefault(_legible(path), BadImage(reason, ""))
+        self._write_skipped()
         _write_tensorboard(os.fspath(self.folder.tensorboard), self.state.history[-1])
 
-    def _write_skipped(self, of_validation: list[tuple[str, str]] | None = None) -> None:
+    def _write_skipped(self) -> None:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(("path", "reason", "detail"))
         writer.writerows((path, error.reason, error.detail) for path, error in self._bad.items())
-        writer.writerows((path, reason, "") for path, reason in of_validation or [])
         write_text(self.folder.skipped, buffer.getvalue())
 
     @property
@@ -340,7 +391,7 @@ class Fit:
         if self._clock is not None:
             left = max(0.0, self._clock.deadline - now)
         elif rate:
-            left = (self._last_step - self.state.step) * self.settings.batch_size / rate
+            left = (self._last_step - self.state.step) * self.train.batch_size / rate
         self._report(
             Status(
                 epoch=self.state.epoch,
@@ -380,6 +431,21 @@ class _Window:
         self.seconds, self.work, self.steps, self.length = 0.0, 0.0, 0, 2 * self.length
 
 
+def _legible(path: str) -> str:
+    """As skipped.csv has it: what is no UTF-8 as its hexadecimal."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def _read_skipped(folder: RunFolder) -> dict[str, BadImage]:
+    """The bad files that the run's earlier part wrote down; none when the list is missing or damaged."""
+    try:
+        with folder.skipped.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {row["path"]: BadImage(row["reason"], row["detail"]) for row in rows}
+    except (OSError, ValueError, KeyError, csv.Error):
+        return {}
+
+
 def class_weights(stream: Stream) -> np.ndarray:
     """float32 (K,): the inverse of each class's share, 1 on average over the images."""
     counts = stream.index.class_counts()
@@ -388,22 +454,22 @@ def class_weights(stream: Stream) -> np.ndarray:
 
 @contextlib.contextmanager
 def _interrupts(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C sets `stop`, so that a step is never left half done; the second interrupts at once."""
+    """The first Ctrl-C, or SIGTERM of a scheduler, sets `stop`, so that a step is never left half done; the second interrupts at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def on_interrupt(*_: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 
-    signal.signal(signal.SIGINT, on_interrupt)
+    before = {number: signal.signal(number, on_interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _write_tensorboard(folder: str, row: dict[str, Any]) -> None:

@@ -12,6 +12,11 @@ from imgstream.errors import DatasetError
 from imgstream.stream.choice import CHOICES
 
 DEFAULT_EPOCHS = 20
+FINE_TUNING_EPOCHS = 5
+DEFAULT_BATCH_SIZE = 64
+LEARNING_RATE = 0.05
+"""The schedule's peak at DEFAULT_BATCH_SIZE."""
+PRECISIONS = ("auto", "float32", "mixed")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,22 +43,38 @@ class TrainSettings:
     """(height, width) of a sample in pixels; None takes the model's own."""
     fit: str = "crop"
     channels: int = 3
-    model: str = "cnn"
+    model: str | None = None
+    """cnn, a name of keras.applications, SqueezeNet, or a saved model or run whose body is taken; None takes what `weights` are of, or
+    cnn."""
     weights: str = "none"
-    """none, imagenet, or a file of weights to begin with."""
+    """none, imagenet, or a file of weights to begin with. With weights, a head is trained on frozen features first, then all of it with a
+    smaller rate for the backbone."""
+    head_only: bool = False
+    """Stop after the head: the backbone stays as it was given, and training takes seconds once the features are there."""
+    features: str | None = None
+    """A file that `imgstream embed` wrote: with head_only, take the features from there instead of computing them."""
     augment: Any = "light"
     epochs: int | None = None
-    """Passes over the training images; DEFAULT_EPOCHS when `minutes` is not given either."""
+    """Passes over the training images; when `minutes` is not given either, DEFAULT_EPOCHS, or FINE_TUNING_EPOCHS with weights."""
     minutes: float | None = None
     """Wall time of the whole command; the schedule is fitted to it."""
-    batch_size: int = 64
+    batch_size: int | None = None
+    """None takes DEFAULT_BATCH_SIZE, or the largest below it that the memory allows."""
     learning_rate: float | None = None
-    """The peak of the one-cycle schedule; None takes 0.05 for new weights and 0.01 for given ones, per 64 images."""
+    """The peak of the one-cycle schedule; None takes 0.05 per 64 images. Of given weights, a backbone learns at a tenth of it."""
     label_smoothing: float = 0.1
     balance: bool = False
     """Weigh classes by the inverse of their frequency."""
     patience: int | None = None
     """Stop after this many validations without a better one; None never does: a one-cycle schedule gains most at its end."""
+    precision: str = "auto"
+    """float32, mixed (bfloat16 or float16 where it can be, weights in float32), or auto: mixed where the processor has instructions for it."""
+    memory: int | None = None
+    """The most bytes of anonymous memory that the process may take; None: what the machine or its container has."""
+    gpu_memory: int | None = None
+    """The most bytes of each GPU's memory that the process may take; None: as much as it needs."""
+    checkpoint_every: str = "2min"
+    """How often, within an epoch too, everything is kept that a killed run goes on from: "2min", "30s" or "200steps"."""
     pipeline: str = "auto"
     """Who reads and decodes: python, tf, or auto, the faster; see stream.choose_pipeline."""
     cache: str = "off"
@@ -77,11 +98,18 @@ class TrainSettings:
             ("patience", self.patience, 1, 1_000_000),
             ("workers", self.workers, 1, 1024),
             ("cache_limit", self.cache_limit, 1, 10**18),
+            ("memory", self.memory, 1, 10**18),
+            ("gpu_memory", self.gpu_memory, 1, 10**18),
             ("label_smoothing", self.label_smoothing, 0, 0.9),
             ("max_bad", self.max_bad, 0, 1),
         ):
             if value is not None and not (math.isfinite(value) and low <= value <= high):
                 raise DatasetError(f"{name} must be from {low} to {high}; got {value}")
+        _ = self.checkpoint_interval
+        if self.precision not in PRECISIONS:
+            raise DatasetError(f"precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+        if self.features is not None and not self.head_only:
+            raise DatasetError("features are what a head alone is trained on: give head_only with them")
         if self.pipeline not in CHOICES:
             raise DatasetError(f"pipeline must be one of {', '.join(CHOICES)}; got {self.pipeline!r}")
         if self.fold is not None:
@@ -104,13 +132,25 @@ class TrainSettings:
     @property
     def planned_epochs(self) -> int | None:
         """The number of epochs, or None when time rules."""
-        return self.epochs if self.minutes is not None else self.epochs or DEFAULT_EPOCHS
+        if self.minutes is not None:
+            return None
+        return self.epochs or (DEFAULT_EPOCHS if self.weights == "none" else FINE_TUNING_EPOCHS)
 
     @property
-    def peak_learning_rate(self) -> float:
+    def checkpoint_interval(self) -> tuple[float, str]:
+        """(number, "seconds" or "steps"). Raises DatasetError when it is neither."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|sec|min|h|steps?)", self.checkpoint_every.strip())
+        if not match or not float(match[1]):
+            raise DatasetError(
+                f"checkpoint_every is a time or a number of steps, such as 2min, 30s or 200steps; got {self.checkpoint_every!r}"
+            )
+        if match[2].startswith("step"):
+            return float(match[1]), "steps"
+        return float(match[1]) * {"s": 1, "sec": 1, "min": 60, "h": 3600}[match[2]], "seconds"
+
+    def peak_learning_rate(self, batch_size: int) -> float:
         """The schedule's peak for this batch size, scaled linearly (Goyal et al., 2017)."""
-        base = self.learning_rate or (0.05 if self.weights == "none" else 0.01) * self.batch_size / 64
-        return float(base)
+        return float(self.learning_rate or LEARNING_RATE * batch_size / DEFAULT_BATCH_SIZE)
 
     def pixel_cache(self, size: tuple[int, int]) -> PixelCache | None:
         """The cache for samples of up to `size`, (height, width); None when it is off."""

@@ -57,7 +57,7 @@ def test_a_profile_holds_the_figures_of_what_it_was_given() -> None:
     assert found.confidence.mean == pytest.approx(0.8)
 
 
-@pytest.mark.parametrize("scale", ["unit", "signed", "imagenet", "raw"])
+@pytest.mark.parametrize("scale", ["unit", "signed", "imagenet", "caffe", "raw"])
 def test_brightness_is_that_of_the_pixels_whatever_the_scale(scale: str) -> None:
     spec = ims.SampleSpec(size=(12, 10), scale=scale)  # type: ignore[arg-type]
     pixels = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3)).astype(np.uint8)

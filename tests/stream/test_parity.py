@@ -17,7 +17,7 @@ def stream(root: Path, spec: ims.SampleSpec, **options: object) -> ims.Stream:
 
 
 @pytest.mark.parametrize("augment", [None, "standard"])
-@pytest.mark.parametrize("scale", ["unit", "imagenet"])
+@pytest.mark.parametrize("scale", ["unit", "imagenet", "caffe"])
 def test_the_two_pipelines_agree_in_levels_whatever_the_scale(folder: Folder, augment: str | None, scale: str) -> None:
     root = folder(30, bad=(4, 11))
     progress: list[int] = []

@@ -132,7 +132,7 @@ def test_both_paths_agree_on_every_kind_of_file(mixed_index: ims.ImageIndex, fit
     assert {reason for _, reason in other.skipped} == {"truncated", "wrong kind", "empty", "missing"}
 
 
-@pytest.mark.parametrize(("scale", "channels"), [("unit", 3), ("signed", 1), ("imagenet", 3), ("raw", 3)])
+@pytest.mark.parametrize(("scale", "channels"), [("unit", 3), ("signed", 1), ("imagenet", 3), ("caffe", 3), ("raw", 3)])
 @pytest.mark.parametrize("augment", [None, "strong"])
 def test_every_scale_gives_the_same_floats(folder: Folder, scale: Any, channels: int, augment: str | None) -> None:
     spec = ims.SampleSpec(size=(16, 12), channels=channels, scale=scale)
@@ -141,7 +141,7 @@ def test_every_scale_gives_the_same_floats(folder: Folder, scale: Any, channels:
     assert_alike(batches(stream.to_tf()), list(stream.batches()), (levels + 1e-3) * float(spec.affine()[0].max()))
 
 
-@pytest.mark.parametrize("scale", ["unit", "signed", "imagenet", "raw"])
+@pytest.mark.parametrize("scale", ["unit", "signed", "imagenet", "caffe", "raw"])
 def test_black_and_white_are_the_scales_limits_to_the_bit(tmp_path: Path, scale: Any) -> None:
     for name, level in (("0", 0), ("1", 255)):
         Image.new("RGB", (16, 16), (level,) * 3).save(tmp_path / f"{name}.png")

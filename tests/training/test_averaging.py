@@ -24,11 +24,13 @@ def test_the_average_covers_batchnorm_statistics_and_moves_towards_the_weights()
         np.testing.assert_allclose(new, old + share * (1 - old), rtol=1e-6)
 
 
-def test_the_model_has_the_average_inside_the_block_and_its_own_weights_after_it() -> None:
-    model = model_with_batchnorm()
+def test_a_twin_is_given_the_average_and_the_model_keeps_its_own() -> None:
+    model, twin = model_with_batchnorm(), model_with_batchnorm()
     average = WeightAverage(model)
+    expected = [v.copy() for v in average.values]
     for variable in model.weights:
         variable.assign(np.full(variable.shape, 7.0))
-    with average.applied():
-        assert not any((w == 7).all() for w in model.get_weights())
+    average.assign_to(twin)
+    for value, weight in zip(expected, twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, value)
     assert all((w == 7).all() for w in model.get_weights())

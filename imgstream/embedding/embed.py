@@ -1,0 +1,76 @@
+"""The features of every image, in order, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from imgstream.index import ImageIndex
+from imgstream.prediction.forward import Forward
+from imgstream.prediction.job import batch_size_for
+from imgstream.prediction.rows import shown
+from imgstream.spec import SampleSpec
+from imgstream.stream import Stream
+from imgstream.stream.batch import Batch
+from imgstream.stream.stream import Pipeline
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # eq: comparing arrays has no single answer
+class Embedding:
+    """One file's features, or why it has none: features are None exactly when error is not."""
+
+    path: str
+    """Relative to the folder, with "/", or as it was given; bytes that are no UTF-8 show as U+FFFD."""
+    path_bytes: bytes
+    """The same path, exactly."""
+    label: str | None
+    """The class that its folder or manifest names."""
+    error: str | None
+    """"reason: detail", the reason one of errors.REASONS."""
+    features: np.ndarray | None
+    """float32 (D,)."""
+
+
+def embed(
+    model: Any,
+    spec: SampleSpec,
+    index: ImageIndex,
+    *,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    pipeline: Pipeline = "python",
+) -> Iterator[Embedding]:
+    """One Embedding for every image, in index order, lazily and in constant memory; bad files too, with their reason.
+
+    `model`: float32 (B, *spec.shape) → float32 (B, D), as models.features gives it. `batch_size`: None takes what fits the samples;
+    `workers`, `pipeline`: as of Stream.
+    """
+    size = batch_size_for(spec.shape) if batch_size is None else batch_size
+    stream = Stream(index, spec, batch_size=size, workers=workers, pipeline=pipeline)
+    names = index.class_names
+
+    def label_of(position: int) -> str | None:
+        label = int(index.labels_at(np.array([position]))[0])
+        return names[label] if label >= 0 else None
+
+    return embed_batches(model, stream.traced_batches(), size, index.relative_bytes, label_of)
+
+
+def embed_batches(
+    model: Any,
+    batches: Iterable[Batch],
+    batch_size: int,
+    path_of: Callable[[int], bytes],
+    label_of: Callable[[int], str | None],
+) -> Iterator[Embedding]:
+    """Features of batches in order, bad files too. `path_of`, `label_of`: of a position; `batch_size`: the most images in a batch."""
+    forward = Forward(model, batch_size)
+    for batch in batches:
+        features = dict(zip(batch.positions.tolist(), forward(batch.images), strict=True)) if len(batch.images) else {}
+        errors = {position: f"{error.reason}: {error.detail}" for position, error in batch.bad}
+        for position in sorted([*features, *errors]):
+            path = path_of(position)
+            yield Embedding(shown(path), path, label_of(position), errors.get(position), features.get(position))

@@ -1,0 +1,86 @@
+"""What is trained on: the rows that have a label, split; and how they become samples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from imgstream.errors import DatasetError
+from imgstream.index import ImageIndex, open_index
+from imgstream.index.groups import groups
+from imgstream.index.split import SplitReport
+from imgstream.models import ModelInfo
+from imgstream.spec import SampleSpec
+from imgstream.training.settings import TrainSettings
+
+
+def sample_spec(settings: TrainSettings, info: ModelInfo) -> SampleSpec:
+    """The samples that a network wants, of the size and fit that were asked for."""
+    channels = info.channels or settings.channels
+    return SampleSpec(
+        size=settings.size or info.size,
+        fit=settings.fit,  # type: ignore[arg-type]  # SampleSpec checks it
+        channels=channels,
+        scale="signed" if channels == 1 and info.scale in ("imagenet", "caffe") else info.scale,
+    )
+
+
+def labelled(
+    source: str | os.PathLike[str] | ImageIndex,
+    settings: TrainSettings,
+    scanned: Callable[[int], None] | None,
+    notice: Callable[[str], None] | None,
+) -> ImageIndex:
+    """The rows that have a label, of at least two classes with images each."""
+    index = open_index(
+        source,
+        settings.label_pattern,
+        exclude=settings.exclude,
+        root=settings.root,
+        columns=settings.columns,
+        allow_outside=settings.allow_outside,
+        progress=scanned,
+        notice=notice,
+    )
+    names = index.class_names
+    if len(names) < 2:
+        found = f"one class, {names[0]!r}" if names else "no class folders"
+        raise DatasetError(
+            f"training needs two classes or more, and {index.root} has {found}. Put each class's images in a folder of its own, such as "
+            f"{os.path.join(index.root, 'cats')} and {os.path.join(index.root, 'dogs')}, or name the classes with --label-pattern"
+        )
+    counts = index.class_counts()
+    empty = [name for name, count in zip(names, counts, strict=True) if not count]
+    if empty:
+        raise DatasetError(f"no images of {', '.join(map(repr, empty))} under {index.root}: remove the empty folder, or fill it")
+    return index if counts.sum() == len(index) else index.with_labels()
+
+
+def split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, ImageIndex, SplitReport]:
+    group = None if settings.group is None else groups(settings.group)
+    if settings.val is not None:
+        val_index = open_index(settings.val, settings.label_pattern)
+        return index, val_index, _uncrossed(SplitReport.of(index, val_index, how=f"validation is {settings.val}"))
+    if settings.fold_numbers is not None:
+        k, n = settings.fold_numbers
+        train_index, val_index = index.folds(n, settings.seed, group=group)[k]
+        how = f"fold {settings.fold}"
+    else:
+        train_index, val_index = index.split(val=settings.val_share, seed=settings.seed, group=group)
+        how = "as given" if "val" in (index.explicit_split or ()) else "by hash of the path"
+    if group is not None and how != "as given":
+        how = how.replace("by hash of the path", "by hash") + f", groups by {settings.group}"
+    counts = train_index.class_counts()
+    for name, count in zip(index.class_names, counts, strict=True):
+        if not count:
+            raise DatasetError(f"class {name!r} has no image left to train on once validation has its part: add images, or give --val DIR")
+    if not len(val_index):
+        raise DatasetError(f"no image of {index.root} is left to validate on: add images, or give --val DIR")
+    report = SplitReport.of(train_index, val_index, how=how, group=group if how != "as given" else None)
+    return train_index, val_index, _uncrossed(report)
+
+
+def _uncrossed(report: SplitReport) -> SplitReport:
+    if report.crossing:
+        raise DatasetError(f"{report}: a file or group that is on both sides would be validated on what was learnt from it")
+    return report

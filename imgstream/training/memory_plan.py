@@ -1,0 +1,229 @@
+"""How much memory a training will take, before it begins: from the shapes of its layers, and nothing that is run.
+
+Measured on two cores with TensorFlow (bench/training_memory.py): the estimate errs high, by up to a sixth.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from imgstream.errors import ModelError
+from imgstream.training.memory import anonymous_bytes, machine_limit
+
+BATCH_SIZES = (64, 48, 32, 24, 16, 8, 4, 2, 1)
+VALIDATION_BATCHES = (128, 64, 32, 16, 8, 4, 2, 1)
+FREE_SHARE = 0.1
+"""Of what the machine has, left to others where no ceiling is given."""
+
+_MB = 10**6
+_BASELINE = 400 * _MB
+"""Python, TensorFlow and Keras before the first step, where the system does not tell."""
+_ACTIVATIONS = 0.82
+"""Share of all layers' outputs that a training step holds at its peak. Measured: 0.70 (MobileNetV2) to 0.82 (cnn)."""
+_TRAINED_GRAPH, _SERVED_GRAPH, _RUNTIME = 1.2 * _MB, 0.1 * _MB, 25 * _MB
+"""What TensorFlow's graphs and compiled kernels take, a layer, and its threads."""
+_WEIGHT_COPIES = 6
+"""Gradients, average, best average, and the copy that is written as a checkpoint: weights, momentum and average."""
+_WASTE = 1.06
+"""Freed memory that lies in pieces: all but what was there before the first step grows by it."""
+_KEPT = {"ReLU": 0.5, "LayerNormalization": 10.0, "Activation:gelu": 10.0}
+"""What a layer holds for the way back, in outputs of its own: those of many operations more, and ReLU6 takes its input's place."""
+_DENSE_COPIES = 3
+"""Of a dense layer's weights, in the order that its kernels want."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryPlan:
+    """What fits."""
+
+    batch_size: int
+    validation_batch: int
+    expected_bytes: int
+    """The most anonymous memory that this process will take, estimated, rather too high than too low."""
+    limit_bytes: int | None
+    """What it has to fit in; None: nobody knows."""
+
+    def __str__(self) -> str:
+        limit = "" if self.limit_bytes is None else f" of {_mb(self.limit_bytes)}"
+        return f"batches of {self.batch_size}, validation of {self.validation_batch}, about {_mb(self.expected_bytes)}{limit}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What a training takes, in bytes, by what it grows with."""
+
+    fixed: float
+    """Whatever the batches are."""
+    sample: int
+    """A float32 sample, in the loader; and one of the small size, if training begins with that."""
+    activations: float
+    """Of a training step, a sample."""
+    forward: float
+    """Of a validation step, a sample of the full size."""
+    full_sample: int
+    workers: int
+    ahead: int
+    """Batches beyond those that the threads are at work on."""
+
+    @classmethod
+    def of(
+        cls,
+        trained: Any,
+        served: Any,
+        shape: tuple[int, int, int],
+        *,
+        small: tuple[int, int] | None = None,
+        workers: int = 1,
+        pipeline: str = "python",
+        on_gpu: bool = False,
+        baseline: int | None = None,
+    ) -> Footprint:
+        """Of the compiled model `trained` and its float32 twin `served`, for samples of `shape` (height, width, channels).
+
+        `small`: (height, width) that training begins with. `baseline`: bytes that the process takes now, with both models built; None
+        asks the system. `on_gpu`: then activations lie in its memory, not here.
+        """
+        if baseline is None:
+            baseline = anonymous_bytes() or _BASELINE
+        graphs = _TRAINED_GRAPH * len(trained.layers) + _SERVED_GRAPH * len(served.layers) + _RUNTIME
+        weights = 4 * sum(math.prod(v.shape) for v in trained.weights)
+        dense = 4 * sum(math.prod(v.shape) for layer in trained.layers if type(layer).__name__ == "Dense" for v in layer.weights)
+        pixels = 4 * math.prod(shape)
+        small_pixels = 0 if small is None else 4 * math.prod((*small, shape[2]))
+        return cls(
+            fixed=baseline + _WASTE * graphs + _WEIGHT_COPIES * weights + _DENSE_COPIES * dense,
+            sample=pixels + small_pixels,
+            full_sample=pixels,
+            activations=0.0 if on_gpu else _ACTIVATIONS * training_bytes(trained, shape),
+            forward=0.0 if on_gpu else forward_bytes(served, shape),
+            workers=workers,
+            ahead=4 if pipeline == "python" else 6,
+        )
+
+    def expected(self, batch_size: int, validation_batch: int) -> int:
+        """The peak in bytes."""
+        loaders = self.sample * self._in_flight(batch_size) + self.full_sample * self._in_flight(validation_batch)
+        computing = max(self.activations * batch_size, self.forward * validation_batch)
+        return round(self.fixed + _WASTE * (loaders + computing))
+
+    def _in_flight(self, batch_size: int) -> int:
+        return batch_size * (self.ahead + -(-2 * self.workers // batch_size))
+
+
+def plan(footprint: Footprint, *, ceiling: int | None = None, batch_size: int | None = None, machine: int | None = None) -> MemoryPlan:
+    """The largest of BATCH_SIZES, or `batch_size` if that is given, that fits under `ceiling` bytes, with the largest validation batch
+    that leaves it room. Without a ceiling it is to fit into the machine, `machine` bytes (None asks the system), with FREE_SHARE kept free.
+
+    Raises ModelError, with what would fit, when nothing does, or the `batch_size` does not.
+    """
+    if ceiling is None:
+        machine = machine_limit() if machine is None else machine
+        limit = None if machine is None else int((1 - FREE_SHARE) * machine)
+    else:
+        limit = ceiling
+    for batch in BATCH_SIZES if batch_size is None else (batch_size,):
+        found = _fitting(footprint, batch, limit)
+        if found is not None:
+            return found
+    assert limit is not None
+    given = f"--memory gives {_mb(limit)}" if ceiling is not None else f"this machine, or its container, has room for {_mb(limit)}"
+    asked = batch_size or BATCH_SIZES[0]
+    needed = footprint.expected(asked, min(asked, VALIDATION_BATCHES[0]))
+    fitting = next((batch for batch in BATCH_SIZES if batch < asked and _fitting(footprint, batch, limit)), None)
+    least = f"the least that would do is {_mb(footprint.expected(1, 1))}, with batches of 1"
+    advice = f"--batch-size {fitting} fits, and {least}" if fitting is not None else least
+    raise ModelError(
+        f"this training needs about {_mb(needed)} with batches of {asked}, and {given}: {advice}. Or take a smaller --size or --model"
+    )
+
+
+def _fitting(footprint: Footprint, batch_size: int, limit: int | None) -> MemoryPlan | None:
+    for validation in VALIDATION_BATCHES:
+        expected = footprint.expected(batch_size, validation)
+        if limit is None or expected <= limit:
+            return MemoryPlan(batch_size, validation, expected, limit)
+    return None
+
+
+def training_bytes(model: Any, shape: tuple[int, int, int]) -> int:
+    """The outputs of all layers for one sample of `shape`, (height, width, channels), each in its layer's own precision."""
+    return sum(_bytes(out.layer, out.shapes, _kept(out.layer)) + _inside(out.layer, training_bytes) for out in _outputs(model, shape))
+
+
+def forward_bytes(model: Any, shape: tuple[int, int, int]) -> int:
+    """What is alive at once, at most, while the layers are computed in their order for one sample of `shape`.
+
+    An output is alive until the last layer that takes it is done. A normalisation holds one more of its own size.
+    """
+    outputs = _outputs(model, shape)
+    last_use = {tensor: place for place, out in enumerate(outputs) for tensor in out.inputs}
+    alive: dict[int, int] = {}
+    most = 0
+    for place, out in enumerate(outputs):
+        each = _bytes(out.layer, out.shapes, 1.0)
+        extra = each if "Normalization" in type(out.layer).__name__ else 0
+        most = max(most, sum(alive.values()) + each + max(extra, _inside(out.layer, forward_bytes)))
+        alive |= {tensor: _bytes(out.layer, [one], 1.0) for tensor, one in zip(out.tensors, out.shapes, strict=True)}
+        alive = {tensor: size for tensor, size in alive.items() if last_use.get(tensor, -1) > place}
+    return most
+
+
+@dataclasses.dataclass(frozen=True)
+class _Output:
+    layer: Any
+    inputs: list[int]
+    """Ids of Keras' tensors, and so are `tensors`, those that the layer gives."""
+    tensors: list[int]
+    shapes: list[tuple[int, ...]]
+    """Without the batch."""
+
+
+def _outputs(model: Any, shape: tuple[int, int, int]) -> list[_Output]:
+    """What the layers give for one sample, in an order in which they can be computed. Layers that are used twice are left out."""
+    import keras
+
+    known: dict[int, tuple[int, ...]] = {}
+    outputs = []
+    for layer in model.layers:
+        try:
+            taken, given = layer.input, layer.output
+        except (AttributeError, ValueError):  # not of a graph, or in several places of it
+            continue
+        inputs, tensors = ([id(tensor) for tensor in keras.tree.flatten(each)] for each in (taken, given))
+        shapes = [tuple(tensor.shape) for tensor in keras.tree.flatten(given)]
+        if isinstance(layer, keras.layers.InputLayer):
+            shapes = [(None, *shape)] if len(shapes) == 1 and len(shapes[0]) == 4 else shapes
+        elif any(None in one[1:] for one in shapes):
+            concrete = [known[tensor] for tensor in inputs]
+            found = layer.compute_output_shape(concrete if isinstance(taken, list | tuple) else concrete[0])
+            shapes = [tuple(found)] if len(tensors) == 1 else [tuple(one) for one in found]
+        known |= dict(zip(tensors, shapes, strict=True))
+        outputs.append(_Output(layer, inputs, tensors, [one[1:] for one in shapes]))
+    return outputs
+
+
+def _bytes(layer: Any, shapes: list[tuple[int, ...]], times: float) -> int:
+    import keras
+
+    item = 2 if str(keras.backend.standardize_dtype(layer.compute_dtype or "float32")) in ("float16", "bfloat16") else 4
+    return round(times * item * sum(math.prod(one) for one in shapes))
+
+
+def _kept(layer: Any) -> float:
+    name = type(layer).__name__
+    activation = getattr(getattr(layer, "activation", None), "__name__", "")
+    return _KEPT.get(f"{name}:{activation}", _KEPT.get(name, 1.0))
+
+
+def _inside(layer: Any, measure: Any) -> int:
+    """What a model that is a layer of another takes beside its output."""
+    if not getattr(layer, "layers", None):
+        return 0
+    shape = tuple(layer.input.shape[1:])
+    return int(measure(layer, shape)) if None not in shape and len(shape) == 3 else 0
+
+
+def _mb(count: float) -> str:
+    return f"{math.ceil(count / _MB):,} MB"

@@ -1,0 +1,107 @@
+"""The learning rate to train with, found by trying: the rate grows with each step until the loss does, too.
+
+After Smith, "Cyclical learning rates for training neural networks" (2015), section 3.3.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from imgstream.errors import DatasetError
+from imgstream.index import ImageIndex
+from imgstream.models import MODEL_NAMES, infer_model, model_info
+from imgstream.stream import Stream
+from imgstream.training.compiling import served_model, trained_model
+from imgstream.training.data import labelled, sample_spec, split
+from imgstream.training.precision import choose_precision
+from imgstream.training.replicas import Replicas
+from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
+from imgstream.training.transfer import BACKBONE_SHARE
+
+LOWEST, HIGHEST = 1e-4, 10.0
+STEPS = 120
+_SMOOTHING = 0.9
+_DIVERGED = 2.5
+"""Times the lowest loss: no higher rates are tried."""
+_SAFETY = 10
+"""The rate to train with lies this far below the one of the lowest loss, as Smith has it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RateCurve:
+    """What came of each rate."""
+
+    rates: list[float]
+    """Of each step, growing."""
+    losses: list[float]
+    """Smoothed, in nats."""
+    batch_size: int
+
+    @property
+    def lowest(self) -> float:
+        """The rate where the loss was lowest."""
+        return self.rates[int(np.argmin(self.losses))]
+
+    @property
+    def suggestion(self) -> float:
+        """For --learning-rate: a tenth of `lowest`, to two digits."""
+        return float(f"{self.lowest / _SAFETY:.1e}")
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "learning_rate": self.suggestion,
+            "lowest_at": self.lowest,
+            "batch_size": self.batch_size,
+            "rates": self.rates,
+            "losses": self.losses,
+        }
+
+
+def find_rate(
+    source: str | os.PathLike[str] | ImageIndex, *, steps: int = STEPS, progress: Callable[[int], None] | None = None, **options: Any
+) -> RateCurve:
+    """Train `steps` steps on `source`, as train does with the same `options`, at rates from LOWEST to HIGHEST, and throw the model away.
+
+    Ends early where the loss has grown far above its lowest. Raises what train raises.
+    """
+    settings = TrainSettings(**options)
+    info = model_info(settings.model or infer_model(settings.weights) or "cnn")
+    train_index, _, _ = split(labelled(source, settings, None, None), settings)
+    spec = sample_spec(settings, info)
+    served = served_model(settings, info.name, spec.shape, len(train_index.class_names))
+    share = BACKBONE_SHARE if settings.weights != "none" or info.name not in MODEL_NAMES else 1.0
+    policy, _ = choose_precision(settings.precision)
+    model = trained_model(served, policy, settings, Replicas([]), learning_rate=LOWEST, backbone_share=share)
+    batch_size = settings.batch_size or DEFAULT_BATCH_SIZE
+    stream = Stream(
+        train_index, spec, augment=settings.augment, batch_size=batch_size, shuffle=True, seed=settings.seed, workers=settings.workers
+    )
+    batches = itertools.chain.from_iterable(stream.batches(epoch) for epoch in itertools.count())
+    rates: list[float] = []
+    losses: list[float] = []
+    smoothed = 0.0
+    for step, (images, labels, *weights) in enumerate(itertools.islice(batches, steps)):
+        rate = LOWEST * (HIGHEST / LOWEST) ** (step / max(1, steps - 1))
+        model.optimizer.learning_rate = rate
+        targets = np.eye(len(train_index.class_names), dtype=np.float32)[labels] if labels.ndim == 1 else labels
+        loss = float(model.train_on_batch(images, targets, sample_weight=weights[0] if weights else None, return_dict=True)["loss"])
+        if not math.isfinite(loss):
+            break
+        smoothed = _SMOOTHING * smoothed + (1 - _SMOOTHING) * loss
+        rates.append(rate)
+        losses.append(smoothed / (1 - _SMOOTHING ** (step + 1)))
+        if progress is not None:
+            progress(step + 1)
+        if step > 10 and losses[-1] > _DIVERGED * min(losses):
+            break
+    if not rates:
+        raise DatasetError(f"no image under {train_index.root} could be read: imgstream check names them")
+    return RateCurve(rates, losses, batch_size)
