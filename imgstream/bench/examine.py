@@ -59,7 +59,7 @@ def examine(
     """
     tell = stage if stage is not None else lambda name: None
     info, augmentation = model_info(model), resolve(augment)
-    spec = SampleSpec(size=size or info.size, scale=info.scale)
+    spec = SampleSpec(size=size or info.size, scale=info.scale, channels=info.channels or 3)
     sample = index.take(permute(np.arange(min(len(index), _MOST_SAMPLED)), len(index), seed, 0))
     stream = Stream(sample, spec, augment=augmentation, batch_size=batch_size, shuffle=True, seed=seed)
     threads, outputs = stream.thread_count, max(2, len(index.class_names))

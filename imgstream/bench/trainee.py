@@ -6,8 +6,10 @@ import numpy as np
 
 from imgstream.spec import SampleSpec
 from imgstream.training.averaging import WeightAverage
-from imgstream.training.compiling import compiled_model
-from imgstream.training.settings import TrainSettings
+from imgstream.training.compiling import served_model, trained_model
+from imgstream.training.precision import choose_precision
+from imgstream.training.replicas import Replicas
+from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
 
 
 class Trainee:
@@ -15,8 +17,10 @@ class Trainee:
 
     def __init__(self, settings: TrainSettings, spec: SampleSpec, grows: bool, outputs: int) -> None:
         """`grows`: whether training begins with smaller samples, and so leaves height and width open; `outputs`: classes, 2 or more."""
-        self.batch_size, self.outputs = settings.batch_size, outputs
-        self._model = compiled_model(settings, (None, None, spec.channels) if grows else spec.shape, outputs)
+        self.batch_size, self.outputs = settings.batch_size or DEFAULT_BATCH_SIZE, outputs
+        served = served_model(settings, settings.model or "cnn", (None, None, spec.channels) if grows else spec.shape, outputs)
+        policy, _ = choose_precision(settings.precision)
+        self._model = trained_model(served, policy, settings, Replicas([]))
         self._average = WeightAverage(self._model)
         self._steps = 0
 

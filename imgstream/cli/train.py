@@ -44,8 +44,8 @@ def train(
         typer.Option(
             "--model",
             metavar="NAME|FILE|RUN",
-            help="cnn (ours), SqueezeNet, one of keras.applications, or a saved model or run whose body is taken (default: what the weights "
-            "are of, or cnn).",
+            help="cnn (ours), SqueezeNet, one of keras.applications, or a saved model or run whose body is taken (default: what the "
+            "weights are of, or cnn).",
         ),
     ] = None,
     weights: Annotated[

@@ -52,6 +52,11 @@ class RunFolder:
         return self.path / "profile.json"
 
     @property
+    def memory(self) -> Path:
+        """memory.csv: how much memory training took, over time."""
+        return self.path / "memory.csv"
+
+    @property
     def checkpoints(self) -> Path:
         """checkpoints/: where training goes on from."""
         return self.path / "checkpoints"

@@ -112,7 +112,7 @@ class Stream:
     @property
     def thread_count(self) -> int:
         """Threads that decode: `workers`, or one for each CPU core of this process."""
-        return self.workers or _cpu_count()
+        return self.workers or cpu_count()
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
@@ -236,7 +236,8 @@ class Stream:
                 yield Request(number, epoch, positions, self.index.rows_at(positions).astype(np.int64), self.index.labels_at(positions))
 
 
-def _cpu_count() -> int:
+def cpu_count() -> int:
+    """CPU cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows

@@ -7,19 +7,26 @@ weights in the same order (docs/decisions/0015-two-models.md).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from imgstream.errors import ModelError
-from imgstream.models import build_model
+from imgstream.models import ModelInfo, build_model
 from imgstream.runs.run import device
+from imgstream.spec import SampleSpec
+from imgstream.training.precision import choose_precision
 from imgstream.training.replicas import Replicas
+from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
 
 WEIGHT_DECAY = 5e-4
 """Times the learning rate, outside the momentum, as Keras has it."""
+BACKBONE_SHARE = 0.1
+"""Of the head's learning rate, for the rest of a network that begins with weights."""
 
 
 class LayerwiseSGD(keras.optimizers.SGD):
@@ -33,6 +40,35 @@ class LayerwiseSGD(keras.optimizers.SGD):
         if self.shares:
             learning_rate = learning_rate * self.shares[self._get_variable_index(variable)]
         super().update_step(gradient, variable, learning_rate)
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """What is trained, and what is made of it."""
+
+    trained: Any
+    served: Any
+    policy: str
+    """The dtype policy that `trained` computes in."""
+    policy_why: str
+    replicas: Replicas
+
+    @classmethod
+    def make(
+        cls, settings: TrainSettings, info: ModelInfo, spec: SampleSpec, sizes: Sizes, class_count: int, state: dict[str, Any]
+    ) -> Models:
+        """Both models of a run; `state` is its run.json, from which a resumed one takes its precision. Raises ModelError."""
+        replicas = Replicas()
+        shape = spec.shape if sizes.small is None else (None, None, spec.channels)
+        served = served_model(settings, info.name, shape, class_count)
+        policy, why = (state["precision"], "as before") if "precision" in state else choose_precision(settings.precision)
+        share = BACKBONE_SHARE if is_transfer(settings, info) else 1.0
+        return cls(trained_model(served, policy, settings, replicas, backbone_share=share), served, policy, why, replicas)
+
+
+def is_transfer(settings: TrainSettings, info: ModelInfo) -> bool:
+    """Whether training begins with weights that have learnt something."""
+    return settings.weights != "none" or info.is_saved
 
 
 def served_model(settings: TrainSettings, name: str, shape: tuple[int | None, int | None, int], class_count: int) -> Any:
@@ -50,10 +86,9 @@ def served_model(settings: TrainSettings, name: str, shape: tuple[int | None, in
         keras.mixed_precision.set_global_policy(before)
 
 
-def trained_model(
-    served: Any, policy: str, settings: TrainSettings, replicas: Replicas, *, learning_rate: float, backbone_share: float = 1.0
-) -> Any:
-    """The compiled clone of `served`, with its weights, that computes in the dtype `policy` on all `replicas`.
+def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: Replicas, *, backbone_share: float = 1.0) -> Any:
+    """The compiled clone of `served`, with its weights, that computes in the dtype `policy` on all `replicas`. Its learning rate is for
+    whoever steps it to set.
 
     Where `backbone_share` is not 1, all but the head learns at that share of the rate. Raises ModelError when the model cannot be cloned.
     """
@@ -63,7 +98,7 @@ def trained_model(
             model.set_weights(served.get_weights())
         except Exception as error:  # of layers that somebody else has written
             raise ModelError(f"{served.name} cannot be trained: it cannot be cloned ({str(error).splitlines()[0]})") from error
-        optimizer = LayerwiseSGD(learning_rate, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY)
+        optimizer = LayerwiseSGD(momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY)
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         if backbone_share != 1:
             head = {v.path for v in model.get_layer("logits").trainable_variables}
@@ -77,6 +112,9 @@ def trained_model(
             auto_scale_loss=False,
         )
         model.optimizer.build(model.trainable_variables)
+        if len(replicas) > 1:  # Keras builds metrics from the first batch it sees, and cannot see into one that is spread already
+            images = np.zeros((1, *(n or 32 for n in model.input_shape[1:])), np.float32)
+            model.test_on_batch(images, np.zeros((1, model.output_shape[-1]), np.float32))
     return model
 
 

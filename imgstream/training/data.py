@@ -57,6 +57,7 @@ def labelled(
 
 
 def split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, ImageIndex, SplitReport]:
+    """What to train on, what to validate on, and what the split did. Raises DatasetError when one of them lacks images, or shares some."""
     group = None if settings.group is None else groups(settings.group)
     if settings.val is not None:
         val_index = open_index(settings.val, settings.label_pattern)

@@ -25,7 +25,8 @@ from imgstream.runs.folder import RunFolder
 from imgstream.stream import Batch, Stream
 from imgstream.training.averaging import WeightAverage
 from imgstream.training.checkpoint import Checkpoints, latest, restore
-from imgstream.training.replicas import Replicas
+from imgstream.training.compiling import Models
+from imgstream.training.memory import MemoryRecord
 from imgstream.training.schedule import Clock, Plan, Sizes, one_cycle
 from imgstream.training.settings import TrainSettings
 
@@ -87,31 +88,30 @@ class Fit:
 
     def __init__(
         self,
-        model: Any,
-        served: Any,
+        models: Models,
         train: Stream,
         val: Stream,
         settings: TrainSettings,
         folder: RunFolder,
         sizes: Sizes,
-        replicas: Replicas,
         *,
         started: float,
+        record: MemoryRecord,
         report: Report | None = None,
         callbacks: Sequence[Any] = (),
     ) -> None:
-        """`model` is trained, `served` is its twin that is validated and saved; see compiling.py. `train` and `val` give samples of the
-        full size. `started`: time.monotonic() of the command's start, from which `settings.minutes` counts. `callbacks`: Keras' own.
+        """`train` and `val` give samples of the full size. `started`: time.monotonic() of the command's start, from which
+        `settings.minutes` counts. `record` is told each step. `callbacks`: Keras' own, for the model that is trained.
         """
         import keras
 
-        self.model, self.served = model, served
+        self.models, self.model = models, models.trained
         self.train, self.val, self.settings, self.folder, self.sizes = train, val, settings, folder, sizes
         self._streams = {sizes.full: train}
         if sizes.small is not None:
             self._streams[sizes.small] = train.replace(spec=dataclasses.replace(train.spec, size=sizes.small))
-        self._replicas = replicas
-        self.average = WeightAverage(model)
+        self._record = record
+        self.average = WeightAverage(self.model)
         self.state = State()
         self.best: list[np.ndarray] | None = None
         self.checkpoints = Checkpoints(folder.checkpoints)
@@ -119,7 +119,7 @@ class Fit:
         self.images_seen, self.train_seconds = 0, 0.0
         self._peak = settings.peak_learning_rate(train.batch_size)
         self._report, self._started = report, started
-        self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
+        self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self.model)
         self._plan = Plan()
         self._clock: Clock | None = None
         self._class_weights = class_weights(train) if settings.balance else None
@@ -160,12 +160,12 @@ class Fit:
             self.checkpoints.wait()
         return self._finished or not self._stop.is_set()
 
-    def finish(self) -> None:
+    def finish(self) -> bool:
         """End without a step: the weights are good as they are, as after a head alone was trained. Validates and checkpoints them."""
-        self.average = WeightAverage(self.model)
         self._validate(0.0)
         self._checkpoint()
         self.checkpoints.wait()
+        return True
 
     def _epoch(self) -> bool:
         """The rest of the current epoch and its validation; False when training ends with it."""
@@ -221,7 +221,7 @@ class Fit:
             weights = (1 if weights is None else weights) * (labels @ self._class_weights)
         self.model.optimizer.learning_rate = self._peak * one_cycle(self._progress)
         self._callbacks.on_train_batch_begin(batch.number)
-        inputs, targets, shares = self._replicas.spread(batch.images, labels, weights)
+        inputs, targets, shares = self.models.replicas.spread(batch.images, labels, weights)
         logs = self.model.train_on_batch(inputs, targets, sample_weight=shares, return_dict=True)
         self._callbacks.on_train_batch_end(batch.number, logs)
         if not math.isfinite(logs["loss"]):
@@ -233,6 +233,7 @@ class Fit:
             state.sums[i] += len(labels) * each
         cost = self.sizes.cost(self._progress)
         state.step, state.work = state.step + 1, state.work + cost
+        self._record.step = state.step
         self.average.update(state.step)
         now = time.monotonic()
         self.images_seen += len(batch.images)
@@ -287,8 +288,8 @@ class Fit:
             answers.add(logits, labels)
             profile.add_images(images, self.val.spec)
 
-        self.average.assign_to(self.served)
-        result = evaluate(self.served, self.train.index.class_names, self.val, max_batches=self._validation_batches, observe=observe)
+        self.average.assign_to(self.models.served)
+        result = evaluate(self.models.served, self.train.index.class_names, self.val, max_batches=self._validation_batches, observe=observe)
         self._validated = time.monotonic()
         if self._clock is not None:
             self._clock.validation_seconds = self._validated - began

@@ -16,14 +16,12 @@ import numpy as np
 
 from imgstream.errors import DatasetError
 from imgstream.index import ImageIndex
-from imgstream.models import MODEL_NAMES, infer_model, model_info
+from imgstream.models import infer_model, model_info
 from imgstream.stream import Stream
-from imgstream.training.compiling import served_model, trained_model
+from imgstream.training.compiling import Models
 from imgstream.training.data import labelled, sample_spec, split
-from imgstream.training.precision import choose_precision
-from imgstream.training.replicas import Replicas
+from imgstream.training.schedule import Sizes
 from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
-from imgstream.training.transfer import BACKBONE_SHARE
 
 LOWEST, HIGHEST = 1e-4, 10.0
 STEPS = 120
@@ -76,10 +74,7 @@ def find_rate(
     info = model_info(settings.model or infer_model(settings.weights) or "cnn")
     train_index, _, _ = split(labelled(source, settings, None, None), settings)
     spec = sample_spec(settings, info)
-    served = served_model(settings, info.name, spec.shape, len(train_index.class_names))
-    share = BACKBONE_SHARE if settings.weights != "none" or info.name not in MODEL_NAMES else 1.0
-    policy, _ = choose_precision(settings.precision)
-    model = trained_model(served, policy, settings, Replicas([]), learning_rate=LOWEST, backbone_share=share)
+    model = Models.make(settings, info, spec, Sizes(spec.size, None), len(train_index.class_names), {}).trained
     batch_size = settings.batch_size or DEFAULT_BATCH_SIZE
     stream = Stream(
         train_index, spec, augment=settings.augment, batch_size=batch_size, shuffle=True, seed=settings.seed, workers=settings.workers

@@ -44,7 +44,7 @@ class Replicas:
         scaled = np.zeros(count * part, np.float32)
         scaled[: len(images)] = (1.0 if weights is None else weights) * (count * part / len(images))
         images, labels = images[filling], labels[filling]
-        return tuple(self._distributed(each, part) for each in (images, labels, scaled))  # type: ignore[return-value]
+        return tuple(self._distributed(each, part) for each in (images, labels, scaled))
 
     def _distributed(self, values: np.ndarray, part: int) -> Any:
         import tensorflow as tf

@@ -68,7 +68,7 @@ class TrainSettings:
     patience: int | None = None
     """Stop after this many validations without a better one; None never does: a one-cycle schedule gains most at its end."""
     precision: str = "auto"
-    """float32, mixed (bfloat16 or float16 where it can be, weights in float32), or auto: mixed where the processor has instructions for it."""
+    """float32, mixed (bfloat16 or float16, weights in float32), or auto: mixed where the processor has instructions for it."""
     memory: int | None = None
     """The most bytes of anonymous memory that the process may take; None: what the machine or its container has."""
     gpu_memory: int | None = None

@@ -13,7 +13,7 @@ from typing import Any
 from imgstream.augment import resolve, to_json
 from imgstream.errors import DatasetError, ModelError, RunError
 from imgstream.index import ImageIndex
-from imgstream.models import MODEL_NAMES, infer_model, model_info
+from imgstream.models import infer_model, model_info
 from imgstream.prediction.drift import Profile, ProfileBuilder, sample_headers
 from imgstream.prediction.forward import Forward
 from imgstream.runs.folder import RunFolder
@@ -21,19 +21,18 @@ from imgstream.runs.golden import write_golden
 from imgstream.runs.run import BATCH_SIZE, Run, device
 from imgstream.spec import SampleSpec
 from imgstream.stream import Stream, choose_pipeline
+from imgstream.stream.stream import Pipeline, cpu_count
 from imgstream.training.checkpoint import latest
-from imgstream.training.compiling import served_model, trained_model
+from imgstream.training.compiling import Models, is_transfer
 from imgstream.training.data import labelled, sample_spec, split
 from imgstream.training.devices import limit_gpu
 from imgstream.training.fit import Fit, Report
-from imgstream.training.precision import choose_precision
-from imgstream.training.replicas import Replicas
+from imgstream.training.memory import MemoryRecord, limit_arenas
+from imgstream.training.memory_plan import Footprint, MemoryPlan, plan
 from imgstream.training.resuming import check_same, tell_changes
 from imgstream.training.schedule import Sizes
-from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
-from imgstream.training.transfer import BACKBONE_SHARE, train_head
-
-VALIDATION_BATCH = 128
+from imgstream.training.settings import TrainSettings
+from imgstream.training.transfer import train_head
 
 
 def train(
@@ -54,8 +53,8 @@ def train(
     `options` are the fields of TrainSettings, which are the command line's options: minutes=15, model="MobileNetV2", …
     `callbacks` are Keras callbacks; they see the model that is trained, and may stop it (model.stop_training). The learning rate is this
     function's own. `report` is called with a Status after each step and validation, `scanned` with the number of files found so far,
-    `embedded` with the number of images whose features a head is to be trained on, `notice` with what was decided by itself, such as the pipeline. `started` is the time.monotonic() that `minutes` counts from; None
-    means now.
+    `embedded` with the number of images whose features a head is to be trained on, `notice` with what was decided by itself, such as the
+    pipeline. `started` is the time.monotonic() that `minutes` counts from; None means now.
 
     `resume` goes on with an unfinished run (and gives back a finished one); without one it starts. Ctrl-C keeps what was learnt: the
     run is written, loadable, and KeyboardInterrupt is raised. Raises DatasetError, NoImagesError, ModelError, AugmentError, RunError
@@ -74,19 +73,17 @@ def train(
         if state["state"] == "finished":
             return Run(folder)
         check_same(folder, recorded)
+    if settings.memory is not None:
+        limit_arenas()
     limit_gpu(settings.gpu_memory)
-    replicas = Replicas()
     info = model_info(settings.model or infer_model(settings.weights) or "cnn")
-    is_transfer = settings.weights != "none" or info.name not in MODEL_NAMES
-    if settings.head_only and not is_transfer:
+    if settings.head_only and not is_transfer(settings, info):
         raise ModelError(
             "head_only keeps the network as it is but for its head: give the weights it has, with --weights or a saved --model"
         )
     spec = sample_spec(settings, info)
     if info.scale_guessed:
-        tell(
-            f"Nothing in {info.name} says how it wants its pixels: they are scaled to 0..1. A run folder, or a model with its own scaling, does"
-        )
+        tell(f"Nothing in {info.name} says how it wants its pixels; they are scaled to {spec.scale}. A run folder would say it")
     if state is None:
         index = labelled(source, settings, scanned, tell)
     else:
@@ -95,72 +92,64 @@ def train(
     train_index, val_index, split_report = split(index, settings)
     class_names = index.class_names
 
-    sizes = Sizes.of(spec.size) if info.any_size and not is_transfer else Sizes(spec.size, None)
-    open_shape = (None, None, spec.channels)
-    served = served_model(settings, info.name, spec.shape if sizes.small is None else open_shape, len(class_names))
-    policy, policy_why = (state["precision"], "as before") if state and "precision" in state else choose_precision(settings.precision)
-    batch_size = state["batch_size"] if state and "batch_size" in state else settings.batch_size or DEFAULT_BATCH_SIZE * len(replicas)
-    model = trained_model(
-        served,
-        policy,
-        settings,
-        replicas,
-        learning_rate=settings.peak_learning_rate(batch_size),
-        backbone_share=BACKBONE_SHARE if is_transfer else 1.0,
-    )
+    sizes = Sizes.of(spec.size) if info.any_size and not is_transfer(settings, info) else Sizes(spec.size, None)
+    models = Models.make(settings, info, spec, sizes, len(class_names), state or {})
     cache = settings.pixel_cache(spec.size)
     if cache is not None:
         cache.prepare()
+    shared: dict[str, Any] = {"seed": settings.seed, "workers": settings.workers, "shuffle": True, "cache": cache}
+    pipeline, why = choose_pipeline(
+        Stream(train_index, spec, augment=augmentation, **shared), settings.pipeline if state is None else state.get("pipeline", "python")
+    )
+    memory = _plan(models, settings, spec, sizes, pipeline, (state or {}).get("batch_size"))
     folder.make()
     if state is None:
         index.save(folder.index)
         index = ImageIndex.load(folder.index)  # what is found out of the files is kept with the run's own table: a resumed run compares
         train_index, val_index, split_report = split(index, settings)
-    shared: dict[str, Any] = {"seed": settings.seed, "workers": settings.workers, "shuffle": True, "cache": cache}
-    train_stream = Stream(train_index, spec, augment=augmentation, batch_size=batch_size, **shared)
-    pipeline, why = choose_pipeline(train_stream, settings.pipeline if state is None else state.get("pipeline", "python"))
-    tell(str(split_report))
-    tell(f"Pipeline: {pipeline} ({why})")
-    tell(f"Precision: {policy} ({policy_why})")
+    for line in (split_report, f"Pipeline: {pipeline} ({why})", f"Precision: {models.policy} ({models.policy_why})", f"Memory: {memory}"):
+        tell(str(line))
     if state is None:
         folder.write_json("spec.json", spec.to_json())
         folder.write_json("class_names.json", {"format": 1, "class_names": class_names})
         folder.write_json("settings.json", recorded)
-        chosen = {"pipeline": pipeline, "pipeline_why": why, "split": split_report.to_json()}
-        chosen |= {"model": info.name, "precision": policy, "batch_size": batch_size}
+        chosen: dict[str, Any] = {"pipeline": pipeline, "pipeline_why": why, "split": split_report.to_json()}
+        chosen |= {"model": info.name, "precision": models.policy, "batch_size": memory.batch_size}
         folder.write_state({"state": "running", "created": _now(), "versions": _versions(), **chosen})
-    train_stream = train_stream.replace(pipeline=pipeline)
-    val_stream = Stream(val_index, spec, batch_size=VALIDATION_BATCH, pipeline=pipeline, **shared)
-    if is_transfer and latest(folder.checkpoints) is None:
-        head = train_head(served, train_stream, val_stream, settings, os.fspath(folder.path), embedded or (lambda images: None))
-        model.set_weights(served.get_weights())
-        tell(f"The head alone, on frozen features: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
-    fit = Fit(
-        model,
-        served,
-        train_stream,
-        val_stream,
-        settings,
-        folder,
-        sizes,
-        replicas,
-        started=started,
-        report=report,
-        callbacks=callbacks,
-    )
-    if state is not None:
-        fit.restore()
-    if settings.head_only:
-        fit.finish()
-        finished = True
-    else:
-        finished = fit.run()
-    if changed := index.changed():
-        tell(f"{len(changed):,} files have changed since they were first read, such as {changed[0]!r}")
-    _write_run(folder, fit, spec, finished)
+    with MemoryRecord(folder.memory, settings.memory) as record:
+        shared["pipeline"] = pipeline
+        train_stream = Stream(train_index, spec, augment=augmentation, batch_size=memory.batch_size, **shared)
+        val_stream = Stream(val_index, spec, batch_size=memory.validation_batch, **shared)
+        if is_transfer(settings, info) and latest(folder.checkpoints) is None:
+            head = train_head(models.served, train_stream, val_stream, settings, os.fspath(folder.path), embedded or (lambda images: None))
+            models.trained.set_weights(models.served.get_weights())
+            tell(f"The head alone, on frozen features: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
+        fit = Fit(
+            models, train_stream, val_stream, settings, folder, sizes, started=started, record=record, report=report, callbacks=callbacks
+        )
+        if state is not None:
+            fit.restore()
+        finished = fit.finish() if settings.head_only else fit.run()
+        if changed := index.changed():
+            tell(f"{len(changed):,} files have changed since they were first read, such as {changed[0]!r}")
+        _write_run(folder, fit, spec, finished, {"planned_bytes": memory.expected_bytes, "peak_bytes": record.peak})
     if not finished:
         raise KeyboardInterrupt
     return Run(folder)
+
+
+def _plan(models: Models, settings: TrainSettings, spec: SampleSpec, sizes: Sizes, pipeline: Pipeline, before: int | None) -> MemoryPlan:
+    """What fits into the memory there is, told by what the process takes now. A resumed run keeps the batch size that it had `before`."""
+    footprint = Footprint.of(
+        models.trained,
+        models.served,
+        spec.shape,
+        small=sizes.small,
+        workers=settings.workers or cpu_count(),
+        pipeline=pipeline,
+        on_gpu=device().endswith("gpu"),
+    )
+    return plan(footprint, ceiling=settings.memory, batch_size=before or settings.batch_size)
 
 
 def _settings(options: dict[str, Any]) -> TrainSettings:
@@ -170,12 +159,12 @@ def _settings(options: dict[str, Any]) -> TrainSettings:
     return TrainSettings(**options)
 
 
-def _write_run(folder: RunFolder, fit: Fit, spec: SampleSpec, finished: bool) -> None:
+def _write_run(folder: RunFolder, fit: Fit, spec: SampleSpec, finished: bool, memory: dict[str, int]) -> None:
     """The model with its best average, its golden samples, and run.json last: a run.json that says so has all the rest beside it."""
     if fit.best is not None:
         fit.average.values = fit.best
-    fit.average.assign_to(fit.served)
-    model = folder.save_model(fit.served, spec.shape)
+    fit.average.assign_to(fit.models.served)
+    model = folder.save_model(fit.models.served, spec.shape)
     write_golden(folder.golden, spec, Forward(model, BATCH_SIZE), device())
     if fit.state.profile is not None:
         folder.write_json("profile.json", _profile(fit.train.index, Profile.from_json(fit.state.profile)).to_json())
@@ -191,6 +180,7 @@ def _write_run(folder: RunFolder, fit: Fit, spec: SampleSpec, finished: bool) ->
         steps=fit.state.step,
         steps_run=fit.state.step - (fit.resumed_from_step or 0),
         resumed_from_step=fit.resumed_from_step,
+        memory=memory,
         checkpoints={"written": fit.checkpoints.count, "longest_pause_seconds": round(fit.checkpoints.pause, 4)},
         epochs=fit.state.epoch,
         plans=fit.state.plans,

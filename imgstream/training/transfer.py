@@ -20,8 +20,6 @@ from imgstream.stream import Stream
 from imgstream.training.fit import class_weights
 from imgstream.training.settings import TrainSettings
 
-BACKBONE_SHARE = 0.1
-"""Of the head's learning rate."""
 MOST_IMAGES = 20_000
 """That a head is trained on when all is fine-tuned after it; with head_only it is all."""
 _TIME_SHARE = 0.2

@@ -14,7 +14,7 @@ LABELS = np.eye(2, dtype=np.float32)[np.arange(8) % 2]
 def pair(policy: str = "float32", **options: float) -> tuple[keras.Model, keras.Model]:
     settings = TrainSettings(label_smoothing=0.0)
     served = served_model(settings, "cnn", (32, 32, 3), 2)
-    return served, trained_model(served, policy, settings, Replicas([]), **{"learning_rate": 0.01, **options})
+    return served, trained_model(served, policy, settings, Replicas([]), **options)
 
 
 def test_the_trained_model_has_the_served_ones_weights_in_its_order_and_gives_its_logits() -> None:
@@ -63,6 +63,6 @@ def test_a_backbone_learns_at_a_share_of_the_heads_rate() -> None:
 def test_a_network_of_keras_applications_is_trained_so_too() -> None:
     settings = TrainSettings()
     served = served_model(settings, "MobileNetV3Small", (32, 32, 3), 2)
-    trained = trained_model(served, "mixed_bfloat16", settings, Replicas([]), learning_rate=0.01)
+    trained = trained_model(served, "mixed_bfloat16", settings, Replicas([]))
     assert [tuple(w.shape) for w in served.weights] == [tuple(w.shape) for w in trained.weights]
     assert np.isfinite(trained.train_on_batch(IMAGES, LABELS, return_dict=True)["loss"])

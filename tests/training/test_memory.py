@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import platform
 import sys
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgstream.training.memory import MemoryRecord, Resident, anonymous_bytes, machine_limit, resident
+from imgstream.training.memory import MemoryRecord, Resident, anonymous_bytes, machine_limit, release, resident
 
 HEADER = "seconds,step,anonymous_mb,file_mb"
 
@@ -41,6 +42,20 @@ def test_memory_that_is_touched_is_counted_and_memory_that_is_freed_is_not() -> 
     assert after is not None
     assert 190_000_000 < during - before < 230_000_000
     assert after < during - 190_000_000
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+def test_memory_that_was_freed_below_some_that_is_in_use_is_given_back() -> None:
+    pieces = [bytes(2000) for _ in range(50_000)]
+    last = pieces[-1]
+    before = anonymous_bytes()
+    del pieces
+    release()
+    after = anonymous_bytes()
+    assert before is not None
+    assert after is not None
+    assert after < before - 80_000_000
+    assert len(last) == 2000
 
 
 def test_a_status_file_is_read_by_its_names_and_its_absence_is_none(tmp_path: Path) -> None:

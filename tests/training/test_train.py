@@ -7,8 +7,11 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -29,7 +32,7 @@ def test_a_run_folder_holds_what_its_format_promises(two_classes: Path, tmp_path
     run = ims.train(two_classes, out=tmp_path / "run", **SMALL)
     names = {p.name for p in (tmp_path / "run").iterdir()}
     promised = {"model.keras", "spec.json", "class_names.json", "settings.json", "run.json", "index.arrow", "history.csv", "skipped.csv"}
-    assert promised | {"golden.npz", "profile.json", "checkpoints", "tensorboard"} == names
+    assert promised | {"golden.npz", "profile.json", "memory.csv", "checkpoints", "tensorboard"} == names
     assert run.class_names == ["dark", "light"]
     assert run.spec == ims.SampleSpec(size=(32, 32), scale="signed")
     assert run.state["state"] == "finished"
@@ -327,3 +330,114 @@ def test_a_run_stopped_before_its_first_validation_has_no_temperature_and_no_pro
         ims.train(two_classes, out=tmp_path / "run", report=interrupt, **SMALL)
     run = ims.load_run(tmp_path / "run")
     assert (run.temperature, run.profile, run.state["calibration"]) == (1.0, None, {})
+
+
+def test_a_run_killed_at_any_step_goes_on_from_its_last_checkpoint_to_the_same_bits(two_classes: Path, tmp_path: Path) -> None:
+    """Killed for real: another process is, without a word, in the middle of an epoch, with a network that has Dropout."""
+    network = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.Conv2D(4, 3, strides=4),
+            keras.layers.Flatten(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(2),
+        ]
+    )
+    network.save(tmp_path / "own.keras")
+    options = {**SMALL, "model": str(tmp_path / "own.keras"), "pipeline": "python", "checkpoint_every": "2steps"}
+    undisturbed = ims.train(two_classes, out=tmp_path / "a", **options)
+    script = (
+        "import os, sys, json, imgstream as ims\n"
+        "def kill(status):\n"
+        "    if status.step == 6 and status.validation is None: os.kill(os.getpid(), 9)\n"
+        "source, out, options = json.loads(sys.argv[1])\n"
+        "ims.train(source, out=out, report=kill, **options)\n"
+    )
+    arguments = json.dumps([str(two_classes), str(tmp_path / "b"), options])
+    killed = subprocess.run([sys.executable, "-c", script, arguments], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    assert not (tmp_path / "b/model.keras").exists()
+    resumed = ims.train(two_classes, out=tmp_path / "b", resume=True, **options)
+    assert resumed.state["resumed_from_step"] in (2, 4)  # the last may not have been written out
+    assert resumed.state["steps_run"] == undisturbed.state["steps"] - resumed.state["resumed_from_step"]
+    for a, b in zip(weights(undisturbed), weights(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    same = ("epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy")
+    histories = [list(csv.DictReader(run.folder.history.read_text().splitlines())) for run in (undisturbed, resumed)]
+    assert [[row[name] for name in same] for row in histories[0]] == [[row[name] for name in same] for row in histories[1]]
+
+
+def test_images_that_came_or_went_while_a_run_lay_still_are_told_and_not_taken(two_classes: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(two_classes, photos)
+
+    def interrupt(status: Status) -> None:
+        if status.validation is not None:  # by now every file was read
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        ims.train(photos, out=tmp_path / "run", report=interrupt, **SMALL)
+    shutil.copy(photos / "dark/00.jpg", photos / "dark/new.jpg")
+    shutil.copy(photos / "light/00.jpg", photos / "dark/01.jpg")
+    os.utime(photos / "dark/01.jpg", ns=(1, 1))
+    lines: list[str] = []
+    run = ims.train(photos, out=tmp_path / "run", resume=True, notice=lines.append, **SMALL)
+    assert len(ims.ImageIndex.load(run.folder.index)) == 40
+    told = "\n".join(lines)
+    assert "1 new (such as" in told
+    assert "dark/new.jpg" in told
+    assert "1 files have changed" in told
+    assert "dark/01.jpg" in told
+
+
+def test_keras_callbacks_see_each_step_and_may_end_the_training(two_classes: Path, tmp_path: Path) -> None:
+    class Stopper(keras.callbacks.Callback):
+        steps = 0
+
+        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+            assert logs is not None
+            self.steps += 1
+            assert 0 <= logs["accuracy"] <= 1
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            assert logs is not None
+            assert {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"} == set(logs)
+            self.model.stop_training = epoch == 1
+
+    stopper = Stopper()
+    run = ims.train(two_classes, out=tmp_path / "run", callbacks=[stopper], **SMALL)
+    assert (run.state["state"], run.state["epochs"], run.state["steps"]) == ("finished", 2, stopper.steps)
+
+
+def test_a_head_alone_leaves_the_backbone_as_it_was_given(two_classes: Path, tmp_path: Path) -> None:
+    given = ims.train(two_classes, out=tmp_path / "given", **SMALL)
+    run = ims.train(two_classes, out=tmp_path / "head", size=(32, 32), weights=str(tmp_path / "given/model.keras"), head_only=True)
+    for a, b in zip(weights(given)[:-2], weights(run)[:-2], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (run.state["steps"], run.metrics["accuracy"]) == (0, 1.0)
+    assert run.evaluate(two_classes).accuracy == 1.0
+    with pytest.raises(ModelError, match="--weights"):
+        ims.train(two_classes, out=tmp_path / "none", head_only=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_given_weights_get_a_head_first_and_are_then_trained_as_a_whole(two_classes: Path, tmp_path: Path) -> None:
+    given = ims.train(two_classes, out=tmp_path / "given", **SMALL)
+    lines: list[str] = []
+    run = ims.train(
+        two_classes, out=tmp_path / "run", model=str(tmp_path / "given"), size=(32, 32), batch_size=8, epochs=1, notice=lines.append
+    )
+    assert any("The head alone" in line for line in lines)
+    assert run.spec == given.spec
+    assert run.metrics["accuracy"] == 1.0
+    assert any((a != b).any() for a, b in zip(weights(given)[:-2], weights(run)[:-2], strict=True))
+
+
+def test_a_memory_ceiling_is_planned_for_held_and_recorded(two_classes: Path, tmp_path: Path) -> None:
+    run = ims.train(two_classes, out=tmp_path / "run", memory=8 * 10**9, **SMALL)
+    rows = list(csv.DictReader((tmp_path / "run/memory.csv").read_text().splitlines()))
+    assert set(rows[0]) == {"seconds", "step", "anonymous_mb", "file_mb"}
+    assert 0 < run.state["memory"]["peak_bytes"] < 8 * 10**9
+    with pytest.raises(ModelError, match="--memory gives 10 MB"):
+        ims.train(two_classes, out=tmp_path / "small", memory=10 * 10**6, **SMALL)
+    assert not (tmp_path / "small").exists()

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SCRIPT = """
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+from imgstream.training import TrainSettings
+from imgstream.training.compiling import trained_model
+from imgstream.training.replicas import Replicas
+
+images = np.random.default_rng(0).normal(size=(7, 16, 16, 3)).astype("float32")
+labels = np.eye(2, dtype="float32")[np.arange(7) % 2]
+found = []
+for replicas in (Replicas([]), Replicas(["CPU:0", "CPU:1"])):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, activation="relu")(inputs))
+    served = keras.Model(inputs, keras.layers.Dense(2, name="logits", dtype="float32")(x))
+    model = trained_model(served, "float32", TrainSettings(), replicas)
+    model.optimizer.learning_rate = 0.1
+    for weights in (None, np.arange(7, dtype="float32")):
+        x, y, w = replicas.spread(images, labels, weights)
+        loss = model.train_on_batch(x, y, sample_weight=w, return_dict=True)["loss"]
+    found.append((len(replicas), float(loss), model.get_weights()))
+assert [count for count, _, _ in found] == [1, 2], found
+np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-5)
+for a, b in zip(found[0][2], found[1][2]):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+print("equal")
+"""
+
+
+def test_two_devices_take_the_step_that_one_takes_short_batches_and_weights_too() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "equal", done.stderr[-3000:]
