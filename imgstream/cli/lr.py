@@ -21,7 +21,7 @@ def lr(
     model: Annotated[str | None, typer.Option("--model", metavar="NAME|FILE|RUN", help="As of train.")] = None,
     weights: Annotated[str, typer.Option("--weights", metavar="none|imagenet|FILE", help="As of train.")] = "none",
     size: options.Size = None,
-    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "light",
+    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "standard",
     batch_size: Annotated[
         Any, typer.Option("--batch-size", metavar="auto|N", parser=options.parse_batch_size, help="Images a step.")
     ] = "auto",

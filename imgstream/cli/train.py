@@ -60,7 +60,7 @@ def train(
     features: Annotated[
         str | None, typer.Option("--features", metavar="FILE", help="With --head-only: the features that imgstream embed wrote.")
     ] = None,
-    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "light",
+    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "standard",
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the images (default: 20; with --weights 5).")] = None,
     minutes: Annotated[
         float | None, typer.Option("--minutes", metavar="M", help="Instead of --epochs: the wall time of the whole command.")

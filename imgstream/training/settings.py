@@ -53,7 +53,7 @@ class TrainSettings:
     """Stop after the head: the backbone stays as it was given, and training takes seconds once the features are there."""
     features: str | None = None
     """A file that `imgstream embed` wrote: with head_only, take the features from there instead of computing them."""
-    augment: Any = "light"
+    augment: Any = "standard"
     epochs: int | None = None
     """Passes over the training images; when `minutes` is not given either, DEFAULT_EPOCHS, or FINE_TUNING_EPOCHS with weights."""
     minutes: float | None = None
