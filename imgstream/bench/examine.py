@@ -43,7 +43,7 @@ def examine(
     *,
     size: tuple[int, int] | None = None,
     model: str = "cnn",
-    augment: Any = "light",
+    augment: Any = "standard",
     batch_size: int = 64,
     seconds: float = 30.0,
     seed: int = 0,

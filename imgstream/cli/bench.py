@@ -15,7 +15,7 @@ def bench(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder of images.")],
     size: options.Size = None,
     model: Annotated[str, typer.Option("--model", metavar="NAME", help="cnn (ours), or one of keras.applications.")] = "cnn",
-    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "light",
+    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "standard",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 64,
     seconds: Annotated[float, typer.Option("--seconds", min=1, max=3600, help="About how long to measure.")] = 30.0,
     as_json: options.Json = False,

@@ -5,24 +5,44 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+import numpy as np
+
 from imgstream.errors import DatasetError
 from imgstream.index import ImageIndex, open_index
 from imgstream.index.groups import groups
 from imgstream.index.split import SplitReport
 from imgstream.models import ModelInfo
+from imgstream.prediction.drift import sample_headers
 from imgstream.spec import SampleSpec
 from imgstream.training.settings import TrainSettings
 
+ENLARGED = 2
+"""Times that images are enlarged at most to the size a network likes best: more is work without anything new to see."""
+_LEAST_SIDE = 32
 
-def sample_spec(settings: TrainSettings, info: ModelInfo) -> SampleSpec:
-    """The samples that a network wants, of the size and fit that were asked for."""
+
+def sample_spec(settings: TrainSettings, info: ModelInfo, index: ImageIndex) -> SampleSpec:
+    """The samples that a network wants, of the size and fit that were asked for.
+
+    Where no size was, the network's own; from new weights a smaller one, if the images of `index` are smaller than half of it.
+    """
     channels = info.channels or settings.channels
+    from_new = settings.weights == "none" and not info.is_saved and info.any_size
     return SampleSpec(
-        size=settings.size or info.size,
+        size=settings.size or (_not_much_larger(info.size, index) if from_new else info.size),
         fit=settings.fit,  # type: ignore[arg-type]  # SampleSpec checks it
         channels=channels,
         scale="signed" if channels == 1 and info.scale in ("imagenet", "caffe") else info.scale,
     )
+
+
+def _not_much_larger(size: tuple[int, int], index: ImageIndex) -> tuple[int, int]:
+    """`size`, or ENLARGED times the median shorter side of the images, in multiples of 8, where that is less."""
+    sides = [min(header.width, header.height) for header in sample_headers(index)]
+    if not sides:
+        return size
+    side = max(_LEAST_SIDE, 8 * round(ENLARGED * float(np.median(sides)) / 8))
+    return size if side >= min(size) else (side, side)
 
 
 def labelled(

@@ -72,8 +72,9 @@ def find_rate(
     """
     settings = TrainSettings(**options)
     info = model_info(settings.model or infer_model(settings.weights) or "cnn")
-    train_index, _, _ = split(labelled(source, settings, None, None), settings)
-    spec = sample_spec(settings, info)
+    index = labelled(source, settings, None, None)
+    train_index, _, _ = split(index, settings)
+    spec = sample_spec(settings, info, index)
     model = Models.make(settings, info, spec, Sizes(spec.size, None), len(train_index.class_names), {}).trained
     batch_size = settings.batch_size or DEFAULT_BATCH_SIZE
     stream = Stream(

@@ -81,14 +81,17 @@ def train(
         raise ModelError(
             "head_only keeps the network as it is but for its head: give the weights it has, with --weights or a saved --model"
         )
-    spec = sample_spec(settings, info)
-    if info.scale_guessed:
-        tell(f"Nothing in {info.name} says how it wants its pixels; they are scaled to {spec.scale}. A run folder would say it")
     if state is None:
         index = labelled(source, settings, scanned, tell)
+        spec = sample_spec(settings, info, index)
     else:
         index = ImageIndex.load(folder.index)
         tell_changes(index, lambda: labelled(source, settings, scanned, None), tell)
+        spec = SampleSpec.from_json(folder.read_json("spec.json"))
+    if info.scale_guessed:
+        tell(f"Nothing in {info.name} says how it wants its pixels; they are scaled to {spec.scale}. A run folder would say it")
+    if settings.size is None and spec.size != info.size:
+        tell(f"Size: {spec.size[0]}x{spec.size[1]}, twice that of the images; --size asks for another")
     train_index, val_index, split_report = split(index, settings)
     class_names = index.class_names
 

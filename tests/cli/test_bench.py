@@ -27,7 +27,7 @@ def test_json_is_one_object_with_the_documented_fields(two_classes: Path, capsys
     }
     assert (result["format"], result["directory"], result["files"], result["classes"]) == (1, str(two_classes), 40, 2)
     settings = result["settings"]
-    assert (settings["height_pixels"], settings["width_pixels"], settings["model"], settings["augment"]) == (24, 32, "cnn", "light")
+    assert (settings["height_pixels"], settings["width_pixels"], settings["model"], settings["augment"]) == (24, 32, "cnn", "standard")
     assert set(result["read"]) == {"one_thread_first", "one_thread_again", "all_threads_first", "all_threads_again"}
     assert set(result["read"]["one_thread_first"]) == {"files", "files_per_second", "megabytes_per_second"}
     for rate in (
@@ -56,7 +56,7 @@ def test_the_table_names_the_stages_what_binds_and_the_bad_files(
     code, out, err = run(capsys, folder, "--size", 32, "--batch-size", 4, "--seconds", 2)
     assert (code, err) == (0, "")
     assert "[red]odd: 5 images, 0 classes" in out.replace("\n", "")
-    for words in ("read, 1 thread, first time", "decode and resize", "augment light", "loader", "training step of cnn", "← binds"):
+    for words in ("read, 1 thread, first time", "decode and resize", "augment standard", "loader", "training step of cnn", "← binds"):
         assert words in out
     assert out.count("← binds") == 1
     assert "2 outputs" in out

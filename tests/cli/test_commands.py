@@ -34,7 +34,7 @@ def trained(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return out
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "check", "show", "index"])
+@pytest.mark.parametrize("command", ["train", "lr", "evaluate", "embed", "predict", "check", "show", "index"])
 def test_every_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
@@ -256,3 +256,58 @@ def test_bad_rows_of_a_manifest_are_a_line_on_stderr_and_the_command_goes_on(
         f"imgstream: {tmp_path}/list.csv: Bad rows: 1 of 3 (outside the root 1), line 3: outside the root: ../x.jpg; "
         "imgstream index lists them\n"
     )
+
+
+def test_train_json_is_one_object_of_this_command_and_of_the_whole_run(
+    two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("train", two_classes, "--out", tmp_path / "run", "--size", 32, "--epochs", 2, "--batch-size", 8, "--json")
+    code, out, _ = run(capsys, *command)
+    assert code == 0
+    first = json.loads(out)
+    assert {"steps_run", "resumed_from_step", "epochs", "accuracy", "seconds", "images_per_second", "memory"} <= set(first)
+    assert (first["steps_run"], first["resumed_from_step"], first["epochs"], first["batch_size"]) == (first["steps"], None, 2, 8)
+    code, out, _ = run(capsys, *command, "--resume")
+    again = json.loads(out)
+    assert (code, again["steps_run"], again["resumed_from_step"]) == (0, 0, first["steps"])
+    assert again["accuracy"] == first["accuracy"]
+    code, _, err = run(capsys, *command)
+    assert code == 1
+    assert "--resume" in err
+
+
+def test_options_of_training_that_cannot_be_are_told_in_one_line(
+    two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, code, words in (
+        (["--batch-size", "many"], 2, "auto"),
+        (["--memory", "2 apples"], 2, "2GB"),
+        (["--memory", "10MB"], 1, "the least that would do"),
+        (["--checkpoint-every", "often"], 1, "200steps"),
+        (["--precision", "double"], 1, "float32"),
+        (["--head-only"], 1, "--weights"),
+        (["--gpu-memory", "4GB"], 1, "no GPU here"),
+        (["--weights", tmp_path / "gone.h5"], 1, "gone.h5"),
+    ):
+        found, _, err = run(capsys, "train", two_classes, "--out", tmp_path / "run", "--size", 32, "--epochs", 1, *arguments)
+        assert found == code, arguments
+        assert words in err
+        assert not (tmp_path / "run").exists()
+
+
+def test_lr_suggests_a_rate_and_draws_the_curve(two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("lr", two_classes, "--size", 32, "--batch-size", 8, "--steps", 20, "-o", tmp_path / "lr.png")
+    code, out, _ = run(capsys, *command)
+    assert code == 0
+    assert "Suggested: --learning-rate" in out
+    assert (tmp_path / "lr.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(run(capsys, *command, "--json")[1])["learning_rate"] > 0
+
+
+def test_evaluate_with_tta_averages_an_image_and_its_mirror_image(
+    trained: Path, two_classes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, flipped = (json.loads(run(capsys, "evaluate", trained, two_classes, "--json", *tta)[1]) for tta in ((), ("--tta", "flip")))
+    assert (plain["tta"], flipped["tta"]) == (None, "flip")
+    assert plain["loss"] != flipped["loss"]
+    assert plain["images"] == flipped["images"] == 40

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from imgstream.errors import DatasetError, NoImagesError, OutputError
 from imgstream.index import ImageIndex, scan, table
-from imgstream.index.refresh import Changes
+from imgstream.index.refresh import Changes, changes_between
 
 Tree = Callable[..., Path]
 as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not bind root")
@@ -716,3 +716,17 @@ class Folders(RuleBasedStateMachine):
 
 Folders.TestCase.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)
 TestFolders = Folders.TestCase
+
+
+def test_two_indexes_differ_in_the_paths_that_one_of_them_has(tmp_path: Path) -> None:
+    for name in ("a/1.jpg", "a/2.jpg", "b/3.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    before = scan(tmp_path)
+    assert not changes_between(before, scan(tmp_path))
+    (tmp_path / "a/2.jpg").unlink()
+    (tmp_path / "b" / os.fsdecode(b"n\xff.jpg")).write_bytes(b"")
+    (tmp_path / "b/4.jpg").write_bytes(b"")
+    changes = changes_between(before, scan(tmp_path))
+    assert (changes.added, changes.removed, changes.removed_examples) == (2, 1, ("a/2.jpg",))
+    assert sorted(map(os.fsencode, changes.added_examples)) == [b"b/4.jpg", b"b/n\xff.jpg"]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -441,3 +442,14 @@ def test_a_memory_ceiling_is_planned_for_held_and_recorded(two_classes: Path, tm
     with pytest.raises(ModelError, match="--memory gives 10 MB"):
         ims.train(two_classes, out=tmp_path / "small", memory=10 * 10**6, **SMALL)
     assert not (tmp_path / "small").exists()
+
+
+def test_images_smaller_than_half_of_a_networks_size_are_only_doubled(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 40), ("light", 200)):
+        (tmp_path / "tiny" / name).mkdir(parents=True)
+        for i in range(12):
+            image = np.clip(rng.normal(level, 25, (28, 40, 3)), 0, 255).astype(np.uint8)
+            assert cv2.imwrite(str(tmp_path / "tiny" / name / f"{i}.png"), image)
+    assert ims.train(tmp_path / "tiny", out=tmp_path / "run", epochs=1).spec.size == (56, 56)
+    assert ims.train(tmp_path / "tiny", out=tmp_path / "asked", epochs=1, size=(40, 40)).spec.size == (40, 40)
