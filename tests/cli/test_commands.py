@@ -281,7 +281,7 @@ def test_options_of_training_that_cannot_be_are_told_in_one_line(
 ) -> None:
     for arguments, code, words in (
         (["--batch-size", "many"], 2, "auto"),
-        (["--memory", "2 apples"], 2, "2GB"),
+        (["--memory", "2 apples"], 2, "500MB"),
         (["--memory", "10MB"], 1, "the least that would do"),
         (["--checkpoint-every", "often"], 1, "200steps"),
         (["--precision", "double"], 1, "float32"),
