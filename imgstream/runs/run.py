@@ -179,8 +179,14 @@ def device() -> str:
     """What the model computes on: "tensorflow cpu", "jax gpu", …: golden samples are compared strictly on the same only."""
     import keras
 
-    kinds = {name.split(":")[0].lower() for name in keras.distribution.list_devices()}
-    return f"{keras.backend.backend()} {'gpu' if 'gpu' in kinds else 'cpu'}"
+    backend = keras.backend.backend()
+    if backend == "torch":  # of which keras.distribution knows nothing
+        import torch
+
+        on_gpu = torch.cuda.is_available()
+    else:
+        on_gpu = any(name.lower().startswith(("gpu", "cuda")) for name in keras.distribution.list_devices())
+    return f"{backend} {'gpu' if on_gpu else 'cpu'}"
 
 
 def _temperature(state: dict[str, Any], folder: RunFolder) -> float:

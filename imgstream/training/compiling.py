@@ -8,6 +8,7 @@ weights in the same order (docs/decisions/0015-two-models.md).
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ def is_transfer(settings: TrainSettings, info: ModelInfo) -> bool:
 
 def served_model(settings: TrainSettings, name: str, shape: tuple[int | None, int | None, int], class_count: int) -> Any:
     """A fresh keras.Model, float32, for images of `shape`, (height, width, channels), None where any size will do. Seeds Keras, once."""
-    keras.utils.set_random_seed(settings.seed % 2**32)
+    _seed(settings.seed % 2**32)
     if settings.minutes is None and keras.backend.backend() == "tensorflow" and device().endswith("cpu"):
         import tensorflow as tf
 
@@ -116,6 +117,18 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
             images = np.zeros((1, *(n or 32 for n in model.input_shape[1:])), np.float32)
             model.test_on_batch(images, np.zeros((1, model.output_shape[-1]), np.float32))
     return model
+
+
+def _seed(seed: int) -> None:
+    """What keras.utils.set_random_seed does; but on other backends that imports TensorFlow, too, where there is one."""
+    if keras.backend.backend() == "tensorflow":
+        keras.utils.set_random_seed(seed)
+        return
+    random.seed(seed)  # Keras draws the seeds of initializers and of Dropout from it
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.manual_seed(seed)
 
 
 def _clone(layer: Any, policy: str) -> Any:

@@ -1,6 +1,6 @@
 """How much memory a training will take, before it begins: from the shapes of its layers, and nothing that is run.
 
-Measured on two cores with TensorFlow (bench/training_memory.py): the estimate errs high, by up to a fifth.
+Measured on two cores with TensorFlow (bench/training_memory.py): the estimate errs high, by up to a third.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from imgstream.training.memory import anonymous_bytes, machine_limit
 
 BATCH_SIZES = (64, 48, 32, 24, 16, 8, 4, 2, 1)
 VALIDATION_BATCHES = (128, 64, 32, 16, 8, 4, 2, 1)
+_VALIDATION_BYTES = 40 << 20
+"""Of a batch: larger ones make no model on a CPU faster."""
 FREE_SHARE = 0.1
 """Of what the machine has, left to others where no ceiling is given."""
 
@@ -107,7 +109,7 @@ class Footprint:
     def expected(self, batch_size: int, validation_batch: int) -> int:
         """The peak in bytes."""
         loaders = self.sample * self._in_flight(batch_size) + self.full_sample * self._in_flight(validation_batch)
-        computing = max(self.activations * batch_size, self.forward * validation_batch)
+        computing = self.activations * batch_size + self.forward * validation_batch  # what one has freed does not always fit the other
         return round(_MARGIN * (self.fixed + _WASTE * (loaders + computing)))
 
     def _in_flight(self, batch_size: int) -> int:
@@ -142,7 +144,8 @@ def plan(footprint: Footprint, *, ceiling: int | None = None, batch_size: int | 
 
 
 def _fitting(footprint: Footprint, batch_size: int, limit: int | None) -> MemoryPlan | None:
-    for validation in VALIDATION_BATCHES:
+    most = max(VALIDATION_BATCHES[-1], _VALIDATION_BYTES // max(1, footprint.full_sample))
+    for validation in (size for size in VALIDATION_BATCHES if size <= most):
         expected = footprint.expected(batch_size, validation)
         if limit is None or expected <= limit:
             return MemoryPlan(batch_size, validation, expected, limit)

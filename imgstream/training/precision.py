@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from imgstream.runs.run import device
+
 _CPU_FLAGS = ("avx512_bf16", "amx_bf16")
 """Of /proc/cpuinfo: without one of these, oneDNN emulates bfloat16 and is slower than with float32."""
 _BFLOAT16_CAPABILITY, _FLOAT16_CAPABILITY = (8, 0), (7, 0)
@@ -25,10 +27,8 @@ def choose_precision(asked: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple
 
 
 def _best(cpuinfo: Path) -> tuple[str, str]:
-    import keras
-
-    backend = keras.backend.backend()
-    if any(name.lower().startswith("gpu") for name in keras.distribution.list_devices()):
+    backend, kind = device().split()
+    if kind == "gpu":
         capability = _compute_capability() if backend == "tensorflow" else _BFLOAT16_CAPABILITY
         if capability >= _BFLOAT16_CAPABILITY:
             return "mixed_bfloat16", "the GPU has tensor cores for it"
