@@ -30,6 +30,7 @@ BACKBONE_SHARE = 0.1
 """Of the head's learning rate, for the rest of a network that begins with weights."""
 
 
+@keras.saving.register_keras_serializable("imgstream")
 class LayerwiseSGD(keras.optimizers.SGD):
     """SGD whose learning rate is a share of itself for some variables: the backbone's, while it is fine-tuned."""
 

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 
+@keras.saving.register_keras_serializable("imgstream")  # a callback may save the model that is trained
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras' own layer over the last axis of (B, H, W, C), with the same weights and, but for rounding, the same results.
 
