@@ -131,6 +131,8 @@ def _parsed(block: bytes, dialect: _Dialect) -> dict[str, pa.Array]:
     """Raises ArrowInvalid when a record has too many columns, or too few."""
     names = [str(at) for at in range(dialect.width)]
     wanted = [names[at] for at in dialect.chosen.values()]
+    if block.startswith(UTF_8_MARK):  # of a name, where a block happens to begin: the file's own is gone, and Arrow drops one from each
+        block = UTF_8_MARK + block
     table = pyarrow.csv.read_csv(
         pa.py_buffer(block),
         pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),

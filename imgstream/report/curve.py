@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imgstream.atomic import atomic_file
 from imgstream.errors import OutputError
-from imgstream.training.rates import RateCurve
+
+if TYPE_CHECKING:
+    from imgstream.training.rates import RateCurve
 
 FORMATS = (".png", ".svg", ".pdf")
 

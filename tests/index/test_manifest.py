@@ -549,6 +549,16 @@ _BYTES = st.text("ab,;\t\"' \n\r\\x0é", min_size=1, max_size=12).map(os.fsencod
 _PATHS = _BYTES.map(lambda path: path.translate(None, b"/\0.")).filter(bool)
 
 
+def test_a_name_that_begins_with_a_byte_order_mark_keeps_it_wherever_blocks_are_cut(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [b"a.jpg", b"\xef\xbb\xbfb.jpg", b"\xef\xbb\xbf"]
+    file = write("marks.csv", b"path\n" + b"\n".join(names) + b"\n")
+    for block in range(5, 20):
+        monkeypatch.setattr("imgstream.index.manifest_rows.BLOCK", block)
+        index, report = read(file)
+        assert report.bad == []
+        assert [index.relative_bytes(i) for i in range(len(index))] == names
+
+
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.lists(_PATHS, min_size=1, max_size=3), st.text('ab,"\n\ré1 ', max_size=4)), min_size=1, max_size=20),
