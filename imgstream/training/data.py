@@ -19,6 +19,7 @@ from imgstream.training.settings import TrainSettings
 ENLARGED = 2
 """Times that images are enlarged at most to the size a network likes best: more is work without anything new to see."""
 _LEAST_SIDE = 32
+_TELLING, _TOO_FEW = 40, 5  # by chance, a hash that is to choose 40 images or more never chooses less than a fifth of them
 
 
 def sample_spec(settings: TrainSettings, info: ModelInfo, index: ImageIndex) -> SampleSpec:
@@ -95,6 +96,12 @@ def split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, Image
     for name, count in zip(index.class_names, counts, strict=True):
         if not count:
             raise DatasetError(f"class {name!r} has no image left to train on once validation has its part: add images, or give --val DIR")
+    expected = settings.val_share * len(index)
+    if how.startswith("by hash of the path") and group is None and expected >= _TELLING and len(val_index) < expected / _TOO_FEW:
+        raise DatasetError(
+            f"only {len(val_index):,} of {len(index):,} images would be validated on, not about {expected:,.0f}: they must be the training "
+            f"part of an earlier split by the same seed, {settings.seed}. Give another --seed, or --val DIR"
+        )
     if not len(val_index):
         raise DatasetError(f"no image of {index.root} is left to validate on: add images, or give --val DIR")
     report = SplitReport.of(train_index, val_index, how=how, group=group if how != "as given" else None)

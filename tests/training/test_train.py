@@ -453,3 +453,14 @@ def test_images_smaller_than_half_of_a_networks_size_are_only_doubled(tmp_path: 
             assert cv2.imwrite(str(tmp_path / "tiny" / name / f"{i}.png"), image)
     assert ims.train(tmp_path / "tiny", out=tmp_path / "run", epochs=1).spec.size == (56, 56)
     assert ims.train(tmp_path / "tiny", out=tmp_path / "asked", epochs=1, size=(40, 40)).spec.size == (40, 40)
+
+
+def test_the_training_part_of_a_split_is_not_split_by_the_same_seed_again(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(150):
+            (tmp_path / "photos" / name / f"{i}.jpg").write_bytes(b"")
+    part, _ = ims.scan(tmp_path / "photos").split(val=0.2, seed=0)
+    with pytest.raises(DatasetError, match="another --seed"):
+        ims.train(part, out=tmp_path / "run", **SMALL)
+    assert not (tmp_path / "run").exists()
