@@ -31,7 +31,6 @@ from typing import Any
 
 from page import machine, put
 
-
 KEPT_ASIDE = 20_261_121
 """Seed of the division: one that no recipe splits by again, since the same hash would leave it nothing to validate on."""
 
