@@ -1,6 +1,7 @@
 """The learning rate to train with, found by trying: the rate grows with each step until the loss does, too.
 
-After Smith, "Cyclical learning rates for training neural networks" (2015), section 3.3.
+After Smith, "Cyclical learning rates for training neural networks" (2015), section 3.3, and Smith and Topin, "Super-convergence" (2018),
+who take for the peak of one cycle what lies just below divergence.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
 LOWEST, HIGHEST = 1e-4, 10.0
 STEPS = 120
 _SMOOTHING = 0.9
-_DIVERGED = 2.5
-"""Times the lowest loss: no higher rates are tried."""
-_SAFETY = 10
-"""The rate to train with lies this far below the one of the lowest loss, as Smith has it."""
+_DIVERGED = 2
+"""Times the loss of the beginning: no higher rates are tried."""
+_SAFETY = 2
+"""The peak to train with lies this far below the rate that undid what was learnt: the smoothed loss tells it late."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,20 +44,32 @@ class RateCurve:
     batch_size: int
 
     @property
+    def beginning(self) -> float:
+        """The loss that rates too low to learn with leave: the median of the first tenth, in nats."""
+        return float(np.median(self.losses[: max(3, len(self.losses) // 10)]))
+
+    @property
     def lowest(self) -> float:
         """The rate where the loss was lowest."""
         return self.rates[int(np.argmin(self.losses))]
 
     @property
+    def limit(self) -> float:
+        """The last rate, after the lowest loss, before the loss is worse than in the beginning; the highest that was tried if none is."""
+        after = range(int(np.argmin(self.losses)) + 1, len(self.losses))
+        return next((self.rates[i - 1] for i in after if self.losses[i] > self.beginning), self.rates[-1])
+
+    @property
     def suggestion(self) -> float:
-        """For --learning-rate: a tenth of `lowest`, to two digits."""
-        return float(f"{self.lowest / _SAFETY:.1e}")
+        """For --learning-rate, the peak of a one-cycle schedule: half of `limit`, to two digits."""
+        return float(f"{self.limit / _SAFETY:.1e}")
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
             "learning_rate": self.suggestion,
             "lowest_at": self.lowest,
+            "limit": self.limit,
             "batch_size": self.batch_size,
             "rates": self.rates,
             "losses": self.losses,
@@ -96,7 +109,7 @@ def find_rate(
         losses.append(smoothed / (1 - _SMOOTHING ** (step + 1)))
         if progress is not None:
             progress(step + 1)
-        if step > 10 and losses[-1] > _DIVERGED * min(losses):
+        if step > 10 and losses[-1] > _DIVERGED * RateCurve(rates, losses, batch_size).beginning:
             break
     if not rates:
         raise DatasetError(f"no image under {train_index.root} could be read: imgstream check names them")

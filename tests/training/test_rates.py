@@ -9,22 +9,29 @@ from imgstream.report.curve import draw_rates
 from imgstream.training.rates import HIGHEST, LOWEST, RateCurve, find_rate
 
 
-def test_rates_grow_until_the_loss_does_and_a_tenth_of_the_best_is_suggested(two_classes: Path) -> None:
+def test_rates_grow_until_the_loss_does(two_classes: Path) -> None:
     done: list[int] = []
     curve = find_rate(two_classes, steps=30, size=(32, 32), batch_size=8, progress=done.append)
     assert curve.rates[0] == LOWEST
     assert curve.rates == sorted(curve.rates)
     assert curve.rates[-1] <= HIGHEST * 1.001
     assert len(curve.rates) == len(curve.losses) == len(done)
-    assert curve.losses[curve.rates.index(curve.lowest)] == min(curve.losses)
-    assert curve.suggestion == pytest.approx(curve.lowest / 10, rel=0.05)
+    assert curve.lowest <= curve.limit
+
+
+def test_half_of_the_rate_that_undoes_what_was_learnt_is_suggested() -> None:
+    curve = RateCurve([0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064], [0.7, 0.69, 0.71, 0.6, 0.5, 0.65, 0.9], 64)
+    assert (curve.beginning, curve.lowest, curve.limit, curve.suggestion) == (0.7, 0.016, 0.032, 0.016)
+    never = RateCurve([0.001, 0.01, 0.1, 1.0], [0.7, 0.6, 0.5, 0.4], 64)
+    assert (never.limit, never.suggestion) == (1.0, 0.5)
 
 
 def test_the_curve_is_drawn_into_a_picture(tmp_path: Path) -> None:
     curve = RateCurve([0.001, 0.01, 0.1], [0.7, 0.5, 0.9], 64)
+    assert curve.suggestion == 0.005
     draw_rates(curve, tmp_path / "lr.png")
     assert (tmp_path / "lr.png").read_bytes().startswith(b"\x89PNG")
     draw_rates(curve, tmp_path / "lr.svg")
-    assert "suggested: 0.001" in (tmp_path / "lr.svg").read_text()
+    assert "suggested: 0.005" in (tmp_path / "lr.svg").read_text()
     with pytest.raises(OutputError, match=r"\.png"):
         draw_rates(curve, tmp_path / "lr.gif")
