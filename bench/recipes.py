@@ -16,7 +16,6 @@ timm         the defaults of its train script: ResNet-50, 224², SGD 0.05 per 25
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import json
 import os
@@ -97,24 +96,9 @@ def keras(folder: Path, minutes: float, seed: int, started: float) -> float:
     return float(model.evaluate(test, verbose=0, return_dict=True)["accuracy"])
 
 
-def _without_operators() -> Any:
-    """Let torchvision be imported where its wheel was made for another build of torch: then its compiled operators, boxes all of them,
-    are missing, and it fails for want of two names. Keep what is returned.
-    """
-    import torch
-
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        with contextlib.suppress(RuntimeError):  # they are there
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
-
-
 def torchvision(folder: Path, minutes: float, seed: int, started: float) -> float:
     """references/classification/train.py with its defaults, which decay after 30 epochs."""
     import torch
-
-    _kept = _without_operators()
     from torchvision import datasets, models
     from torchvision.transforms import v2
 
@@ -131,10 +115,8 @@ def torchvision(folder: Path, minutes: float, seed: int, started: float) -> floa
 
 def timm(folder: Path, minutes: float, seed: int, started: float) -> float:
     """train.py with its defaults."""
-    import torch
-
-    _kept = _without_operators()
     import timm as library
+    import torch
     from timm.data import create_dataset, create_loader
     from timm.optim import create_optimizer_v2
     from timm.scheduler import CosineLRScheduler
@@ -153,7 +135,6 @@ def timm(folder: Path, minutes: float, seed: int, started: float) -> float:
 
 def fastai(folder: Path, minutes: float, seed: int, started: float) -> float:
     """The library's own loop, over as many epochs as its speed in the first batches promises."""
-    _kept = _without_operators()
     from fastai.vision.all import (
         Callback,
         CancelFitException,

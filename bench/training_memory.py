@@ -34,7 +34,8 @@ def measure(directory: str, model: str, size: int, batch_size: int, steps: int, 
     train, val = ims.scan(directory).split(val=0.2, seed=0)
     settings, spec = TrainSettings(minutes=1), ims.SampleSpec(size=(size, size), scale="signed")
     served = served_model(settings, model, spec.shape, len(train.class_names))
-    trained = trained_model(served, policy, settings, Replicas(), learning_rate=0.01)
+    trained = trained_model(served, policy, settings, Replicas())
+    trained.optimizer.learning_rate = 0.01
     stream = ims.Stream(train, spec, augment="light", batch_size=batch_size, shuffle=True)
     footprint = Footprint.of(trained, served, spec.shape, workers=stream.thread_count)
     peak, done = [0], threading.Event()
