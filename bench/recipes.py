@@ -152,7 +152,8 @@ def fastai(folder: Path, minutes: float, seed: int, started: float) -> float:
         batches: int | None = None
 
         def after_batch(self) -> None:
-            if time.time() - started > 60 * minutes or (self.batches is not None and self.train_iter >= self.batches):
+            over = time.time() - started > 60 * minutes or (self.batches is not None and self.train_iter >= self.batches)
+            if self.training and over:
                 raise CancelFitException
 
     set_seed(seed)

@@ -14,6 +14,7 @@ from imgstream.index.split import SplitReport
 from imgstream.models import ModelInfo
 from imgstream.prediction.drift import sample_headers
 from imgstream.spec import SampleSpec
+from imgstream.stream import Stream
 from imgstream.training.settings import TrainSettings
 
 ENLARGED = 2
@@ -112,3 +113,9 @@ def _uncrossed(report: SplitReport) -> SplitReport:
     if report.crossing:
         raise DatasetError(f"{report}: a file or group that is on both sides would be validated on what was learnt from it")
     return report
+
+
+def class_weights(stream: Stream) -> np.ndarray:
+    """float32 (K,): the inverse of each class's share, 1 on average over the images."""
+    counts = stream.index.class_counts()
+    return (counts.sum() / (len(counts) * np.maximum(counts, 1))).astype(np.float32)

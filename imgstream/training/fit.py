@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import io
 import math
-import os
 import signal
 import threading
 import time
@@ -16,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from imgstream.atomic import write_text
 from imgstream.errors import BadImage, DatasetError, ModelError
 from imgstream.prediction.calibration import Answers
 from imgstream.prediction.drift import ProfileBuilder
@@ -26,7 +22,9 @@ from imgstream.stream import Batch, Stream
 from imgstream.training.averaging import WeightAverage
 from imgstream.training.checkpoint import Checkpoints, latest, restore
 from imgstream.training.compiling import Models
-from imgstream.training.memory import MemoryRecord
+from imgstream.training.data import class_weights
+from imgstream.training.memory_record import MemoryRecord
+from imgstream.training.records import Records
 from imgstream.training.schedule import Clock, Plan, Sizes, one_cycle
 from imgstream.training.settings import TrainSettings
 
@@ -123,7 +121,7 @@ class Fit:
         self._plan = Plan()
         self._clock: Clock | None = None
         self._class_weights = class_weights(train) if settings.balance else None
-        self._bad: dict[str, BadImage] = {}
+        self._records = Records(folder)
         self._stop = threading.Event()
         self._finished = False
         self._validation_batches: int | None = None
@@ -137,7 +135,7 @@ class Fit:
         if file is not None:
             state, self.best = restore(file, self.model, self.average)
             self.state = State(**state)
-            self._bad = _read_skipped(self.folder)
+            self._records.read_skipped()
         self.resumed_from_step = self._checkpointed_step = self.state.step
 
     def run(self) -> bool:
@@ -315,7 +313,10 @@ class Fit:
                 "seconds": round(self.elapsed(), 1),
             }
         )
-        self._write_records(result)
+        for path, reason in result.skipped:
+            self._records.add_bad(path, BadImage(reason, ""))
+        self._records.write_history(state.history)
+        self._records.write_skipped()
         self._tell(time.monotonic(), result)
 
     def _mean(self, what: int) -> float:
@@ -334,7 +335,7 @@ class Fit:
 
     def _checkpoint(self) -> None:
         state = {**dataclasses.asdict(self.state), "elapsed": self.elapsed()}
-        self._write_skipped()
+        self._records.write_skipped()
         self.checkpoints.save(self.model, self.average, self.best, state)
         self._checkpointed, self._checkpointed_step = time.monotonic(), self.state.step
 
@@ -351,33 +352,15 @@ class Fit:
         state.rows += len(batch.positions) + len(batch.bad)
         state.bad += len(batch.bad)
         for position, error in batch.bad:
-            self._bad.setdefault(_legible(self.train.index.path(position)), error)
+            self._records.add_bad(self.train.index.path(position), error)
         limit = max(_MIN_BAD, self.settings.max_bad * state.rows)
         if state.bad > limit:
-            self._write_skipped()
-            path, error = next(reversed(self._bad.items()))
+            self._records.write_skipped()
+            path, error = next(reversed(self._records.bad.items()))
             raise DatasetError(
                 f"{state.bad} of the first {state.rows} files of the epoch are bad, more than {limit:.0f}: the last was {path!r} "
                 f"({error.reason}: {error.detail}). All are listed in {self.folder.skipped}. Mend them, or allow more with --max-bad"
             )
-
-    def _write_records(self, result: Evaluation) -> None:
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, fieldnames=list(self.state.history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.state.history)
-        write_text(self.folder.history, buffer.getvalue())
-        for path, reason in result.skipped:
-            self._bad.setdefault(_legible(path), BadImage(reason, ""))
-        self._write_skipped()
-        _write_tensorboard(os.fspath(self.folder.tensorboard), self.state.history[-1])
-
-    def _write_skipped(self) -> None:
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(("path", "reason", "detail"))
-        writer.writerows((path, error.reason, error.detail) for path, error in self._bad.items())
-        write_text(self.folder.skipped, buffer.getvalue())
 
     @property
     def _last_step(self) -> int:
@@ -403,7 +386,7 @@ class Fit:
                 seconds_left=left,
                 loss=self._mean(1),
                 accuracy=self._mean(2),
-                skipped=len(self._bad),
+                skipped=len(self._records.bad),
                 validation=validation,
             )
         )
@@ -432,27 +415,6 @@ class _Window:
         self.seconds, self.work, self.steps, self.length = 0.0, 0.0, 0, 2 * self.length
 
 
-def _legible(path: str) -> str:
-    """As skipped.csv has it: what is no UTF-8 as its hexadecimal."""
-    return path.encode("utf-8", "backslashreplace").decode()
-
-
-def _read_skipped(folder: RunFolder) -> dict[str, BadImage]:
-    """The bad files that the run's earlier part wrote down; none when the list is missing or damaged."""
-    try:
-        with folder.skipped.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return {row["path"]: BadImage(row["reason"], row["detail"]) for row in rows}
-    except (OSError, ValueError, KeyError, csv.Error):
-        return {}
-
-
-def class_weights(stream: Stream) -> np.ndarray:
-    """float32 (K,): the inverse of each class's share, 1 on average over the images."""
-    counts = stream.index.class_counts()
-    return (counts.sum() / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
-
-
 @contextlib.contextmanager
 def _interrupts(stop: threading.Event) -> Iterator[None]:
     """The first Ctrl-C, or SIGTERM of a scheduler, sets `stop`, so that a step is never left half done; the second interrupts at once."""
@@ -471,16 +433,3 @@ def _interrupts(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _write_tensorboard(folder: str, row: dict[str, Any]) -> None:
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return
-    import tensorflow as tf
-
-    with tf.summary.create_file_writer(folder).as_default():
-        for name, value in row.items():
-            if name not in ("epoch", "step"):
-                tf.summary.scalar(name, value, step=row["step"])

@@ -27,8 +27,9 @@ from imgstream.training.compiling import Models, is_transfer
 from imgstream.training.data import labelled, sample_spec, split
 from imgstream.training.devices import limit_gpu
 from imgstream.training.fit import Fit, Report
-from imgstream.training.memory import MemoryRecord, limit_arenas
+from imgstream.training.memory import limit_arenas
 from imgstream.training.memory_plan import Footprint, MemoryPlan, plan
+from imgstream.training.memory_record import MemoryRecord
 from imgstream.training.resuming import check_same, tell_changes
 from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings

@@ -17,7 +17,7 @@ from imgstream.index import ImageIndex
 from imgstream.models import features
 from imgstream.prediction.forward import Forward
 from imgstream.stream import Stream
-from imgstream.training.fit import class_weights
+from imgstream.training.data import class_weights
 from imgstream.training.settings import TrainSettings
 
 MOST_IMAGES = 20_000

@@ -151,7 +151,7 @@ def test_a_training_that_diverges_says_so_instead_of_going_on_with_numbers_that_
 
 
 def test_balance_weighs_a_rare_class_as_much_as_a_frequent_one(two_classes: Path, tmp_path: Path) -> None:
-    from imgstream.training.fit import class_weights
+    from imgstream.training.data import class_weights
 
     index = ims.scan(two_classes).take(np.r_[0:20, 20:25])
     stream = ims.Stream(index, ims.SampleSpec(size=(8, 8)))
