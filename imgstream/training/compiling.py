@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import random
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -20,29 +19,14 @@ from imgstream.errors import ModelError
 from imgstream.models import ModelInfo, build_model
 from imgstream.runs.run import device
 from imgstream.spec import SampleSpec
+from imgstream.training.optimizers import new_optimizer
 from imgstream.training.precision import choose_precision
 from imgstream.training.replicas import Replicas
 from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
 
-WEIGHT_DECAY = 5e-4
-"""Times the learning rate, outside the momentum, as Keras has it."""
 BACKBONE_SHARE = 0.1
 """Of the head's learning rate, for the rest of a network that begins with weights."""
-
-
-@keras.saving.register_keras_serializable("imgstream")
-class LayerwiseSGD(keras.optimizers.SGD):
-    """SGD whose learning rate is a share of itself for some variables: the backbone's, while it is fine-tuned."""
-
-    shares: Sequence[float] = ()
-    """Of the learning rate, for each trained variable in the model's order; none: 1 for all."""
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """As keras.optimizers.SGD.update_step, with the variable's own rate."""
-        if self.shares:
-            learning_rate = learning_rate * self.shares[self._get_variable_index(variable)]
-        super().update_step(gradient, variable, learning_rate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +39,8 @@ class Models:
     """The dtype policy that `trained` computes in."""
     policy_why: str
     replicas: Replicas
+    is_transfer: bool
+    """Whether training begins with weights that have learnt something."""
 
     @classmethod
     def make(
@@ -65,8 +51,9 @@ class Models:
         shape = spec.shape if sizes.small is None else (None, None, spec.channels)
         served = served_model(settings, info.name, shape, class_count)
         policy, why = (state["precision"], "as before") if "precision" in state else choose_precision(settings.precision)
-        share = BACKBONE_SHARE if is_transfer(settings, info) else 1.0
-        return cls(trained_model(served, policy, settings, replicas, backbone_share=share), served, policy, why, replicas)
+        transfer = is_transfer(settings, info)
+        trained = trained_model(served, policy, settings, replicas, is_transfer=transfer)
+        return cls(trained, served, policy, why, replicas, transfer)
 
 
 def is_transfer(settings: TrainSettings, info: ModelInfo) -> bool:
@@ -89,11 +76,11 @@ def served_model(settings: TrainSettings, name: str, shape: tuple[int | None, in
         keras.mixed_precision.set_global_policy(before)
 
 
-def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: Replicas, *, backbone_share: float = 1.0) -> Any:
+def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: Replicas, *, is_transfer: bool = False) -> Any:
     """The compiled clone of `served`, with its weights, that computes in the dtype `policy` on all `replicas`. Its learning rate is for
     whoever steps it to set.
 
-    Where `backbone_share` is not 1, all but the head learns at that share of the rate. Raises ModelError when the model cannot be cloned.
+    Where `is_transfer`, all but the head learns at BACKBONE_SHARE of the rate. Raises ModelError when the model cannot be cloned.
     """
     with replicas.scope():
         try:
@@ -101,14 +88,13 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
             model.set_weights(served.get_weights())
         except Exception as error:  # of layers that somebody else has written
             raise ModelError(f"{served.name} cannot be trained: it cannot be cloned ({str(error).splitlines()[0]})") from error
-        optimizer = LayerwiseSGD(momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY)
-        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-        if backbone_share != 1:
+        shares = None
+        if is_transfer:
             head = {v.path for v in model.get_layer("logits").trainable_variables}
-            optimizer.shares = [1.0 if v.path in head else backbone_share for v in model.trainable_variables]
+            shares = [1.0 if v.path in head else BACKBONE_SHARE for v in model.trainable_variables]
         on_gpu = device().endswith("gpu")
         model.compile(
-            keras.optimizers.LossScaleOptimizer(optimizer) if policy == "mixed_float16" else optimizer,
+            new_optimizer(policy, shares),
             keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
             jit_compile="auto" if on_gpu else False,  # on CPU, XLA trains these networks at two thirds of the speed

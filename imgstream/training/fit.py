@@ -24,6 +24,7 @@ from imgstream.training.checkpoint import Checkpoints, latest, restore
 from imgstream.training.compiling import Models
 from imgstream.training.data import class_weights
 from imgstream.training.memory_record import MemoryRecord
+from imgstream.training.optimizers import peak_learning_rate
 from imgstream.training.records import Records
 from imgstream.training.schedule import Clock, Plan, Sizes, one_cycle
 from imgstream.training.settings import TrainSettings
@@ -115,7 +116,7 @@ class Fit:
         self.checkpoints = Checkpoints(folder.checkpoints)
         self.resumed_from_step: int | None = None
         self.images_seen, self.train_seconds = 0, 0.0
-        self._peak = settings.peak_learning_rate(train.batch_size)
+        self._peak = settings.learning_rate or peak_learning_rate(train.batch_size, is_transfer=models.is_transfer)
         self._report, self._started = report, started
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self.model)
         self._plan = Plan()

@@ -14,8 +14,6 @@ from imgstream.stream.choice import CHOICES
 DEFAULT_EPOCHS = 20
 FINE_TUNING_EPOCHS = 5
 DEFAULT_BATCH_SIZE = 64
-LEARNING_RATE = 0.05
-"""The schedule's peak at DEFAULT_BATCH_SIZE."""
 PRECISIONS = ("auto", "float32", "mixed")
 
 
@@ -61,7 +59,8 @@ class TrainSettings:
     batch_size: int | None = None
     """None takes DEFAULT_BATCH_SIZE, or the largest below it that the memory allows."""
     learning_rate: float | None = None
-    """The peak of the one-cycle schedule; None takes 0.05 per 64 images. Of given weights, a backbone learns at a tenth of it."""
+    """The peak of the one-cycle schedule; None takes what was measured to be best; see imgstream.training.optimizers. Of given
+    weights, a backbone learns at a tenth of it."""
     label_smoothing: float = 0.1
     balance: bool = False
     """Weigh classes by the inverse of their frequency."""
@@ -147,10 +146,6 @@ class TrainSettings:
         if match[2].startswith("step"):
             return float(match[1]), "steps"
         return float(match[1]) * {"s": 1, "sec": 1, "min": 60, "h": 3600}[match[2]], "seconds"
-
-    def peak_learning_rate(self, batch_size: int) -> float:
-        """The schedule's peak for this batch size, scaled linearly (Goyal et al., 2017)."""
-        return float(self.learning_rate or LEARNING_RATE * batch_size / DEFAULT_BATCH_SIZE)
 
     def pixel_cache(self, size: tuple[int, int]) -> PixelCache | None:
         """The cache for samples of up to `size`, (height, width); None when it is off."""
