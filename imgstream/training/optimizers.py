@@ -13,7 +13,7 @@ import keras
 
 from imgstream.training.settings import DEFAULT_BATCH_SIZE
 
-MUON_RATE, SGD_RATE = 0.004, 0.05
+MUON_RATE, SGD_RATE = 0.01, 0.05
 """The schedule's peak at DEFAULT_BATCH_SIZE, from new and from given weights."""
 _MUON_DECAY, _SGD_DECAY = 0.05, 5e-4
 """Times the learning rate, outside the momentum, as Keras has it."""

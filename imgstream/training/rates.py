@@ -21,10 +21,12 @@ from imgstream.models import infer_model, model_info
 from imgstream.stream import Stream
 from imgstream.training.compiling import Models
 from imgstream.training.data import labelled, sample_spec, split
+from imgstream.training.optimizers import peak_learning_rate
 from imgstream.training.schedule import Sizes
 from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
 
-LOWEST, HIGHEST = 1e-4, 10.0
+LOWEST, HIGHEST = 1 / 500, 200.0
+"""Times the rate that training would take by itself."""
 STEPS = 120
 _SMOOTHING = 0.9
 _DIVERGED = 2
@@ -79,7 +81,8 @@ class RateCurve:
 def find_rate(
     source: str | os.PathLike[str] | ImageIndex, *, steps: int = STEPS, progress: Callable[[int], None] | None = None, **options: Any
 ) -> RateCurve:
-    """Train `steps` steps on `source`, as train does with the same `options`, at rates from LOWEST to HIGHEST, and throw the model away.
+    """Train `steps` steps on `source`, as train does with the same `options`, at rates from LOWEST to HIGHEST times the usual one, and
+    throw the model away.
 
     Ends early where the loss has grown far above its lowest. Raises what train raises.
     """
@@ -88,8 +91,10 @@ def find_rate(
     index = labelled(source, settings, None, None)
     train_index, _, _ = split(index, settings)
     spec = sample_spec(settings, info, index)
-    model = Models.make(settings, info, spec, Sizes(spec.size, None), len(train_index.class_names), {}).trained
+    models = Models.make(settings, info, spec, Sizes(spec.size, None), len(train_index.class_names), {})
+    model = models.trained
     batch_size = settings.batch_size or DEFAULT_BATCH_SIZE
+    usual = peak_learning_rate(batch_size, is_transfer=models.is_transfer)
     stream = Stream(
         train_index, spec, augment=settings.augment, batch_size=batch_size, shuffle=True, seed=settings.seed, workers=settings.workers
     )
@@ -98,7 +103,7 @@ def find_rate(
     losses: list[float] = []
     smoothed = 0.0
     for step, (images, labels, *weights) in enumerate(itertools.islice(batches, steps)):
-        rate = LOWEST * (HIGHEST / LOWEST) ** (step / max(1, steps - 1))
+        rate = usual * LOWEST * (HIGHEST / LOWEST) ** (step / max(1, steps - 1))
         model.optimizer.learning_rate = rate
         targets = np.eye(len(train_index.class_names), dtype=np.float32)[labels] if labels.ndim == 1 else labels
         loss = float(model.train_on_batch(images, targets, sample_weight=weights[0] if weights else None, return_dict=True)["loss"])

@@ -6,15 +6,17 @@ import pytest
 
 from imgstream.errors import OutputError
 from imgstream.report.curve import draw_rates
+from imgstream.training.optimizers import peak_learning_rate
 from imgstream.training.rates import HIGHEST, LOWEST, RateCurve, find_rate
 
 
 def test_rates_grow_until_the_loss_does(two_classes: Path) -> None:
     done: list[int] = []
     curve = find_rate(two_classes, steps=30, size=(32, 32), batch_size=8, progress=done.append)
-    assert curve.rates[0] == LOWEST
+    usual = peak_learning_rate(8, is_transfer=False)
+    assert curve.rates[0] == pytest.approx(usual * LOWEST)
     assert curve.rates == sorted(curve.rates)
-    assert curve.rates[-1] <= HIGHEST * 1.001
+    assert curve.rates[-1] <= usual * HIGHEST * 1.001
     assert len(curve.rates) == len(curve.losses) == len(done)
     assert curve.lowest <= curve.limit
 

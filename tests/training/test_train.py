@@ -22,7 +22,7 @@ from imgstream.errors import AugmentError, DatasetError, ModelError, RunError
 from imgstream.index.groups import PatternGroups
 from imgstream.training.fit import Status
 
-SMALL = {"size": (32, 32), "batch_size": 8, "epochs": 3, "augment": "light", "learning_rate": 0.02}
+SMALL = {"size": (32, 32), "batch_size": 8, "epochs": 3, "augment": "light", "learning_rate": 0.005}
 
 
 def weights(run: ims.Run) -> list[np.ndarray]:
@@ -39,7 +39,7 @@ def test_a_run_folder_holds_what_its_format_promises(two_classes: Path, tmp_path
     assert run.state["state"] == "finished"
     history = list(csv.DictReader((tmp_path / "run/history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
-    assert run.metrics["accuracy"] == max(float(row["val_accuracy"]) for row in history)
+    assert run.metrics["accuracy"] == pytest.approx(max(float(row["val_accuracy"]) for row in history), abs=1e-6)
     assert json.loads((tmp_path / "run/settings.json").read_text())["augment"] == {"format": 1, "kind": "preset", "name": "light"}
 
 
