@@ -34,7 +34,7 @@ def lr(
     seed: Annotated[int, typer.Option("--seed", help="Of the order, the augmentation and the weights.")] = 0,
     as_json: options.Json = False,
 ) -> None:
-    r"""Find a learning rate: train some steps at growing rates, see where the loss gets worse, and suggest half of that.
+    r"""Find a learning rate: train some steps at growing rates, see from where on the loss rises, and suggest half of that.
 
     [bold]Examples[/bold]
 
@@ -74,8 +74,8 @@ def lr(
         return
     console = Console(highlight=False)
     console.print(
-        f"With batches of {curve.batch_size} the loss was lowest at a learning rate of {curve.lowest:.2g}, and from {curve.limit:.2g} on "
-        f"worse than in the beginning. Half of that is a peak to train with: --learning-rate {curve.suggestion:g}",
+        f"With batches of {curve.batch_size} the loss was lowest at a learning rate of {curve.lowest:.2g}, and rose again from "
+        f"{curve.limit:.2g} on. Half of that is a peak to train with: --learning-rate {curve.suggestion:g}",
         soft_wrap=True,
     )
     if out is not None:

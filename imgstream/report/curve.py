@@ -29,7 +29,7 @@ def draw_rates(curve: RateCurve, path: str | os.PathLike[str]) -> None:
     axes.plot(curve.rates, curve.losses, color="#1f6f8b", linewidth=2)
     axes.axvline(curve.suggestion, color="#c8553d", linestyle="--", label=f"suggested: {curve.suggestion:g}")
     axes.axvline(curve.lowest, color="#999999", linestyle=":", label=f"lowest loss: {curve.lowest:.2g}")
-    axes.axvline(curve.limit, color="#999999", linestyle="-.", label=f"worse than the beginning from {curve.limit:.2g}")
+    axes.axvline(curve.limit, color="#999999", linestyle="-.", label=f"rises from {curve.limit:.2g}")
     axes.set(xscale="log", xlabel=f"learning rate (batches of {curve.batch_size})", ylabel="training loss, smoothed (nats)")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -32,7 +32,9 @@ _SMOOTHING = 0.9
 _DIVERGED = 2
 """Times the loss of the beginning: no higher rates are tried."""
 _SAFETY = 2
-"""The peak to train with lies this far below the rate that undid what was learnt: the smoothed loss tells it late."""
+"""The peak to train with lies this far below the rate from which the loss rises: the smoothed loss tells it late."""
+_RISE = 0.1
+"""Of its fall: a loss that has risen by more than this is rising."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +59,12 @@ class RateCurve:
 
     @property
     def limit(self) -> float:
-        """The last rate, after the lowest loss, before the loss is worse than in the beginning; the highest that was tried if none is."""
-        after = range(int(np.argmin(self.losses)) + 1, len(self.losses))
-        return next((self.rates[i - 1] for i in after if self.losses[i] > self.beginning), self.rates[-1])
+        """The last rate, going up from the lowest loss, before a tenth of the loss's fall is lost again; the highest that was tried if it
+        never is. Smith takes divergence; but steps that are normalised, as Muon's are, do not diverge: they stop learning.
+        """
+        lowest = int(np.argmin(self.losses))
+        most = self.losses[lowest] + _RISE * (self.beginning - self.losses[lowest])
+        return next((self.rates[i - 1] for i in range(lowest + 1, len(self.losses)) if self.losses[i] > most), self.rates[-1])
 
     @property
     def suggestion(self) -> float:

@@ -21,8 +21,8 @@ def test_rates_grow_until_the_loss_does(two_classes: Path) -> None:
     assert curve.lowest <= curve.limit
 
 
-def test_half_of_the_rate_that_undoes_what_was_learnt_is_suggested() -> None:
-    curve = RateCurve([0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064], [0.7, 0.69, 0.71, 0.6, 0.5, 0.65, 0.9], 64)
+def test_half_of_the_rate_from_which_the_loss_rises_is_suggested() -> None:
+    curve = RateCurve([0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064], [0.7, 0.69, 0.71, 0.6, 0.5, 0.515, 0.65], 64)
     assert (curve.beginning, curve.lowest, curve.limit, curve.suggestion) == (0.7, 0.016, 0.032, 0.016)
     never = RateCurve([0.001, 0.01, 0.1, 1.0], [0.7, 0.6, 0.5, 0.4], 64)
     assert (never.limit, never.suggestion) == (1.0, 0.5)
