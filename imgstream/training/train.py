@@ -78,7 +78,8 @@ def train(
         limit_arenas()
     limit_gpu(settings.gpu_memory)
     info = model_info(settings.model or infer_model(settings.weights) or "cnn")
-    if settings.head_only and not is_transfer(settings, info):
+    transfer = is_transfer(settings, info)
+    if settings.head_only and not transfer:
         raise ModelError(
             "head_only keeps the network as it is but for its head: give the weights it has, with --weights or a saved --model"
         )
@@ -96,7 +97,7 @@ def train(
     train_index, val_index, split_report = split(index, settings)
     class_names = index.class_names
 
-    sizes = Sizes.of(spec.size) if info.any_size and not is_transfer(settings, info) else Sizes(spec.size, None)
+    sizes = Sizes.of(spec.size) if info.any_size and not transfer else Sizes(spec.size, None)
     models = Models.make(settings, info, spec, sizes, len(class_names), state or {})
     cache = settings.pixel_cache(spec.size)
     if cache is not None:
@@ -124,7 +125,7 @@ def train(
         shared["pipeline"] = pipeline
         train_stream = Stream(train_index, spec, augment=augmentation, batch_size=memory.batch_size, **shared)
         val_stream = Stream(val_index, spec, batch_size=memory.validation_batch, **shared)
-        if is_transfer(settings, info) and latest(folder.checkpoints) is None:
+        if transfer and latest(folder.checkpoints) is None:
             head = train_head(models.served, train_stream, val_stream, settings, os.fspath(folder.path), embedded or (lambda images: None))
             models.trained.set_weights(models.served.get_weights())
             tell(f"The head alone, on frozen features: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
