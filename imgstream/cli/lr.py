@@ -75,7 +75,8 @@ def lr(
     console = Console(highlight=False)
     console.print(
         f"With batches of {curve.batch_size} the loss was lowest at a learning rate of {curve.lowest:.2g}, and rose again from "
-        f"{curve.limit:.2g} on. Half of that is a peak to train with: --learning-rate {curve.suggestion:g}",
+        f"{curve.limit:.2g} on. Half of that is a peak to try: --learning-rate {curve.suggestion:g}. "
+        f"By itself training takes {curve.usual:g}; so short a look is rough, and best compared with that in whole runs.",
         soft_wrap=True,
     )
     if out is not None:

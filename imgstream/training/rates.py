@@ -48,6 +48,11 @@ class RateCurve:
     batch_size: int
 
     @property
+    def usual(self) -> float:
+        """The peak that training takes by itself: the first rate is LOWEST times that."""
+        return self.rates[0] / LOWEST
+
+    @property
     def beginning(self) -> float:
         """The loss that rates too low to learn with leave: the median of the first tenth, in nats."""
         return float(np.median(self.losses[: max(3, len(self.losses) // 10)]))
@@ -89,7 +94,7 @@ def find_rate(
     """Train `steps` steps on `source`, as train does with the same `options`, at rates from LOWEST to HIGHEST times the usual one, and
     throw the model away.
 
-    Ends early where the loss has grown far above its lowest. Raises what train raises.
+    Ends early where the loss has grown far above that of the beginning. Raises what train raises.
     """
     settings = TrainSettings(**options)
     info = model_info(settings.model or infer_model(settings.weights) or "cnn")

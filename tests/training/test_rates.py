@@ -15,6 +15,7 @@ def test_rates_grow_until_the_loss_does(two_classes: Path) -> None:
     curve = find_rate(two_classes, steps=30, size=(32, 32), batch_size=8, progress=done.append)
     usual = peak_learning_rate(8, is_transfer=False)
     assert curve.rates[0] == pytest.approx(usual * LOWEST)
+    assert curve.usual == pytest.approx(usual)
     assert curve.rates == sorted(curve.rates)
     assert curve.rates[-1] <= usual * HIGHEST * 1.001
     assert len(curve.rates) == len(curve.losses) == len(done)
