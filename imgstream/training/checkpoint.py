@@ -87,6 +87,12 @@ def restore(file: Path, model: Any, average: WeightAverage) -> tuple[dict[str, A
         with np.load(file, allow_pickle=False) as data:
             state = json.loads(data["state"].tobytes())
             variables = _variables(model)
+            held = sum(name.startswith("variable_") for name in data.files)
+            if held != len(variables):  # such as those of another optimizer
+                raise RunError(
+                    f"{file} holds {held} variables where this model and its optimizer have {len(variables)}: another version of imgstream "
+                    "or Keras wrote it. Resume with that version, or start anew with another --out"
+                )
             values = [data[f"variable_{i}"] for i in range(len(variables))]
             if any(tuple(v.shape) != a.shape for v, a in zip(variables, values, strict=True)):
                 raise RunError(f"{file} is of another model: resume with the options that the run was started with")

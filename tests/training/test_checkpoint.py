@@ -14,10 +14,10 @@ from imgstream.training.checkpoint import Checkpoints, latest, restore
 IMAGES, LABELS = np.ones((4, 6), np.float32), np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
 
 
-def model(width: int = 5) -> keras.Model:
+def model(width: int = 5, optimizer: keras.optimizers.Optimizer | None = None) -> keras.Model:
     keras.utils.set_random_seed(0)
     network = keras.Sequential([keras.Input((6,)), keras.layers.Dense(width), keras.layers.Dropout(0.5), keras.layers.Dense(2)])
-    network.compile(keras.optimizers.SGD(0.1, momentum=0.9), keras.losses.CategoricalCrossentropy(from_logits=True))
+    network.compile(optimizer or keras.optimizers.SGD(0.1, momentum=0.9), keras.losses.CategoricalCrossentropy(from_logits=True))
     network.optimizer.build(network.trainable_variables)
     return network
 
@@ -82,3 +82,12 @@ def test_another_models_checkpoint_and_a_damaged_one_are_refused(tmp_path: Path)
     (tmp_path / "step-000000002.npz").write_bytes(b"PK")
     with pytest.raises(RunError, match="cannot be used"):
         restore(tmp_path / "step-000000002.npz", network, WeightAverage(network))
+
+
+def test_a_checkpoint_of_another_optimizer_is_told_to_be_of_another_version(tmp_path: Path) -> None:
+    network, checkpoints = model(), Checkpoints(tmp_path)
+    checkpoints.save(network, WeightAverage(network), None, {"step": 1})
+    checkpoints.wait()
+    other = model(optimizer=keras.optimizers.Adam())
+    with pytest.raises(RunError, match=r"holds 11 variables where .* have 15: another version .* with another --out"):
+        restore(tmp_path / "step-000000001.npz", other, WeightAverage(other))
