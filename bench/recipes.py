@@ -1,10 +1,12 @@
 """How far training from scratch comes in a given time, with everyone's default recipe: the same images, the same wall time.
 
-    python bench/recipes.py DIR --minutes 15 [--seeds 0 1 2] [--only imgstream,keras] [--peers .venv-peers/bin/python] [--out PAGE]
+    python bench/recipes.py DIR --minutes 15 [--images 200] [--seeds 0 1 2] [--only imgstream,keras] [--peers .venv-peers/bin/python]
+                            [--out PAGE]
 
 DIR holds one folder of images a class. A fifth of each class, by a hash of the path, is kept aside; nobody sees it before the end. Each
-recipe trains in a process of its own, by turns, until MINUTES of wall time are over, the start included, and is then measured on the images
-kept aside. What a peer's documentation sets for many epochs is left as it is, where the time suffices for a few.
+recipe trains on the others, or as many of them as --images asks for, in a process of its own, by turns, until MINUTES of wall time are
+over, the start included, and is then measured on the images kept aside. What a peer's documentation sets for many epochs is left as it is,
+where the time suffices for a few.
 
 imgstream    imgstream train DIR --minutes MINUTES (and it takes a fifth of its images for its own validation)
 keras        keras.io's "Image classification from scratch": 180², small Xception, Adam 3e-4, batches of 128
@@ -34,12 +36,17 @@ KEPT_ASIDE = 20_261_121
 """Seed of the division: one that no recipe splits by again, since the same hash would leave it nothing to validate on."""
 
 
-def divide(source: Path, target: Path) -> tuple[int, int]:
-    """Link the images into target/train and target/test; returns how many each holds."""
+def divide(source: Path, target: Path, images: int | None) -> tuple[int, int]:
+    """Link the images, only `images` of those to train on, into target/train and target/test; returns how many each holds."""
+    import numpy as np
+
     import imgstream as ims
 
     counts = []
-    for name, part in zip(("train", "test"), ims.scan(source).split(val=0.2, seed=KEPT_ASIDE), strict=True):
+    train, test = ims.scan(source).split(val=0.2, seed=KEPT_ASIDE)
+    if images is not None:
+        train = train.take(np.sort(np.random.default_rng(KEPT_ASIDE).permutation(len(train))[:images]))
+    for name, part in (("train", train), ("test", test)):
         for i in range(len(part)):
             link = target / name / os.fsdecode(part.relative_bytes(i))
             link.parent.mkdir(parents=True, exist_ok=True)
@@ -210,6 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--images", type=int, help="train on so many of the images, drawn at random (default: all)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--only", default=",".join(RECIPES))
     parser.add_argument("--peers", default=".venv-peers/bin/python", help="the interpreter that has torch, torchvision, timm and fastai")
@@ -225,7 +233,7 @@ def main() -> None:
     names = options.only.split(",")
     results: dict[str, list[float]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
-        train, test = divide(options.directory, Path(folder))
+        train, test = divide(options.directory, Path(folder), options.images)
         for seed in options.seeds:
             for name in names:
                 python = sys.executable if name in OF_KERAS else options.peers
@@ -252,7 +260,8 @@ def main() -> None:
             "",
             f"- **Images**: {train:,} to train on, {test:,} kept aside until the end; the same for all.",
             f"- **Machine**: {machine()}.",
-            f"- **Command**: `python bench/recipes.py {options.directory.name} --minutes {options.minutes:g} --seeds "
+            f"- **Command**: `python bench/recipes.py {options.directory.name} --minutes {options.minutes:g} "
+            f"{f'--images {options.images} ' if options.images else ''}--seeds "
             f"{' '.join(map(str, options.seeds))} --only {options.only}`.",
             "",
         )
