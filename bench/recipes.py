@@ -13,6 +13,7 @@ keras        keras.io's "Image classification from scratch": 180², small Xcepti
 torchvision  the defaults of its reference: ResNet-18, 224², SGD 0.1, batches of 32
 fastai       vision_learner, ResNet-34 without weights, 224², aug_transforms, fit_one_cycle over the epochs that fit
 timm         the defaults of its train script: ResNet-50, 224², SGD 0.05 per 256 images with a warm-up of 5 epochs, batches of 128
+fastai_small no default, but what somebody who knows fastai would set on two cores: ResNet-18, 96², all else as above
 """
 
 from __future__ import annotations
@@ -140,18 +141,11 @@ def timm(folder: Path, minutes: float, seed: int, started: float) -> float:
     return _accuracy(model, test)
 
 
-def fastai(folder: Path, minutes: float, seed: int, started: float) -> float:
+def fastai(
+    folder: Path, minutes: float, seed: int, started: float, *, network: str = "resnet34", presize: int = 460, size: int = 224
+) -> float:
     """The library's own loop, over as many epochs as its speed in the first batches promises."""
-    from fastai.vision.all import (
-        Callback,
-        CancelFitException,
-        ImageDataLoaders,
-        Resize,
-        aug_transforms,
-        resnet34,
-        set_seed,
-        vision_learner,
-    )
+    from fastai.vision.all import Callback, CancelFitException, ImageDataLoaders, Resize, aug_transforms, models, set_seed, vision_learner
 
     class Over(Callback):  # type: ignore[misc]
         """Ends the fit when the time is over, or after `batches`."""
@@ -165,10 +159,10 @@ def fastai(folder: Path, minutes: float, seed: int, started: float) -> float:
 
     set_seed(seed)
     loaders = ImageDataLoaders.from_folder(
-        folder, train="train", valid="test", item_tfms=Resize(460), batch_tfms=aug_transforms(size=224), bs=64, num_workers=2
+        folder, train="train", valid="test", item_tfms=Resize(presize), batch_tfms=aug_transforms(size=size), bs=64, num_workers=2
     )
     over = Over()
-    learner = vision_learner(loaders, resnet34, pretrained=False, cbs=[over])
+    learner = vision_learner(loaders, getattr(models, network), pretrained=False, cbs=[over])
     over.batches = 3
     with learner.no_bar(), learner.no_logging():
         began = time.time()
@@ -179,6 +173,11 @@ def fastai(folder: Path, minutes: float, seed: int, started: float) -> float:
         learner.fit_one_cycle(epochs)
         scores, labels = learner.get_preds(dl=loaders.valid)
     return float((scores.argmax(1) == labels).float().mean())
+
+
+def fastai_small(folder: Path, minutes: float, seed: int, started: float) -> float:
+    """The same with a network and a size for such machines."""
+    return fastai(folder, minutes, seed, started, network="resnet18", presize=128, size=96)
 
 
 def _until_over(
@@ -208,7 +207,7 @@ def _accuracy(model: Any, loader: Any) -> float:
     return hits / images
 
 
-RECIPES = {each.__name__: each for each in (imgstream, keras, torchvision, fastai, timm)}
+RECIPES = {each.__name__: each for each in (imgstream, keras, torchvision, fastai, timm, fastai_small)}
 OF_KERAS = ("imgstream", "keras")
 
 

@@ -73,11 +73,17 @@ def lr(
         print(json.dumps(curve.to_json()))
         return
     console = Console(highlight=False)
-    console.print(
-        f"With batches of {curve.batch_size} the loss was lowest at a learning rate of {curve.lowest:.2g}, and rose again from "
-        f"{curve.limit:.2g} on. Half of that is a peak to try: --learning-rate {curve.suggestion:g}. "
-        f"By itself training takes {curve.usual:g}; so short a look is rough, and best compared with that in whole runs.",
-        soft_wrap=True,
-    )
+    if curve.suggestion is None:
+        finding = (
+            f"In {steps} steps nothing was learnt at any rate: the loss fell to {min(curve.losses):.3g}, and chance is {curve.chance:.3g}. "
+            f"Look longer, with --steps {4 * steps}; or leave the rate to training, which takes {curve.usual:g}."
+        )
+    else:
+        finding = (
+            f"With batches of {curve.batch_size} the loss was lowest at a learning rate of {curve.lowest:.2g}, and rose again from "
+            f"{curve.limit:.2g} on. Half of that is a peak to try: --learning-rate {curve.suggestion:g}. "
+            f"By itself training takes {curve.usual:g}; so short a look is rough, and best compared with that in whole runs."
+        )
+    console.print(finding, soft_wrap=True)
     if out is not None:
         console.print(f"The curve is in {printable(str(out))}", soft_wrap=True, markup=False)

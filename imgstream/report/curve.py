@@ -16,7 +16,7 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 def draw_rates(curve: RateCurve, path: str | os.PathLike[str]) -> None:
-    """Loss against learning rate, with the suggestion marked, as .png, .svg or .pdf. Raises OutputError."""
+    """Loss against learning rate, beside chance, with the suggestion marked if there is one, as .png, .svg or .pdf. Raises OutputError."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -27,9 +27,11 @@ def draw_rates(curve: RateCurve, path: str | os.PathLike[str]) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot(curve.rates, curve.losses, color="#1f6f8b", linewidth=2)
-    axes.axvline(curve.suggestion, color="#c8553d", linestyle="--", label=f"suggested: {curve.suggestion:g}")
-    axes.axvline(curve.lowest, color="#999999", linestyle=":", label=f"lowest loss: {curve.lowest:.2g}")
-    axes.axvline(curve.limit, color="#999999", linestyle="-.", label=f"rises from {curve.limit:.2g}")
+    if curve.suggestion is not None:
+        axes.axvline(curve.suggestion, color="#c8553d", linestyle="--", label=f"suggested: {curve.suggestion:g}")
+        axes.axvline(curve.lowest, color="#999999", linestyle=":", label=f"lowest loss: {curve.lowest:.2g}")
+        axes.axvline(curve.limit, color="#999999", linestyle="-.", label=f"rises from {curve.limit:.2g}")
+    axes.axhline(curve.chance, color="#dddddd", label=f"chance: {curve.chance:.2g}")
     axes.set(xscale="log", xlabel=f"learning rate (batches of {curve.batch_size})", ylabel="training loss, smoothed (nats)")
     axes.grid(alpha=0.3)
     axes.legend()

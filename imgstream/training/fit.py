@@ -29,8 +29,6 @@ from imgstream.training.records import Records
 from imgstream.training.schedule import Clock, Plan, Sizes, one_cycle
 from imgstream.training.settings import TrainSettings
 
-CLOSING_SECONDS = 4.0
-"""Kept back at the end of --minutes for writing the run and leaving Python."""
 _MAX_VALIDATION_SHARE = 0.1
 _MIN_BAD = 20
 
@@ -128,7 +126,7 @@ class Fit:
         self._validation_batches: int | None = None
         self._validated = self._checkpointed = started
         self._checkpointed_step = 0
-        self._window = _Window()
+        self._step_ended = started
 
     def restore(self) -> None:
         """Go on from the newest checkpoint, if there is one. Raises RunError when it does not fit."""
@@ -178,7 +176,7 @@ class Fit:
             self._callbacks.on_epoch_begin(state.epoch)
         seen_before, seconds_before = self.images_seen, self.train_seconds
         ended, first_batch = False, state.batch
-        self._window.last = time.monotonic()
+        self._step_ended = time.monotonic()
         while not ended and not self._stop.is_set() and state.batch < len(self.train):
             size = self.sizes.at(self._progress)  # a change in mid-epoch goes on with the epoch's next batch
             for batch in self._streams[size].traced_batches(state.epoch, state.batch):
@@ -236,15 +234,13 @@ class Fit:
         self.average.update(state.step)
         now = time.monotonic()
         self.images_seen += len(batch.images)
-        self.train_seconds += now - self._window.last
+        took, self._step_ended = now - self._step_ended, now
+        self.train_seconds += took
         if self._clock is not None:
-            if self._window.is_full_with(now, cost):
-                self._clock.worked(self._window.seconds, self._window.work)
-                self._window.empty()
+            if self._clock.step_took(took, cost):
                 self._refit_to_clock()
-            if self._time_is_over(now):
+            if self._clock.is_over(now):
                 return True
-        self._window.last = now
         self._tell(now)
         return self._clock is not None and self._progress >= 1
 
@@ -252,13 +248,8 @@ class Fit:
     def _progress(self) -> float:
         return self._plan.at(self.state.work)
 
-    def _time_is_over(self, now: float) -> bool:
-        assert self._clock is not None
-        return now >= self._clock.deadline - CLOSING_SECONDS - self._clock.validation_seconds
-
     def _refit_to_clock(self) -> None:
         assert self._clock is not None
-        now = time.monotonic()
         if self._clock.work_seconds is None:
             return
         if not self._clock.validation_seconds:  # not measured yet: in float32 it takes an image about as long as a step in bfloat16
@@ -267,7 +258,7 @@ class Fit:
             if self._clock.validation_seconds > budget:
                 self._validation_batches = max(1, int(len(self.val) * budget / self._clock.validation_seconds))
                 self._clock.validation_seconds = budget
-        self._refit(self.state.work + self._clock.work_left(now, CLOSING_SECONDS))
+        self._refit(self.state.work + self._clock.work_left(time.monotonic()))
 
     def _refit(self, last_work: float) -> None:
         if abs(last_work - self._plan.last_work) > 1e-6 or not self.state.plans:
@@ -391,29 +382,6 @@ class Fit:
                 validation=validation,
             )
         )
-
-
-@dataclasses.dataclass
-class _Window:
-    """A stretch of steps whose speed is measured: after the first four, which compile, stretches of 4, 8, 16, 32, … steps."""
-
-    last: float = 0.0
-    """When the last step ended, or the pass began."""
-    seconds: float = 0.0
-    work: float = 0.0
-    steps: int = -4
-    length: int = 4
-
-    def is_full_with(self, now: float, work: float) -> bool:
-        """Add a step of `work` that ended at `now`; True when the stretch is complete."""
-        if self.steps >= 0:
-            self.seconds, self.work = self.seconds + now - self.last, self.work + work
-        self.steps += 1
-        return self.steps == self.length
-
-    def empty(self) -> None:
-        """Begin the next stretch, twice as long."""
-        self.seconds, self.work, self.steps, self.length = 0.0, 0.0, 0, 2 * self.length
 
 
 @contextlib.contextmanager

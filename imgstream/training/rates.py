@@ -35,6 +35,8 @@ _SAFETY = 2
 """The peak to train with lies this far below the rate from which the loss rises: the smoothed loss tells it late."""
 _RISE = 0.1
 """Of its fall: a loss that has risen by more than this is rising."""
+_LEARNT = 0.05
+"""Share by which the loss must fall below chance for a curve to mean anything: two classes' loss moves by 3 % without anything learnt."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,13 @@ class RateCurve:
     losses: list[float]
     """Smoothed, in nats."""
     batch_size: int
+    chance: float
+    """The loss, in nats, of whoever knows the classes' shares only."""
+
+    @property
+    def has_learnt(self) -> bool:
+        """Whether anything was learnt at any rate: if not, the curve is noise, and suggests nothing."""
+        return min(self.losses) <= (1 - _LEARNT) * self.chance
 
     @property
     def usual(self) -> float:
@@ -72,9 +81,9 @@ class RateCurve:
         return next((self.rates[i - 1] for i in range(lowest + 1, len(self.losses)) if self.losses[i] > most), self.rates[-1])
 
     @property
-    def suggestion(self) -> float:
-        """For --learning-rate, the peak of a one-cycle schedule: half of `limit`, to two digits."""
-        return float(f"{self.limit / _SAFETY:.1e}")
+    def suggestion(self) -> float | None:
+        """For --learning-rate, the peak of a one-cycle schedule: half of `limit`, to two digits; None where nothing was learnt."""
+        return float(f"{self.limit / _SAFETY:.1e}") if self.has_learnt else None
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -83,6 +92,7 @@ class RateCurve:
             "lowest_at": self.lowest,
             "limit": self.limit,
             "batch_size": self.batch_size,
+            "chance": self.chance,
             "rates": self.rates,
             "losses": self.losses,
         }
@@ -94,7 +104,8 @@ def find_rate(
     """Train `steps` steps on `source`, as train does with the same `options`, at rates from LOWEST to HIGHEST times the usual one, and
     throw the model away.
 
-    Ends early where the loss has grown far above that of the beginning. Raises what train raises.
+    Ends early where the loss has grown far above that of the beginning. In few steps nothing may be learnt: RateCurve.has_learnt tells.
+    Raises what train raises.
     """
     settings = TrainSettings(**options)
     info = model_info(settings.model or infer_model(settings.weights) or "cnn")
@@ -109,6 +120,7 @@ def find_rate(
         train_index, spec, augment=settings.augment, batch_size=batch_size, shuffle=True, seed=settings.seed, workers=settings.workers
     )
     batches = itertools.chain.from_iterable(stream.batches(epoch) for epoch in itertools.count())
+    chance = _chance(train_index, settings)
     rates: list[float] = []
     losses: list[float] = []
     smoothed = 0.0
@@ -124,8 +136,14 @@ def find_rate(
         losses.append(smoothed / (1 - _SMOOTHING ** (step + 1)))
         if progress is not None:
             progress(step + 1)
-        if step > 10 and losses[-1] > _DIVERGED * RateCurve(rates, losses, batch_size).beginning:
+        if step > 10 and losses[-1] > _DIVERGED * RateCurve(rates, losses, batch_size, chance).beginning:
             break
     if not rates:
         raise DatasetError(f"no image under {train_index.root} could be read: imgstream check names them")
-    return RateCurve(rates, losses, batch_size)
+    return RateCurve(rates, losses, batch_size, chance)
+
+
+def _chance(index: ImageIndex, settings: TrainSettings) -> float:
+    counts = index.class_counts()
+    targets = (1 - settings.label_smoothing) * counts / counts.sum() + settings.label_smoothing / len(counts)
+    return float(-(targets * np.log(targets)).sum())

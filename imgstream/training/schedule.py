@@ -85,8 +85,11 @@ class Clock:
     All times are seconds of one monotonic clock, given from outside.
     """
 
+    CLOSING_SECONDS = 4.0
+    """Kept back at the end for writing the run and leaving Python."""
     VALIDATION_SHARE = 1 / 20
     """Validating takes about this share of the time, at most."""
+    _COMPILING, _FIRST_STRETCH = 4, 4
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
@@ -94,17 +97,31 @@ class Clock:
         """What a unit of work (a step at full size) takes; None before the first measurement."""
         self.validation_seconds = 0.0
         """What the last validation took."""
+        self._steps, self._seconds, self._work = -self._COMPILING, 0.0, 0.0
+        self._stretch = self._FIRST_STRETCH
 
-    def worked(self, seconds: float, work: float) -> None:
-        """Tell that `work` took `seconds`. Newer measurements count for half."""
-        each = seconds / work
+    def step_took(self, seconds: float, work: float) -> bool:
+        """Tell what a step of `work` took. True when `work_seconds` has been measured anew: the first four steps, which compile, do not
+        count; then stretches of 4, 8, 16, 32, … steps are measured, and newer ones count for half.
+        """
+        if self._steps >= 0:
+            self._seconds, self._work = self._seconds + seconds, self._work + work
+        self._steps += 1
+        if self._steps < self._stretch:
+            return False
+        each = self._seconds / self._work
         self.work_seconds = each if self.work_seconds is None else (self.work_seconds + each) / 2
+        self._steps, self._seconds, self._work, self._stretch = 0, 0.0, 0.0, 2 * self._stretch
+        return True
 
-    def work_left(self, now: float, closing_seconds: float) -> float:
-        """Work that fits, with the validations between and `closing_seconds` for saving; 0 when none does."""
+    def work_left(self, now: float) -> float:
+        """Work that fits, with the validations between and CLOSING_SECONDS; 0 when none does."""
         assert self.work_seconds is not None, "measure first"
-        room = self.deadline - now - closing_seconds - self.validation_seconds
-        return max(0.0, room * (1 - self.VALIDATION_SHARE) / self.work_seconds)
+        return max(0.0, self._room(now) * (1 - self.VALIDATION_SHARE) / self.work_seconds)
+
+    def is_over(self, now: float) -> bool:
+        """Whether only the last validation and CLOSING_SECONDS are left, or less."""
+        return self._room(now) <= 0
 
     def validation_due(self, since: float) -> bool:
         """Whether to validate, `since` seconds after the last time."""
@@ -113,3 +130,6 @@ class Clock:
     def to_json(self) -> dict[str, Any]:
         """The measurements, for the run's record."""
         return {"work_seconds": self.work_seconds, "validation_seconds": self.validation_seconds}
+
+    def _room(self, now: float) -> float:
+        return self.deadline - now - self.CLOSING_SECONDS - self.validation_seconds

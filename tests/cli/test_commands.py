@@ -11,7 +11,9 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import imgstream as ims
 from imgstream.cli import main
@@ -303,6 +305,20 @@ def test_lr_suggests_a_rate_and_draws_the_curve(two_classes: Path, tmp_path: Pat
     assert "By itself training takes 0.00353" in out  # of Muon, with batches of 8
     assert (tmp_path / "lr.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads(run(capsys, *command, "--json")[1])["learning_rate"] > 0
+
+
+def test_lr_says_where_nothing_was_learnt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(40):  # one kind of noise under two names
+        path = tmp_path / "photos" / ("heads", "tails")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
+    command = ("lr", tmp_path / "photos", "--size", 32, "--batch-size", 32, "--steps", 20)
+    code, out, _ = run(capsys, *command)
+    assert code == 0
+    assert "In 20 steps nothing was learnt at any rate" in out
+    assert "--steps 80" in out
+    assert json.loads(run(capsys, *command, "--json")[1])["learning_rate"] is None
 
 
 def test_evaluate_with_tta_averages_an_image_and_its_mirror_image(

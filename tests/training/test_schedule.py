@@ -26,20 +26,29 @@ def test_a_refitted_plan_goes_on_from_where_the_old_one_was(work: float, first_e
     assert new.at(max(second_end, work + 1)) == pytest.approx(1)
 
 
+def measure(clock: Clock, seconds: float) -> None:
+    for _ in range(8):
+        clock.step_took(seconds, 1.0)
+
+
 def test_the_clock_leaves_room_for_validation_and_closing() -> None:
     clock = Clock(deadline=100.0)
-    clock.worked(seconds=5.0, work=10)
+    measure(clock, 0.5)
     clock.validation_seconds = 10.0
-    assert clock.work_left(now=0.0, closing_seconds=4.0) == pytest.approx(86 * 0.95 / 0.5)
-    assert clock.work_left(now=99.0, closing_seconds=4.0) == 0
+    assert clock.work_left(now=0.0) == pytest.approx(86 * 0.95 / 0.5)
+    assert clock.work_left(now=99.0) == 0
+    assert not clock.is_over(now=85.9)
+    assert clock.is_over(now=86.0)
     assert not clock.validation_due(since=199)
     assert clock.validation_due(since=200)
 
 
-def test_newer_measurements_of_work_count_for_half() -> None:
+def test_steps_that_compile_are_not_measured_and_newer_stretches_count_for_half() -> None:
     clock = Clock(deadline=0)
-    clock.worked(10.0, 10)
-    clock.worked(20.0, 10)
+    assert not any(clock.step_took(60.0, 1.0) for _ in range(4))
+    assert [clock.step_took(0.5, 0.5) for _ in range(4)] == [False, False, False, True]
+    assert clock.work_seconds == 1.0
+    assert [clock.step_took(2.0, 1.0) for _ in range(8)] == [False] * 7 + [True]
     assert clock.work_seconds == 1.5
 
 
