@@ -151,8 +151,11 @@ def fastai(
         """Ends the fit when the time is over, or after `batches`."""
 
         batches: int | None = None
+        ended = 0.0
+        """When the first batch did, which waits for the loader's processes to start."""
 
         def after_batch(self) -> None:
+            self.ended = self.ended or time.time()
             over = time.time() - started > 60 * minutes or (self.batches is not None and self.train_iter >= self.batches)
             if self.training and over:
                 raise CancelFitException
@@ -165,9 +168,8 @@ def fastai(
     learner = vision_learner(loaders, getattr(models, network), pretrained=False, cbs=[over])
     over.batches = 3
     with learner.no_bar(), learner.no_logging():
-        began = time.time()
         learner.fit(1)
-        each = (time.time() - began) / 3
+        each = (time.time() - over.ended) / 2
         over.batches = None
         epochs = max(1, int((60 * minutes - (time.time() - started)) / (each * len(loaders.train))))
         learner.fit_one_cycle(epochs)
