@@ -11,13 +11,15 @@ from rich.console import Console
 
 from imgstream.cli import options
 
+MOST_STEPS = 10_000
+
 
 def lr(
     directory: Annotated[
         str, typer.Argument(metavar="DIR|MANIFEST", help="A folder with one folder of images for each class, or a list of labelled images.")
     ],
     out: Annotated[Path | None, typer.Option("-o", metavar="lr.png", help="Draw the curve: .png, .svg or .pdf.")] = None,
-    steps: Annotated[int, typer.Option("--steps", min=20, max=10_000, help="Steps to try, each at a higher rate.")] = 120,
+    steps: Annotated[int, typer.Option("--steps", min=20, max=MOST_STEPS, help="Steps to try, each at a higher rate.")] = 120,
     model: Annotated[str | None, typer.Option("--model", metavar="NAME|FILE|RUN", help="As of train.")] = None,
     weights: Annotated[str, typer.Option("--weights", metavar="none|imagenet|FILE", help="As of train.")] = "none",
     size: options.Size = None,
@@ -75,8 +77,9 @@ def lr(
     console = Console(highlight=False)
     if curve.suggestion is None:
         finding = (
-            f"In {steps} steps nothing was learnt at any rate: the loss fell to {min(curve.losses):.3g}, and chance is {curve.chance:.3g}. "
-            f"Look longer, with --steps {4 * steps}; or leave the rate to training, which takes {curve.usual:g}."
+            f"In {len(curve.rates)} steps nothing was learnt at any rate: the loss fell to {min(curve.losses):.3g}, and chance is "
+            f"{curve.chance:.3g}. "
+            f"Look longer, with --steps {min(4 * steps, MOST_STEPS)}; or leave the rate to training, which takes {curve.usual:g}."
         )
     else:
         finding = (

@@ -129,6 +129,7 @@ def find_rate(
         model.optimizer.learning_rate = rate
         targets = np.eye(len(train_index.class_names), dtype=np.float32)[labels] if labels.ndim == 1 else labels
         loss = float(model.train_on_batch(images, targets, sample_weight=weights[0] if weights else None, return_dict=True)["loss"])
+        loss /= (float(np.mean(weights[0])) if weights else 1.0) or 1.0  # Keras divides by the images, not by what they weigh
         if not math.isfinite(loss):
             break
         smoothed = _SMOOTHING * smoothed + (1 - _SMOOTHING) * loss

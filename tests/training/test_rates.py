@@ -25,6 +25,15 @@ def test_rates_grow_until_the_loss_does(two_classes: Path) -> None:
     assert curve.chance == pytest.approx(np.log(2), abs=0.05)
 
 
+def test_the_scale_of_a_manifests_weights_does_not_change_the_curve(two_classes: Path, tmp_path: Path) -> None:
+    curves = []
+    for weight in (1, 10):
+        rows = [f"{path},{path.parent.name},{weight}" for path in sorted(two_classes.rglob("*.jpg"))]
+        (tmp_path / "list.csv").write_text("\n".join(["path,label,weight", *rows]), encoding="utf-8")
+        curves.append(find_rate(tmp_path / "list.csv", root=str(two_classes), steps=20, size=(32, 32), batch_size=8, precision="float32"))
+    assert curves[1].losses[0] == pytest.approx(curves[0].losses[0], rel=1e-3)
+
+
 def test_half_of_the_rate_from_which_the_loss_rises_is_suggested() -> None:
     curve = RateCurve([0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064], [0.7, 0.69, 0.71, 0.6, 0.5, 0.515, 0.65], 64, chance=0.69)
     assert (curve.beginning, curve.lowest, curve.limit, curve.suggestion) == (0.7, 0.016, 0.032, 0.016)
