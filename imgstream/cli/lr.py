@@ -78,8 +78,8 @@ def lr(
     if curve.suggestion is None:
         finding = (
             f"In {len(curve.rates)} steps nothing was learnt at any rate: the loss fell to {min(curve.losses):.3g}, and chance is "
-            f"{curve.chance:.3g}. "
-            f"Look longer, with --steps {min(4 * steps, MOST_STEPS)}; or leave the rate to training, which takes {curve.usual:g}."
+            f"{curve.chance:.3g}. Look longer, with --steps {min(4 * steps, MOST_STEPS)}; or leave the rate to training, which takes "
+            f"{curve.usual:g}."
         )
     else:
         finding = (
