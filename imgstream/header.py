@@ -1,7 +1,8 @@
-"""What a file's bytes say it is: kind, stored size, orientation. Nothing is decoded; both paths plan from what is read here.
+"""What a file's bytes say it is: kind, stored size, orientation, and what its decoder will hold. Nothing is decoded; both paths plan from
+what is read here.
 
-Walks the containers' markers, chunks and boxes with struct, in place, a few microseconds a JPEG. Every loop is bounded, because sizes and
-counts come from the file and may lie.
+Walks the containers' markers, chunks and boxes with struct, in place, a few microseconds a JPEG (jpeg.py, tiff.py). Every loop is bounded,
+because sizes and counts come from the file and may lie.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
+from imgstream import tiff
 from imgstream.errors import BadImage
+from imgstream.jpeg import passes, read_frame
 
 Bytes = bytes | memoryview
+
+MOST_SIDE = 2**31 - 1
+"""The longest side that any decoder can speak of."""
 
 
 class Header(NamedTuple):
@@ -24,6 +30,10 @@ class Header(NamedTuple):
     height: int
     orientation: int  # EXIF 1..8: how the stored rows and columns are to be turned; 1 if none or invalid
     components: int = 0  # of a JPEG: 1 grey, 3 colour, 4 CMYK or YCCK; 0 for other kinds
+    pixel_bytes: int = 4  # that a pixel takes while it is decoded, of all kinds but JPEG; Pillow's own: 1 grey or palette, 2 of 16 bits
+    held: int = 0  # bytes that the decoder holds besides: a TIFF's largest part, a JPEG's coefficients where its scans are many
+    passes: int = 0  # of a JPEG of many scans: blocks of 8 × 8 that they pass over, together; of a BMP of runs: its pixels
+    least: int = 0  # bytes that the file must have to hold all pixels, where that is known and not plainly so
 
     @property
     def oriented(self) -> tuple[int, int]:
@@ -39,19 +49,22 @@ def read_header(data: Bytes, size: int | None = None) -> Header:
     """
     try:
         if data[:3] == b"\xff\xd8\xff":
-            return _jpeg(data, len(data) if size is None else size)
+            return _of_possible_size(_jpeg(data, len(data) if size is None else size))
         head = bytes(data[:32])
         if not head:
             raise BadImage("empty", "0 bytes")
         for signature, reader in _READERS:
             if signature.match(head):
-                header = reader(data)
-                if header.width < 1 or header.height < 1:
-                    raise BadImage("corrupt", f"declares {header.width}×{header.height} pixels")
-                return header
+                return _of_possible_size(reader(data))
         _refuse(data)
     except (struct.error, IndexError, OverflowError):  # every read past the end arrives here
         raise BadImage("truncated", f"ends within its header, after {_count(len(data))}") from None
+
+
+def _of_possible_size(header: Header) -> Header:
+    if 1 <= header.width <= MOST_SIDE and 1 <= header.height <= MOST_SIDE:
+        return header
+    raise BadImage("corrupt", f"declares {header.width}×{header.height} pixels")
 
 
 _MOST_PARTS = 1_000_000
@@ -60,70 +73,31 @@ _MOST_PARTS = 1_000_000
 
 # ---- JPEG
 
-_MARKER = re.compile(rb"\xff[^\x00\xff]")
-_SCAN = re.compile(rb"\xff\xda")
-_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA})  # the SOF kinds libjpeg-turbo decodes
-_OTHER_FRAMES = frozenset({0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF})
-_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length: TEM, RSTn, SOI
-_MOST_SCANS = 500  # libjpeg-turbo's own limit where it guards against scan bombs; encoders write about 10
-_SUSPECT = 10**11  # bytes × pixels from which scans are counted: below, the worst file costs seconds
-
 
 def _jpeg(data: Bytes, size: int) -> Header:
-    at, orientation = 2, 0
-    for _ in range(_MOST_PARTS):
-        marker = data[at + 1]
-        if data[at] != 0xFF or marker in (0xFF, 0x00):  # fill bytes or junk: libjpeg skips to the next marker, with a warning
-            found = _MARKER.search(data, at)
-            if found is None:
-                raise BadImage("truncated", "ends before its size is declared")
-            at = found.start()
-            marker = data[at + 1]
-        if marker in _FRAMES:
-            precision, height, width = struct.unpack_from(">BHH", data, at + 4)
-            if precision != 8:
-                raise BadImage("unsupported" if precision <= 16 else "corrupt", f"a JPEG of {precision} bits a sample")
-            if not height:
-                raise BadImage("unsupported", "a JPEG that declares its height after its pixels (DNL), or never")
-            if not width:
-                raise BadImage("corrupt", "declares a width of 0")
-            if size * width * height > _SUSPECT:
-                _check_scans(data, size, at, progressive=marker in (0xC2, 0xCA))
-            return Header("jpeg", width, height, orientation or 1, data[at + 9])
-        if marker in _BARE:
-            at += 2
-            continue
-        if marker in _OTHER_FRAMES:
-            raise BadImage("unsupported", "a hierarchical or arithmetic lossless JPEG")
-        if marker in (0xD9, 0xDA):
-            raise BadImage("corrupt", "its size is never declared (no frame header before the first scan or the end)")
-        (length,) = struct.unpack_from(">H", data, at + 2)
-        if length < 2:
-            raise BadImage("corrupt", f"a JPEG segment of length {length}")
-        if marker == 0xE1 and not orientation and data[at + 4 : at + 9] == b"Exif\0":
-            orientation = _exif_orientation(data[at + 10 : at + 2 + length])
-        at += 2 + length
-    raise BadImage("corrupt", f"more than {_MOST_PARTS:,} JPEG segments")
-
-
-def _check_scans(data: Bytes, size: int, frame: int, progressive: bool) -> None:
-    """Refuse a large JPEG whose decoder would pass over all its pixels thousands of times."""
-    scan = _SCAN.search(data, frame)
-    if scan is not None and not progressive and data[scan.start() + 4] >= data[frame + 9]:
-        return  # one scan holds everything
-    if len(data) < size:
-        raise IndexError  # the scans lie behind this part
-    scans = sum(1 for _, _ in zip(_SCAN.finditer(data, frame), range(_MOST_SCANS + 1), strict=False))
-    if scans > _MOST_SCANS:
-        raise BadImage("corrupt", f"a JPEG of more than {_MOST_SCANS} scans: a decompression bomb")
+    frame = read_frame(data)
+    least = held = total = 0
+    if not frame.is_arithmetic and frame.most_units > 8 * (size - frame.end):
+        least = frame.end + sum(frame.units()) // 8  # each block takes a bit at least, were it the shortest code there is
+    if not frame.one_scan_holds_all:
+        if len(data) < size:
+            raise IndexError  # its scans lie behind this part
+        total = passes(data, frame)
+        held = sum(frame.units()) * (4 if frame.is_lossless else 128)  # 64 coefficients of two bytes
+    elif frame.is_lossless:
+        held = 4 * frame.most_units
+    orientation = _exif_orientation(data[frame.exif[0] : frame.exif[1]]) if frame.exif[1] else 1
+    components = len(frame.table) // 3
+    return Header("jpeg", frame.width, frame.height, orientation, components, held=held, passes=total, least=least)
 
 
 def _exif_orientation(exif: Bytes) -> int:
     """The orientation in a TIFF-shaped EXIF block; 1 if there is none, or the block is damaged."""
     try:
-        return _tiff_tags(exif, {274}).get(274, 1)
+        value = tiff.find_number(exif, tiff.ORIENTATION)
     except (struct.error, IndexError, OverflowError, BadImage):
         return 1
+    return value if value is not None and 1 <= value <= 8 else 1
 
 
 # ---- PNG
@@ -151,7 +125,7 @@ def png_chunks(data: Bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _png(data: Bytes) -> Header:
-    name, width, height = struct.unpack_from(">4sII", data, 12)
+    name, width, height, depth, colour = struct.unpack_from(">4sIIBB", data, 12)
     if name == b"CgBI":
         raise BadImage("unsupported", "an iOS-only PNG (CgBI)")
     if name != b"IHDR":
@@ -160,7 +134,8 @@ def _png(data: Bytes) -> Header:
     for name, start, end in png_chunks(data):  # eXIf may lie behind the pixels
         if name == b"eXIf":
             orientation = _exif_orientation(data[start + 8 : end - 4])
-    return Header("png", width, height, orientation)
+    pixel_bytes = 4 if colour not in (0, 3) else 2 if depth == 16 else 1  # 0: grey, 3: palette
+    return Header("png", width, height, orientation, pixel_bytes=pixel_bytes)
 
 
 # ---- GIF
@@ -176,7 +151,7 @@ def _gif(data: Bytes) -> Header:
             if not frame_width or not frame_height:
                 raise BadImage("corrupt", f"its first frame is {frame_width}×{frame_height} pixels")
             data[at + 10 + _colours(data[at + 9])]  # IndexError unless its colours are there
-            return Header("gif", max(width, x + frame_width), max(height, y + frame_height), 1)
+            return Header("gif", max(width, x + frame_width), max(height, y + frame_height), 1, pixel_bytes=2)
         if block == 0x3B:
             raise BadImage("corrupt", "a GIF without a frame")
         if block != 0x21:  # decoders search on
@@ -198,16 +173,22 @@ def _colours(flags: int) -> int:
 
 def _bmp(data: Bytes) -> Header:
     (header_size,) = struct.unpack_from("<I", data, 14)
+    runs = False
     if header_size == 12:
-        width, height = struct.unpack_from("<HH", data, 18)
+        width, height, bits = struct.unpack_from("<HH2xH", data, 18)
     elif header_size in (16, 40, 52, 56, 64, 108, 124):
-        width, height = struct.unpack_from("<ii", data, 18)
+        width, height, bits = struct.unpack_from("<ii2xH", data, 18)
+        runs = header_size > 16 and data[30] in (1, 2)  # BI_RLE8, BI_RLE4
     else:
         raise BadImage("unsupported", f"a BMP with a header of {header_size} bytes")
-    return Header("bmp", width, abs(height), 1)  # a negative height says that rows run from the top
+    height = abs(height)  # a negative one says that rows run from the top
+    return Header("bmp", width, height, 1, pixel_bytes=3 if runs else 1 if bits <= 8 else 4, passes=width * height if runs else 0)
 
 
 # ---- WebP
+
+
+_WEBP, _WEBP_ANIMATED = 7, 16  # bytes a pixel, as measured: bench/decoding_limits.py
 
 
 def _webp(data: Bytes) -> Header:
@@ -216,19 +197,20 @@ def _webp(data: Bytes) -> Header:
         sync, width, height = struct.unpack_from("<3sHH", data, 23)
         if sync != b"\x9d\x01\x2a":
             raise BadImage("corrupt", "a WebP whose first frame is no key frame")
-        return Header("webp", width & 0x3FFF, height & 0x3FFF, 1)
+        return Header("webp", width & 0x3FFF, height & 0x3FFF, 1, pixel_bytes=_WEBP)
     if name == b"VP8L":
         mark, bits = struct.unpack_from("<BI", data, 20)
         if mark != 0x2F:
             raise BadImage("corrupt", "a lossless WebP without its signature")
-        return Header("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1)
+        return Header("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1, pixel_bytes=_WEBP)
     if name != b"VP8X":
         raise BadImage("corrupt", f"a WebP that starts with a chunk {name!r}")
     (flags,) = struct.unpack_from("<B", data, 20)
     width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
     if len(data) < 30:
         raise IndexError
-    return Header("webp", width, height, _webp_orientation(data) if flags & 0x08 else 1)
+    orientation = _webp_orientation(data) if flags & 0x08 else 1
+    return Header("webp", width, height, orientation, pixel_bytes=_WEBP_ANIMATED if flags & 0x02 else _WEBP)
 
 
 def _webp_orientation(data: Bytes) -> int:
@@ -244,42 +226,29 @@ def _webp_orientation(data: Bytes) -> int:
     return 1
 
 
-# ---- TIFF, and EXIF, which is shaped like one
-
-_TIFF_VALUES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # BYTE SHORT LONG LONG8
+# ---- TIFF
 
 
 def _tiff(data: Bytes) -> Header:
-    tags = _tiff_tags(data, {256, 257, 274})
-    if 256 not in tags or 257 not in tags:
+    tags = tiff.Directory(data)
+    if tags.is_cut:
+        raise IndexError
+    if bytes(data[:4]) == b"MM\0+":
+        raise BadImage("unsupported", "a BigTIFF whose numbers have their high bytes first")
+    width, height = tags.number(tiff.WIDTH), tags.number(tiff.HEIGHT)
+    if width is None or height is None:
         raise BadImage("corrupt", "a TIFF whose first directory declares no size")
-    orientation = tags.get(274, 1)
-    return Header("tiff", tags[256], tags[257], orientation if 1 <= orientation <= 8 else 1)
-
-
-def _tiff_tags(data: Bytes, wanted: set[int]) -> dict[int, int]:
-    """The value of each wanted tag in the first directory that has one; an orientation out of 1..8 is left out."""
-    order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
-    if order is None:
-        raise BadImage("corrupt", "no TIFF byte order")
-    if 43 in data[2:4]:  # BigTIFF
-        (start,) = struct.unpack_from(order + "Q", data, 8)
-        (entries,) = struct.unpack_from(order + "Q", data, start)
-        first, entry_size, head = start + 8, 20, order + "HHQ"
-    else:
-        (start,) = struct.unpack_from(order + "I", data, 4)
-        (entries,) = struct.unpack_from(order + "H", data, start)
-        first, entry_size, head = start + 2, 12, order + "HHI"
-    found: dict[int, int] = {}
-    for at in range(first, first + min(entries, 0xFFFF) * entry_size, entry_size):
-        tag, form, count = struct.unpack_from(head, data, at)
-        if tag in wanted and count == 1 and form in _TIFF_VALUES:
-            (value,) = struct.unpack_from(order + _TIFF_VALUES[form], data, at + struct.calcsize(head))
-            if tag != 274 or 1 <= value <= 8:
-                found.setdefault(tag, value)
-                if len(found) == len(wanted):
-                    break
-    return found
+    orientation = tags.number(tiff.ORIENTATION, 1)
+    assert orientation is not None
+    samples, bits = tags.number(tiff.SAMPLES, 1), tags.number(tiff.BITS, 1, many=True)
+    across, down = tags.number(tiff.TILE_WIDTH), tags.number(tiff.TILE_HEIGHT)
+    if across is None or down is None:  # strips, which reach over the whole width
+        across, down = width, min(tags.number(tiff.ROWS_PER_STRIP, height) or height, height)
+    assert samples is not None
+    assert bits is not None
+    pixel_bytes = 4 if samples > 1 or bits > 16 else 2 if bits > 8 else 1
+    part = across * down * samples * max(1, bits) // 8
+    return Header("tiff", width, height, orientation if 1 <= orientation <= 8 else 1, pixel_bytes=pixel_bytes, held=part)
 
 
 # ---- AVIF and HEIC: ISO boxes
@@ -310,6 +279,9 @@ def iso_boxes(data: Bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]
             raise BadImage("corrupt", f"a box {name!r} of {size} bytes")
         yield name, body, after
         at = after
+
+
+_AVIF, _HEIC = 11, 8  # bytes a pixel, as measured: bench/decoding_limits.py
 
 
 def _iso(data: Bytes) -> Header:
@@ -349,10 +321,10 @@ def _iso(data: Bytes) -> Header:
     if not width:
         raise BadImage("truncated" if not properties else "corrupt", "declares no size for its main image")
     if kind == "avif":
-        return Header("avif", width, height, _TURNS[turns, mirror])
+        return Header("avif", width, height, _TURNS[turns, mirror], pixel_bytes=_AVIF)
     if crop and crop[1] and crop[3]:
         width, height = crop[0] // crop[1], crop[2] // crop[3]
-    return Header("heic", *((height, width) if turns % 2 else (width, height)), 1)
+    return Header("heic", *((height, width) if turns % 2 else (width, height)), 1, pixel_bytes=_HEIC)
 
 
 def _associations(data: Bytes, start: int) -> dict[int, list[int]]:

@@ -12,6 +12,7 @@ from typing import NamedTuple, NoReturn
 
 from imgstream.errors import BadImage
 from imgstream.header import Header, read_header
+from imgstream.limits import check_limits, megapixels
 
 _FLAGS = (
     os.O_RDONLY
@@ -21,8 +22,10 @@ _FLAGS = (
 )
 _KEPT = 32 << 20  # bytes; a larger file gets memory of its own, which goes when the caller lets go of it
 _FIRST_PART = 1 << 20  # bytes of such a file that are read before it is worth the rest
+JPEG = b"\xff\xd8\xff"
+"""What every JPEG begins with."""
 _HEADER_PARTS = (1 << 14, 5 << 14, 1 << 20)
-"""Bytes in which a JPEG's header is looked for: most need the first, a thumbnail of up to 64 KB the second, colour profiles the third."""
+"""Bytes in which a file's header is looked for: most JPEGs need the first, thumbnails of up to 64 KB the second, profiles the third."""
 _MOST_BYTES_A_PIXEL = 8  # 16-bit RGBA, uncompressed
 
 _REASONS = {
@@ -65,9 +68,21 @@ class FileReader:
         self.waited, self.header = False, None
         with _opened(path) as (descriptor, self.version):
             data = self._read(descriptor, self.version.size, max_pixels)
+        return data, self._checked(data, max_pixels)
+
+    def read_jpeg(self, path: bytes | str, max_pixels: int) -> tuple[memoryview, Header] | None:
+        """As read; None for what is no JPEG by its first bytes, and for files of over 32 MB."""
+        self.waited, self.header = False, None
+        with _opened(path) as (descriptor, self.version):
+            if self.version.size > _KEPT or os.read(descriptor, len(JPEG)) != JPEG:
+                return None
+            data = self._read(descriptor, self.version.size, max_pixels)
+        return data, self._checked(data, max_pixels)
+
+    def _checked(self, data: memoryview, max_pixels: int) -> Header:
         self.header = header = read_header(data)
-        _check_size(header, max_pixels)
-        return data, header
+        check_limits(header, len(data), max_pixels)
+        return header
 
     def _read(self, descriptor: int, size: int, max_pixels: int) -> memoryview:
         if size > _KEPT:
@@ -86,32 +101,6 @@ class FileReader:
                 break
             done += count
         return data[:done].toreadonly()
-
-
-def read_jpeg_header(path: bytes | str, max_pixels: int) -> Header | None:
-    """The header of a JPEG from its first part, for planning ahead; None for other kinds, for files of over 32 MB, and where it takes the
-    whole file to tell.
-
-    Raises BadImage for a file that cannot be read, and for a JPEG that FileReader.read would refuse.
-    """
-    with _opened(path) as (descriptor, version):
-        size = version.size
-        if size > _KEPT:
-            return None
-        data = b""
-        for part in _HEADER_PARTS:
-            data += os.read(descriptor, part - len(data))
-            if data[:3] != b"\xff\xd8\xff":
-                return None
-            try:
-                header = read_header(data, size)
-            except BadImage as error:
-                if error.reason != "truncated" or len(data) >= size:
-                    raise
-            else:
-                _check_size(header, max_pixels)
-                return header
-    return None
 
 
 def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
@@ -134,7 +123,7 @@ def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
                 if error.reason != "truncated" or len(data) >= size:
                     raise
             else:
-                _check_size(header, max_pixels)
+                check_limits(header, size, max_pixels)
                 return header, size
     raise BadImage("truncated", f"{size:,} bytes when it was opened, but only {len(data):,} could be read")
 
@@ -239,25 +228,14 @@ def _check_first_part(descriptor: int, size: int, max_pixels: int) -> None:
     """Refuse a large file by its first part, before memory is taken for the rest."""
     first = os.read(descriptor, _FIRST_PART)
     try:
-        _check_size(read_header(first), max_pixels)
+        check_limits(read_header(first, size), size, max_pixels)
     except BadImage as error:
         if error.reason != "truncated":  # a header that goes on behind the first part is read again with the rest
             raise
     limit = max_pixels * _MOST_BYTES_A_PIXEL + _KEPT
     if size > limit:
-        need = f"no image within the limit of {_megapixels(max_pixels)} needs more than {limit / 1e6:,.0f} MB"
+        need = f"no image within the limit of {megapixels(max_pixels)} needs more than {limit / 1e6:,.0f} MB"
         raise BadImage("too large", f"a file of {size / 1e6:,.0f} MB; {need}")
-
-
-def _check_size(header: Header, max_pixels: int) -> None:
-    pixels = header.width * header.height
-    if pixels > max_pixels:
-        size = f"{header.width}×{header.height} = {_megapixels(pixels)}"
-        raise BadImage("too large", f"declares {size}; the limit is {_megapixels(max_pixels)}")
-
-
-def _megapixels(pixels: int) -> str:
-    return f"{pixels // 1_000_000:,} MP" if pixels >= 10_000_000 else f"{pixels:,} pixels"
 
 
 def _file_type(mode: int) -> str:

@@ -30,6 +30,11 @@ def encode(kind: str, size: tuple[int, int] = (31, 17), orientation: int = 1, mo
     return buffer.getvalue()
 
 
+def declared(data: bytes | memoryview, size: int | None = None) -> tuple[object, ...]:
+    """Kind, width, height, orientation and components."""
+    return read_header(data, size)[:5]
+
+
 def read_or_reason(data: bytes | memoryview) -> Header | BadImage:
     try:
         return read_header(data)
@@ -39,7 +44,7 @@ def read_or_reason(data: bytes | memoryview) -> Header | BadImage:
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}, {"subsampling": 0}, {"comment": b"x" * 60_000}])
 def test_a_jpeg_says_its_size(options: dict[str, object]) -> None:
-    assert read_header(encode("JPEG", **options)) == Header("jpeg", 31, 17, 1, 3)
+    assert declared(encode("JPEG", **options)) == ("jpeg", 31, 17, 1, 3)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +62,7 @@ def test_a_jpeg_says_its_size(options: dict[str, object]) -> None:
     ],
 )
 def test_every_kind_says_its_size(kind: str, format_: str, options: dict[str, object]) -> None:
-    assert read_header(memoryview(encode(format_, **options))) == Header(kind, 31, 17, 1)
+    assert declared(memoryview(encode(format_, **options))) == (kind, 31, 17, 1, 0)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -82,20 +87,20 @@ def test_png_orientation_behind_the_pixels_counts() -> None:
 
 def test_fill_bytes_and_junk_between_jpeg_segments_are_skipped() -> None:
     data = encode("JPEG")
-    assert read_header(data[:2] + b"\xff" * 9 + data[2:]) == Header("jpeg", 31, 17, 1, 3)
-    assert read_header(data[:20] + b"junk" * 500 + data[20:]) == Header("jpeg", 31, 17, 1, 3)
+    assert declared(data[:2] + b"\xff" * 9 + data[2:]) == ("jpeg", 31, 17, 1, 3)
+    assert declared(data[:20] + b"junk" * 500 + data[20:]) == ("jpeg", 31, 17, 1, 3)
 
 
 def test_a_bmp_whose_rows_run_from_the_top_has_a_positive_height() -> None:
     data = bytearray(encode("BMP"))
     struct.pack_into("<i", data, 22, -17)
-    assert read_header(data) == Header("bmp", 31, 17, 1)
+    assert declared(data) == ("bmp", 31, 17, 1, 0)
 
 
 def test_a_gif_frame_that_reaches_over_the_canvas_widens_it() -> None:
     data = bytearray(encode("GIF"))
     struct.pack_into("<HH", data, 6, 5, 5)
-    assert read_header(data) == Header("gif", 31, 17, 1)
+    assert declared(data) == ("gif", 31, 17, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -131,47 +136,53 @@ def test_what_is_no_usable_image_is_named(data: bytes, reason: str, detail: str)
     assert "\n" not in caught.value.detail
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        b"\xff\xc2\0\x0b\x08\x20\0\x20\0\1\1\x11\0",  # progressive
-        b"\xff\xc0\0\x11\x08\x20\0\x20\0\3\1\x11\0\2\x11\0\3\x11\0",  # baseline, one component a scan
-    ],
-)
-def test_a_jpeg_of_thousands_of_scans_is_a_bomb(frame: bytes) -> None:
-    scan = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
-    with pytest.raises(BadImage, match="scans"):
-        read_header(b"\xff\xd8" + frame + scan * 2000)
-    assert read_header(b"\xff\xd8" + frame + scan * 20 + b"\0" * 20_000).width == 0x2000
-
-
 @pytest.mark.parametrize(("mode", "components"), [("L", 1), ("RGB", 3), ("CMYK", 4)])
 def test_a_jpeg_says_how_many_components_it_has(mode: str, components: int) -> None:
     assert read_header(encode("JPEG", mode=mode)).components == components
 
 
-def test_the_first_part_of_a_small_jpeg_is_enough_whatever_follows() -> None:
+def test_a_jpeg_of_one_scan_is_told_from_its_beginning() -> None:
     data = encode("JPEG", orientation=6)
-    part = data[: data.index(b"\xff\xc0") + 19]
-    assert read_header(part, size=len(data)) == read_header(data) == Header("jpeg", 31, 17, 6, 3)
+    part = data[: data.index(b"\xff\xda") + 14]
+    assert read_header(part, size=len(data)) == read_header(data)
+    assert declared(part, len(data)) == ("jpeg", 31, 17, 6, 3)
     with pytest.raises(BadImage, match="truncated"):
         read_header(part[:-12], size=len(data))
 
 
-@pytest.mark.parametrize("kind", [b"\xff\xc0", b"\xff\xc2"])
-def test_the_size_of_the_whole_file_says_whether_scans_must_be_counted(kind: bytes) -> None:
-    frame = kind + b"\0\x11\x08\x20\0\x20\0\3\1\x11\0\2\x11\0\3\x11\0"  # 8192×8192
-    scan = b"\xff\xda\0\x0c\3\1\0\2\0\3\0\0\x3f\0"
-    part = b"\xff\xd8" + frame + scan + b"\0" * 100
-    assert read_header(part).width == 8192  # as a whole file, too small to cost anything
-    if kind == b"\xff\xc0":  # its one scan holds everything
-        assert read_header(part, size=10_000).width == 8192
-    else:
-        with pytest.raises(BadImage, match="truncated"):
-            read_header(part, size=10_000)  # more scans may follow
-        assert read_header(part + bytes(10_000 - len(part)), size=10_000).width == 8192
-        with pytest.raises(BadImage, match="truncated"):
-            read_header(part[: 2 + len(frame)], size=10_000)
+def test_a_progressive_jpeg_is_told_from_all_its_scans() -> None:
+    data = encode("JPEG", progressive=True)
+    assert declared(data) == ("jpeg", 31, 17, 1, 3)
+    with pytest.raises(BadImage, match="truncated"):
+        read_header(data[:-1], size=len(data))
+
+
+def test_what_a_decoder_holds_besides_the_pixels_is_told() -> None:
+    assert read_header(encode("JPEG")).held == 0
+    blocks = 4 * 3 + 2 * 2 + 2 * 2  # of 31×17 pixels, chroma halved both ways
+    assert read_header(encode("JPEG", progressive=True)).held == 128 * blocks
+    assert read_header(encode("TIFF")).held == 31 * 17 * 3
+
+
+@pytest.mark.parametrize(
+    ("format_", "mode", "pixel_bytes"),
+    [
+        *[("PNG", "RGB", 4), ("PNG", "RGBA", 4), ("PNG", "L", 1), ("PNG", "1", 1), ("PNG", "P", 1), ("PNG", "I;16", 2), ("PNG", "LA", 4)],
+        *[("TIFF", "RGB", 4), ("TIFF", "L", 1), ("TIFF", "I;16", 2), ("BMP", "RGB", 4), ("BMP", "L", 1), ("GIF", "P", 2)],
+    ],
+)
+def test_what_a_pixel_takes_while_it_is_decoded_is_told(format_: str, mode: str, pixel_bytes: int) -> None:
+    assert read_header(encode(format_, mode=mode)).pixel_bytes == pixel_bytes
+
+
+@pytest.mark.parametrize("side", [0, 2**31, 2**32, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("tag", [256, 257])
+def test_a_side_that_is_no_size_is_corrupt(tag: int, side: int) -> None:
+    sides = {256: 5, 257: 5} | {tag: side}
+    entries = b"".join(struct.pack("<HHQQ", tag, 16, 1, value) for tag, value in sides.items())
+    data = b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2) + entries + bytes(8)
+    with pytest.raises(BadImage, match=r"corrupt: declares .*×.* pixels"):
+        read_header(data)
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF"])

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from imgstream.decode.reference import Decoder, orient
-from imgstream.decode.sample import taking_turns
+from imgstream.decode.turns import taking_turns
 from imgstream.geometry import REDUCTIONS
 from imgstream.header import Header
 from imgstream.source import FileReader
@@ -35,7 +35,7 @@ class ThumbnailReader:
         stored = header._replace(orientation=1)  # 16 pixels are turned sooner than all
         # The scale is told, not the size: the last block of a reduced picture may be cut, and counts for as much as there is of it.
         across, down = SIDE * reduction / header.width, SIDE * reduction / header.height
-        with taking_turns(header, reduction):
+        with taking_turns(header, len(data), reduction):
             pixels = self._decoder.decode(data, stored, reduction, 3)
             small = cv2.resize(pixels, None, fx=across, fy=down, interpolation=cv2.INTER_AREA)
         if header.orientation != 1:

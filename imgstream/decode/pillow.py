@@ -12,14 +12,18 @@ import functools
 import importlib
 import io
 import logging
+import re
 import struct
 import warnings
 from typing import Any
 
 import numpy as np
 
+from imgstream import tiff
+from imgstream.decode.shrink import shrink
 from imgstream.errors import BadImage
 from imgstream.header import Header, iso_boxes, png_chunks
+from imgstream.jpeg import bare_jpeg, read_frame
 
 _PLUGINS = {
     "jpeg": ("PIL.JpegImagePlugin", "JpegImageFile"),
@@ -33,28 +37,46 @@ _PLUGINS = {
 }
 
 
-def load(data: memoryview, header: Header, reduction: int = 1, grey: bool = False) -> np.ndarray:
-    """uint8 (h, w) grey or (h, w, 3) RGB, as stored (not oriented), of the first picture in a file of any kind.
+_BAND = 4 << 20  # pixels that are made 8-bit RGB or grey at a time
 
-    A JPEG comes at 1/reduction, and as its own luma with grey=True; other kinds at full size. Raises BadImage.
+
+def load(data: memoryview, header: Header, reduction: int = 1, grey: bool = False) -> np.ndarray:
+    """uint8 (h, w) grey or (h, w, 3) RGB at 1/reduction, as stored (not oriented), of the first picture in a file of any kind; each side is
+    ceil(stored side / reduction).
+
+    A JPEG is scaled inside its decoder, and comes as its own luma with grey=True. Raises BadImage.
     """
-    image = None
     try:
-        with _plugin(header.kind)(_stream(data, header.kind)) as image:
-            expected = header.oriented if header.kind == "tiff" else (header.width, header.height)
-            if image.size != expected:  # the size that was checked must be the one that is decoded
-                raise BadImage("corrupt", f"declares two sizes: {expected[0]}×{expected[1]} and {image.width}×{image.height}")
+        with _plugin(header.kind)(io.BytesIO(_bare(data, header.kind))) as image:
+            if image.size != (header.width, header.height):  # the size that was checked must be the one that is decoded
+                raise BadImage("corrupt", f"declares two sizes: {header.width}×{header.height} and {image.width}×{image.height}")
             if header.kind == "jpeg":
                 image.draft("L" if grey else None, (max(1, header.width // reduction), max(1, header.height // reduction)))
             image.load()
-            pixels = _to_8_bit(image)
+            scaled = header.kind == "jpeg" and image.size != (header.width, header.height)
+            return _pixels(image, 1 if scaled else reduction)
     except BadImage:
         raise
     except Exception as error:  # decoders raise nearly everything on damaged files
-        if header.kind == "tiff" and image is not None and _is_cut(image, len(data)):
+        if header.kind == "tiff" and tiff.Directory(data).is_cut_short:
             raise BadImage("truncated", f"a TIFF whose pixels lie behind its end, at {len(data):,} bytes") from None
         raise _bad(error, header.kind) from None
-    return _unturned(pixels, header.orientation) if header.kind == "tiff" else pixels
+
+
+def _pixels(image: Any, reduction: int) -> np.ndarray:
+    """A decoded picture in 8 bits, reduced; a band of rows at a time, so that there is no second copy of the whole."""
+    width, height = image.size
+    rows = max(1, _BAND // (8 * width)) * 8  # whole blocks, whatever the reduction
+    if height <= rows:
+        return shrink(_to_8_bit(image, image), reduction)
+    out = None
+    for top in range(0, height, rows):
+        band = shrink(_to_8_bit(image.crop((0, top, width, min(top + rows, height))), image), reduction)
+        if out is None:
+            out = np.empty((-(-height // reduction), *band.shape[1:]), np.uint8)
+        out[top // reduction : top // reduction + len(band)] = band
+    assert out is not None
+    return out
 
 
 @functools.cache
@@ -86,20 +108,38 @@ def _silence_pillow() -> None:
             getattr(ctypes.CDLL(_imaging.__file__), setter)(None)
 
 
-def _stream(data: memoryview, kind: str) -> io.BytesIO:
-    """The file as Pillow reads it. Raises BadImage "truncated" for a container that goes on behind the end of the data."""
+def _bare(data: memoryview, kind: str) -> bytes | bytearray | memoryview:
+    """The file without what makes no pixels here, for Pillow would read it: orientation, further pictures, profiles, Exif blocks, and the
+    bombs and damage in them. Raises BadImage "truncated" for a container that goes on behind the end of the data.
+    """
+    if kind == "jpeg":
+        return bare_jpeg(data, read_frame(data))
     if kind == "png":
-        return io.BytesIO(_bare_png(data))
-    declared = 0
+        return _bare_png(data)
+    if kind == "tiff":
+        return tiff.Directory(data).bare()
+    if kind in ("avif", "heic"):
+        return _bare_iso(data)
     if kind == "webp":
-        declared = 8 + int.from_bytes(data[4:8], "little")
-    elif kind in ("avif", "heic"):
-        declared = max(end for _, _, end in iso_boxes(data, 0, len(data)))
-        if declared < len(data):  # the head of one more box, cut
-            declared += 8
+        _check_end(data, 8 + int.from_bytes(data[4:8], "little"))
+    return data
+
+
+def _check_end(data: memoryview, declared: int) -> None:
     if declared > len(data):
         raise BadImage("truncated", f"{len(data):,} of the {declared:,} bytes it declares")
-    return io.BytesIO(data)
+
+
+def _bare_iso(data: memoryview) -> bytearray:
+    """An AVIF or HEIC whose Exif and XMP items are called something that no decoder knows; nothing moves."""
+    bare, end = bytearray(data), 0
+    for name, start, end in iso_boxes(data, 0, len(data)):
+        if name == b"meta":
+            for item, at, past in iso_boxes(data, start + 4, min(end, len(data))):
+                if item == b"iinf":
+                    bare[at:past] = bytes(data[at:past]).replace(b"Exif", b"none").replace(b"mime", b"none")
+    _check_end(data, end + 8 if end < len(data) else end)  # the head of one more box, cut
+    return bare
 
 
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
@@ -119,42 +159,36 @@ def _bare_png(data: memoryview) -> bytes:
     return b"".join(parts)
 
 
-def _to_8_bit(image: Any) -> np.ndarray:
-    mode = image.mode
+def _to_8_bit(pixels: Any, image: Any) -> np.ndarray:
+    """uint8 (h, w) or (h, w, 3) of Pillow's `pixels`, a part of `image`, which knows its tags."""
+    mode = pixels.mode
     if mode.startswith("I;16"):
-        return _high_byte(image)
+        return _high_byte(np.asarray(pixels), getattr(image, "tag_v2", {}))
     if mode in ("I", "F"):
         raise BadImage("unsupported", "32-bit or float samples, which have no agreed black and white; save it with 8 or 16 bits")
     if mode in ("1", "LA", "La"):
-        image = image.convert("L")
+        pixels = pixels.convert("L")
     elif mode not in ("L", "RGB"):
-        image = image.convert("RGB")
-    return np.asarray(image)
+        pixels = pixels.convert("RGB")
+    return np.asarray(pixels)
 
 
-def _high_byte(image: Any) -> np.ndarray:
+def _high_byte(pixels: np.ndarray, tags: Any) -> np.ndarray:
     """The highest 8 of the 9 to 16 bits that a sample has (a TIFF may have 12), black as 0."""
-    tags = getattr(image, "tag_v2", {})
-    bits = tags.get(258, (16,))[0]
-    pixels = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
-    return 255 - pixels if tags.get(262) == 0 else pixels  # WhiteIsZero
+    high = (pixels >> (tags.get(258, (16,))[0] - 8)).astype(np.uint8)
+    return 255 - high if tags.get(262) == 0 else high  # WhiteIsZero
 
 
-def _unturned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pillow turns TIFFs while loading; here all kinds are turned alike, after the reduction."""
-    if orientation == 1:
-        return pixels
-    pixels = pixels[:: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1]
-    return np.ascontiguousarray(pixels.swapaxes(0, 1) if orientation > 4 else pixels)
-
-
+_WORD = re.compile("[A-Za-z]{3}")
 _SIGNS_OF_AN_END = ("truncat", "not enough image data", "unexpected end", "requires a buffer")
 _SIGNS_OF_A_LIMIT = ("unsupported", "not supported", "unknown", "not installed", "unable to handle")
 
 
 def _bad(error: Exception, kind: str) -> BadImage:
     """What a decoder's exception says about the file."""
-    text = " ".join(str(error).split())[:200] or type(error).__name__
+    text = " ".join(str(error).split())[:200]
+    if not _WORD.search(text) or "0x" in text:  # some raise a number, or an object: whatever lay in memory, another one each time
+        text = type(error).__name__
     if isinstance(error, MemoryError) or type(error).__name__ == "DecompressionBombError":
         return BadImage("too large", f"needs more memory than can be had: {text}")
     signs = text.lower()
@@ -163,13 +197,3 @@ def _bad(error: Exception, kind: str) -> BadImage:
     if any(sign in signs for sign in _SIGNS_OF_A_LIMIT) or isinstance(error, NotImplementedError):
         return BadImage("unsupported", text)
     return BadImage("corrupt", f"{kind.upper()} data that cannot be decoded ({text})")
-
-
-def _is_cut(image: Any, size: int) -> bool:
-    """Whether a TIFF keeps a strip or tile behind the end of the file; libtiff's errors do not tell."""
-    tags = image.tag_v2
-    try:
-        starts, counts = (tags[273], tags[279]) if 273 in tags else (tags[324], tags[325])
-        return any(start + count > size for start, count in zip(starts, counts, strict=False))
-    except Exception:  # the tags may be as damaged as the rest
-        return False

@@ -11,8 +11,10 @@ import numpy as np
 from simplejpeg import decode_jpeg
 
 from imgstream.decode import pillow
+from imgstream.decode.shrink import shrink
 from imgstream.errors import BadImage
 from imgstream.header import Header
+from imgstream.jpeg import is_regular
 
 _KEPT = 96 << 20  # bytes, 32 MP of RGB; a larger picture gets memory of its own, which goes when the caller lets go of it
 
@@ -34,14 +36,13 @@ class Decoder:
             pixels = self._jpeg(data, header, reduction, channels)
         else:
             still = _still_webp(data) if header.kind == "webp" else None
-            stored = pillow.load(data, header) if still is None else still
-            pixels = shrink(_of_size(stored, header.height, header.width), reduction)
+            pixels = pillow.load(data, header, reduction) if still is None else shrink(_of_size(still, header), reduction)
         pixels = _with_channels(pixels, channels)
         if header.orientation == 1:
             return pixels
         return orient(pixels, header.orientation, self._turned.room(pixels.size))
 
-    def _jpeg(self, data: memoryview, header: Header, reduction: int, channels: int) -> np.ndarray:
+    def _jpeg(self, data: memoryview, header: Header, reduction: int, channels: int, strict: bool = True) -> np.ndarray:
         height, width = -(-header.height // reduction), -(-header.width // reduction)
         try:
             pixels = decode_jpeg(
@@ -52,13 +53,15 @@ class Decoder:
                 min_height=height,
                 min_width=width,
                 buffer=self._decoded.room(height * width * channels),
-                strict=True,  # fail on warnings too: among them is the premature end, and only their text tells them apart
+                strict=strict,  # fail on warnings too: among them is the premature end, and only their text tells them apart
             )
         except ValueError as error:
             if channels == 1 and "Unsupported color conversion" in str(error):  # a lossless JPEG of RGB has no luma of its own
                 return self._jpeg(data, header, reduction, 3)
+            if strict and is_regular(data):  # whole, with damage within a scan: what is there is what every decoder makes of it
+                return self._jpeg(data, header, reduction, channels, strict=False)
             pixels = _jpeg_again(data, header, reduction, channels, str(error))
-        return _of_size(pixels, height, width)
+        return _of_size(pixels, header, reduction)
 
 
 def _jpeg_again(data: memoryview, header: Header, reduction: int, channels: int, complaint: str) -> np.ndarray:
@@ -69,16 +72,13 @@ def _jpeg_again(data: memoryview, header: Header, reduction: int, channels: int,
     if "Premature end of JPEG" in complaint:
         raise BadImage("truncated", complaint)
     try:
-        pixels = pillow.load(data, header, reduction, grey=channels == 1)
+        return pillow.load(data, header, reduction, grey=channels == 1)
     except BadImage as error:
         if "cannot load this image" in error.detail and bytes(data[-2:]) != b"\xff\xd9":  # neither a scan nor an end
             raise BadImage("truncated", "ends before its pixels begin") from None
         if error.reason == "corrupt" and not complaint.startswith("tj"):  # libjpeg says it better than Pillow, its wrapper does not
             raise BadImage("unsupported" if "Unsupported color" in complaint else "corrupt", complaint) from None
         raise
-    if pixels.shape[:2] == (header.height, header.width):  # Pillow does not scale when a side is smaller than the reduction
-        pixels = shrink(pixels, reduction)
-    return pixels
 
 
 def _still_webp(data: memoryview) -> np.ndarray | None:
@@ -108,7 +108,8 @@ class Scratch:
         return memory
 
 
-def _of_size(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+def _of_size(pixels: np.ndarray, header: Header, reduction: int = 1) -> np.ndarray:
+    height, width = -(-header.height // reduction), -(-header.width // reduction)
     if pixels.shape[:2] != (height, width):
         raise BadImage("corrupt", f"declares {width}×{height} pixels here, but decodes to {pixels.shape[1]}×{pixels.shape[0]}")
     return pixels
@@ -121,37 +122,6 @@ def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     if channels == 3:
         return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
     return (pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))[..., None]
-
-
-def shrink(pixels: np.ndarray, reduction: int) -> np.ndarray:
-    """The mean of each reduction × reduction block of uint8 (h, w) or (h, w, 3), rounded to nearest; ceil(h / r), ceil(w / r).
-
-    A block cut by the right or bottom edge is the mean of the pixels that are there.
-    """
-    if reduction == 1:
-        return pixels
-    height, width = pixels.shape[:2]
-    rows, columns = height // reduction, width // reduction
-    out = np.empty((-(-height // reduction), -(-width // reduction), *pixels.shape[2:]), np.uint8)
-    whole = pixels[: rows * reduction, : columns * reduction]
-    if whole.size:
-        out[:rows, :columns] = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
-    right, bottom = pixels[:, columns * reduction :], pixels[rows * reduction :, : columns * reduction]
-    if right.size:
-        out[:, columns:] = _block_means(right, reduction, width - columns * reduction)
-    if bottom.size:
-        out[rows:, :columns] = _block_means(bottom, height - rows * reduction, reduction)
-    return out
-
-
-def _block_means(strip: np.ndarray, down: int, across: int) -> np.ndarray:
-    """Means of down × across blocks; the last row of blocks may be cut."""
-    starts = np.arange(0, strip.shape[0], down)
-    sums = np.add.reduceat(strip, starts, axis=0, dtype=np.uint32)
-    sums = np.add.reduceat(sums, np.arange(0, strip.shape[1], across), axis=1)
-    counts = np.diff(starts, append=strip.shape[0]) * across
-    means: np.ndarray = np.rint(sums / counts.reshape(-1, *[1] * (strip.ndim - 1)))
-    return means.astype(np.uint8)
 
 
 def orient(pixels: np.ndarray, orientation: int, memory: np.ndarray) -> np.ndarray:

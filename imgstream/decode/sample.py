@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import threading
 from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
 from imgstream.decode.reference import Decoder, Scratch
+from imgstream.decode.turns import taking_turns
 from imgstream.geometry import REDUCTIONS, Box, Plan, make_plan, reduced_size
 from imgstream.header import Header, read_header
 from imgstream.source import FileReader, FileVersion
@@ -18,9 +17,6 @@ from imgstream.spec import SampleSpec
 
 BoxOf = Callable[[int, int, int, int], Box]
 """(image width, image height, target width, target height) -> the box that an augmentation takes."""
-
-LARGE_PIXELS = 32_000_000
-_one_large_image = threading.Lock()
 
 
 class SampleReader:
@@ -68,23 +64,14 @@ class SampleReader:
         reduction, reduced_width, reduced_height = reduced_size(*header.oriented, width, height, margin)
         shape = (reduced_height, reduced_width, self._spec.channels)
         reduced = self._reduced.room(math.prod(shape))[: math.prod(shape)].reshape(shape)
-        with taking_turns(header, reduction):
+        with taking_turns(header, len(data), reduction):
             resize(self._decoder.decode(data, header, reduction, self._spec.channels), reduced)
         return reduced
 
     def _decode(self, data: memoryview, header: Header, out: np.ndarray, box_of: BoxOf | None) -> None:
         plan = plan_sample(self._spec, *header.oriented, box_of)
-        with taking_turns(header, plan.reduction):
+        with taking_turns(header, len(data), plan.reduction):
             place(self._decoder.decode(data, header, plan.reduction, self._spec.channels), plan, out)
-
-
-def taking_turns(header: Header, reduction: int) -> contextlib.AbstractContextManager[object]:
-    """The memory bound counts one large image in the whole process, however many threads there are."""
-    pixels = header.width * header.height // (reduction**2 if header.kind == "jpeg" else 1)
-    return _one_large_image if pixels > LARGE_PIXELS else _AT_ONCE
-
-
-_AT_ONCE = contextlib.nullcontext()
 
 
 def plan_sample(spec: SampleSpec, width: int, height: int, box_of: BoxOf | None, reductions: Sequence[int] = REDUCTIONS) -> Plan:

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from imgstream.augment import Augmentation, Preset
-from imgstream.decode.sample import LARGE_PIXELS
 from imgstream.errors import BadImage
 from imgstream.geometry import Plan, make_plan
 from imgstream.header import Header
 from imgstream.index.facts import Facts
+from imgstream.jpeg import is_regular
 from imgstream.order import DRAWS, SampleDraws
-from imgstream.source import file_version, read_jpeg_header
+from imgstream.source import FileReader
 from imgstream.spec import SampleSpec
 
 GEOMETRY = {
@@ -58,10 +58,14 @@ class RowPlanner:
         self._preset = augmentation if isinstance(augmentation, Preset) else None
         self._draws = SampleDraws(seed)
         self._facts = facts
+        self._reader = FileReader()
         self._working_directory = os.path.join(os.getcwdb(), b"")
 
     def __call__(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int]) -> RowPlans:
-        """Read each file's header and plan it: some 20 µs of this thread each. No paths at all leave every row to the reference reader."""
+        """Read each JPEG and plan it: some 100 µs of this thread each, most of them to see that it is built regularly.
+
+        No paths at all leave every row to the reference reader.
+        """
         slots: list[int] = []
         sources, reductions, geometry, roundings = [], [], [], []
         faults, draws = np.full(len(rows), b"", object), np.zeros((len(rows), DRAWS if self._preset is not None else 0))
@@ -73,14 +77,16 @@ class RowPlanner:
             if not path or _means_another_file_to_tensorflow(absolute):
                 continue
             try:
-                header = read_jpeg_header(absolute, self._spec.max_pixels)
+                read = self._reader.read_jpeg(absolute, self._spec.max_pixels)
             except BadImage as error:
                 faults[slot] = fault(error)
                 continue
-            if header is not None and self._facts is not None and (version := file_version(absolute)) is not None:
-                self._facts.note(rows[slot], version, header)
-            if header is None or header.components not in (1, 3):
+            finally:
+                if self._facts is not None and self._reader.header is not None:
+                    self._facts.note(rows[slot], self._reader.version, self._reader.header)
+            if read is None or read[1].components not in (1, 3) or not is_regular(read[0]):
                 continue
+            header = read[1]
             plan = self._plan(header, draws[slot])
             if plan is not None:
                 slots.append(slot)
@@ -106,7 +112,7 @@ class RowPlanner:
         box = preset.box(numbers, width, height, target_width, target_height) if preset is not None else None
         plan = make_plan(width, height, self._spec.fit, target_width, target_height, box)
         stored_height, stored_width = -(-header.height // plan.reduction), -(-header.width // plan.reduction)
-        if stored_height * stored_width > LARGE_PIXELS:  # one at a time: the reference decoder's threads wait for each other there
+        if stored_height * stored_width > _LARGE or header.held > _LARGE:  # the reference decoder's threads take turns there
             return None
         turn = header.orientation
         y, x, window_height, window_width = _stored_window(plan, header)
@@ -127,6 +133,10 @@ class RowPlanner:
         halved = (window_height, window_width) == (2 * out_height, 2 * out_width)
         return plan.reduction.bit_length() - 1, geometry, 0.5 if halved else _OPENCV_ROUNDING
 
+
+_LARGE = 8 << 20
+"""Decoded pixels, or bytes of coefficients, from which on a picture is left to the reference decoder: in TensorFlow's ops a pixel takes 15
+bytes, and nobody waits."""
 
 _OPENCV_ROUNDING = 0.375
 """cv2.resize of uint8, bilinear, blends two rows in fixed point, drops half of a quarter level from each on average, and only then rounds

@@ -183,9 +183,9 @@ def test_other_kinds_and_cmyk_are_left_to_the_reference_decoder(tmp_path: Path) 
 
 def test_a_very_large_picture_is_left_to_the_reference_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "a.jpg", 60, 50)
-    monkeypatch.setattr(row_plans, "LARGE_PIXELS", 3000)
+    monkeypatch.setattr(row_plans, "_LARGE", 3000)
     assert plan(path, ims.SampleSpec(size=(40, 40))).paths[0]
-    monkeypatch.setattr(row_plans, "LARGE_PIXELS", 2999)
+    monkeypatch.setattr(row_plans, "_LARGE", 2999)
     assert unplanned(plan(path, ims.SampleSpec(size=(40, 40))))
     assert plan(path, ims.SampleSpec(size=(20, 20))).paths[0]  # decoded at half, it is no longer large
 
