@@ -14,20 +14,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from fuzzing.cases import BLOCK, Cases
+from fuzzing.cases import BLOCK, Case, Cases
+from fuzzing.children import COMMAND, Limits, Over
 from fuzzing.hunt import Hunter, Record
 from fuzzing.seeds import drawn, found
 
 KINDS = ("crash", "hang", "memory", "time", "error", "rows", "order", "labels", "skip", "reason", "detail", "pixels", "values")
 CHILDREN = 2
+LIMITS = Limits()
 _REPORTED = 10  # seconds between lines of progress
 
 
-def main() -> int:
-    """The command line."""
+def main(arguments: Sequence[str] | None = None, command: Sequence[str] = COMMAND, limits: Limits = LIMITS) -> int:
+    """The command line. `command`: what starts a child."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="?", type=int, default=10_000, help="how many (default: 10,000)")
     parser.add_argument("--seed", type=int, default=0, help="of all cases (default: 0)")
@@ -35,89 +38,89 @@ def main() -> int:
         "--seeds", type=Path, nargs="+", default=[], metavar="DIR", help="folders of files to damage, beside the drawn ones"
     )
     parser.add_argument("--out", type=Path, default=Path("build/fuzz"), help="where failures are kept (default: build/fuzz)")
-    parser.add_argument("--case", type=int, help="make this one again, write it to the folder, and try it alone")
-    options = parser.parse_args()
-    cases = Cases([*drawn(), *found(options.seeds)], options.seed)
-    record = Record(options.out)
-    if options.case is not None:
-        return again(cases, options.case, record)
+    parser.add_argument("--case", type=int, metavar="N", help="make this one again, write it to the folder, and try it alone")
+    options = parser.parse_args(arguments)
+    cases, record = Cases([*drawn(), *found(options.seeds)], options.seed), Record(options.out)
+    if options.case is None:
+        numbers = range(options.cases)
+    else:
+        numbers = range(options.case, options.case + 1)
+        _show(cases[options.case], options.out)
     began = time.monotonic()
-    finished = hunt(cases, range(options.cases), record, progress=True)
+    finished = hunt(cases, numbers, record, _progress(len(numbers)), command=command, limits=limits)
     print(summary(record, time.monotonic() - began, options.seed))
     return 130 if not finished else 1 if record.failures else 0
 
 
-def hunt(cases: Cases, numbers: range, record: Record, children: int = CHILDREN, progress: bool = False) -> bool:
-    """Try cases, which begin with a block, in some children at once; False when Ctrl-C ended it early."""
+def _show(case: Case, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / Path(case.name).name
+    path.write_bytes(case.data)
+    print(f"{path}: {len(case.data):,} bytes, {case.history}")
+
+
+def _progress(total: int) -> Callable[[Record], None]:
+    """Prints a line every few seconds, where it does not get in the way of the result."""
+    began = time.monotonic()
+    due = began + _REPORTED
+
+    def tell(record: Record) -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now > due:
+            due = now + _REPORTED
+            rate = record.cases / (now - began)
+            print(f"{record.cases:,} of {total:,} cases, {rate:.0f}/s, {len(record.failures)} failures", file=sys.stderr)
+
+    return tell
+
+
+def hunt(
+    cases: Cases,
+    numbers: range,
+    record: Record,
+    progress: Callable[[Record], None] = lambda record: None,
+    *,
+    children: int = CHILDREN,
+    command: Sequence[str] = COMMAND,
+    limits: Limits = LIMITS,
+) -> bool:
+    """Try cases in some children at once; False when Ctrl-C ended it early. `progress` is called twice a second."""
     blocks = _blocks(numbers)
-    lock, errors, stop = threading.Lock(), [], threading.Event()
+    stop = threading.Event()
+    with tempfile.TemporaryDirectory(prefix="imgstream-fuzz-") as temporary, ThreadPoolExecutor(children) as threads:
+        hunters = [Hunter(cases, record, Path(temporary, str(i)), limits, command) for i in range(children)]
 
-    def work(folder: Path) -> None:
-        hunter = Hunter(cases, record, folder)
-        hunters.append(hunter)
-        try:
-            while not stop.is_set():
-                with lock:
-                    block = next(blocks, None)
-                if block is None:
-                    return
-                hunter.block(block[0], [cases[number] for number in block[1]])
-        except Exception as error:
-            if not stop.is_set():
-                errors.append(error)
-                stop.set()
-        finally:
-            hunter.close()
+        def work(hunter: Hunter) -> None:
+            try:
+                while not stop.is_set() and (block := next(blocks, None)) is not None:
+                    hunter.block(block[0], [cases[number] for number in block[1]])
+            except Over:
+                pass
+            finally:
+                hunter.close()
 
-    hunters: list[Hunter] = []
-    began = due = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="imgstream-fuzz-") as temporary:
-        threads = [threading.Thread(target=work, args=(Path(temporary, str(i)),)) for i in range(children)]
-        for thread in threads:
-            thread.start()
+        working = [threads.submit(work, hunter) for hunter in hunters]
         try:
-            while any(thread.is_alive() for thread in threads):
-                threads[0].join(1)
-                if not threads[0].is_alive():
-                    time.sleep(0.2)
-                if progress and time.monotonic() > due:
-                    due = time.monotonic() + _REPORTED
-                    rate = record.cases / (time.monotonic() - began)
-                    print(f"{record.cases:,} of {len(numbers):,} cases, {rate:.0f}/s, {len(record.failures)} failures", file=sys.stderr)
+            while wait(working, 0.5, FIRST_EXCEPTION).not_done:
+                progress(record)
+                if any(one.done() and one.exception() for one in working):
+                    break
         except KeyboardInterrupt:
             stop.set()
             for hunter in hunters:
-                hunter.close()
-        for thread in threads:
-            thread.join()
-    if errors:
-        raise errors[0]
-    return not stop.is_set()
+                hunter.end()
+            return False
+        stop.set()
+        for one in working:
+            one.result()
+    return True
 
 
 def _blocks(numbers: range) -> Iterator[tuple[int, range]]:
-    for first in range(numbers.start, numbers.stop, BLOCK):
-        yield first // BLOCK, range(first, min(first + BLOCK, numbers.stop))
-
-
-def again(cases: Cases, number: int, record: Record) -> int:
-    """One case, alone, in its place."""
-    case = cases[number]
-    print(f"case {number}: {case.history}; {len(case.data):,} bytes")
-    with tempfile.TemporaryDirectory(prefix="imgstream-fuzz-") as temporary:
-        hunter = Hunter(cases, record, Path(temporary))
-        try:
-            failures = hunter.block(number // BLOCK, [case])
-        finally:
-            hunter.close()
-    record.folder.mkdir(parents=True, exist_ok=True)
-    path = record.folder / Path(case.name).name
-    path.write_bytes(case.data)
-    print(f"written to {path}")
-    for failure in failures:
-        print(f"{failure.finding.kind}: {failure.finding.text}{f'; smallest: {failure.smallest}' if failure.smallest else ''}")
-    print(f"{record.slowest:.2f} s of a core, {record.largest:.0f} MB; {len(failures) or 'no'} failures")
-    return 1 if failures else 0
+    """Each block's number, and those of its cases that are wanted. The iterator is for several threads at once."""
+    wanted = range(numbers.start // BLOCK, -(-numbers.stop // BLOCK))
+    return iter([(block, range(max(numbers.start, block * BLOCK), min(numbers.stop, (block + 1) * BLOCK))) for block in wanted])
 
 
 def summary(record: Record, seconds: float, seed: int) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from random import Random
 from typing import Literal, NamedTuple
 
+from fuzzing import bmp, gif, iso, jpeg, png, tags, webp
 from fuzzing.damage import ANY, splice
-from fuzzing.formats import BY_KIND
+from fuzzing.messages import Setting
 from fuzzing.seeds import SUFFIXES, Seed
 
 BLOCK = 250
@@ -20,6 +21,17 @@ CLASSES = ("a", "b", "c")
 _SHARES = {"jpeg": 38, "png": 12, "gif": 7, "bmp": 7, "webp": 9, "tiff": 17, "avif": 5, "heic": 5}
 """How often each kind comes: JPEGs are what two decoders read, TIFFs what has most to lie about."""
 _MOST_BYTES = 4 << 20
+BY_KIND = {
+    "jpeg": jpeg.DAMAGES,
+    "png": png.DAMAGES,
+    "gif": gif.DAMAGES,
+    "bmp": bmp.DAMAGES,
+    "webp": webp.DAMAGES,
+    "tiff": tags.DAMAGES,
+    "avif": iso.DAMAGES,
+    "heic": iso.DAMAGES,
+}
+"""Damages of each kind beside those of any file; one that stands twice is as likely again."""
 
 
 class Case(NamedTuple):
@@ -31,17 +43,6 @@ class Case(NamedTuple):
     data: bytes
     history: str
     """What it was made of, and how."""
-
-
-class Setting(NamedTuple):
-    """How a block of cases is read."""
-
-    size: tuple[int, int]
-    fit: Literal["crop", "pad", "stretch"]
-    channels: Literal[1, 3]
-    augment: str | None
-    batch_size: int
-    seed: int
 
 
 def setting_of(seed: int, block: int) -> Setting:

@@ -15,18 +15,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from fuzzing.cases import Setting
-from fuzzing.judge import Cost, Finding, memory
+from fuzzing.messages import Cost, Finding, Setting
+from fuzzing.processes import cpu, is_at_work, memory
 
 COMMAND = (sys.executable, "-m", "fuzzing.serve")
 
-SECONDS = 2.0
-"""Of one core that a file may take for every 64 kB, in either pipeline."""
-MEGABYTES = 900.0
-"""That the process may take, import of TensorFlow included."""
+
+class Limits(NamedTuple):
+    """What files may take before they count as failures."""
+
+    seconds: float = 2.0
+    """Of one core, for every 64 kB of a file, in either pipeline."""
+    megabytes: float = 900.0
+    """At the peak of the whole process, import of TensorFlow included."""
+    silent: float = 30.0
+    """Seconds without a batch."""
+    idle: float = 6.0
+    """The same, of a process that does nothing."""
+
+
 _UNIT = 64 << 10
-_SILENT, _IDLE = 30.0, 6.0
-"""Seconds without a batch after which a child hangs: while it is at work, and while it does nothing at all."""
 _STARTING = 180.0
 _SURELY = 1.5
 """Times the limit of memory at which a child is ended rather than waited for."""
@@ -46,25 +54,41 @@ class Trial(NamedTuple):
     """What a fresh process would have taken at its peak."""
 
 
+class Over(Exception):
+    """The child was told to end."""
+
+
 class Child:
     """Starts a process when there is something to try, and another one when that is gone."""
 
-    def __init__(self, folder: Path, warm_up: tuple[Path, list[str], Setting] | None, command: Sequence[str] = COMMAND) -> None:
-        """`folder`: of its own, for its cache. `warm_up`: files that are no trouble, tried by each process before others, so that what is
+    def __init__(self, folder: Path, limits: Limits, command: Sequence[str], warm_up: tuple[Path, list[str], Setting] | None) -> None:
+        """`folder`: of its own, for its cache. `warm_up`: files that are no trouble, read by each process before others, so that what is
         loaded once counts for no file.
         """
-        self._folder, self._warm_up, self._command = folder, warm_up, list(command)
+        self._folder, self._limits, self._command, self._warm_up = folder, limits, list(command), warm_up
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
         self._unread = b""
         self._base, self._overhead = 0.0, {"python": 0.0, "tf": 0.0}
+        self._is_over = False
 
     def attempt(self, folder: Path, names: Sequence[str], setting: Setting) -> Trial:
-        """Have files judged. Raises RuntimeError when no child can be started."""
+        """Have files judged. Raises RuntimeError when the files of the warm-up fail, Over after end()."""
+        if self._is_over:
+            raise Over
         if self._process is None:
             self._start()
         units = max(math.ceil(max(1, (folder / name).stat().st_size) / _UNIT) for name in names)
-        return self._ask(folder, names, setting, SECONDS * units)
+        limits = self._limits._replace(seconds=units * self._limits.seconds)
+        answer = self._ask(folder, names, setting, limits)
+        return answer if isinstance(answer, Trial) else self._judged(answer, limits)
+
+    def end(self) -> None:
+        """End the process, and start none again. For any thread."""
+        self._is_over = True
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def close(self) -> None:
         """End the process, if there is one."""
@@ -91,46 +115,53 @@ class Child:
             start_new_session=True,  # a Ctrl-C is for the parent
         )
         self._base, self._overhead = 0.0, {"python": 0.0, "tf": 0.0}
-        for round_ in range(2 if self._warm_up is not None else 0):
-            assert self._warm_up is not None
-            trial = self._ask(*self._warm_up, math.inf, _STARTING, remember=round_ == 1)
-            if trial.whole is not None or trial.findings:
-                self.close()
-                raise RuntimeError(f"a child cannot even judge files that are whole: {trial.whole or trial.findings[0]}")
+        if self._warm_up is None:
+            return
+        patient = Limits(math.inf, math.inf, _STARTING, _STARTING)
+        self._ask(*self._warm_up, patient)  # what is imported, and the first graph, take seconds
+        answer = self._ask(*self._warm_up, patient)
+        if isinstance(answer, Trial) or answer["findings"]:
+            self.close()
+            raise RuntimeError(f"a child cannot even read files that are whole: {answer}")
+        self._base = answer["megabytes"]
+        self._overhead = {pipeline: seconds for pipeline, (seconds, _) in answer["costs"].items()}
 
-    def _ask(
-        self, folder: Path, names: Sequence[str], setting: Setting, seconds: float, silent: float = _SILENT, remember: bool = False
-    ) -> Trial:
+    def _ask(self, folder: Path, names: Sequence[str], setting: Setting, limits: Limits) -> dict[str, Any] | Trial:
+        """The child's answer, or what became of it."""
         process = self._process
         assert process is not None
         assert process.stdin is not None
-        base, used = self._base, _cpu(process.pid)
         task = {"folder": os.fspath(folder), "names": list(names), "setting": setting}
         try:
             process.stdin.write(json.dumps(task).encode() + b"\n")
             process.stdin.flush()
         except OSError:
-            pass  # it is gone: that is what its end says
-        at, heard, rss = "", time.monotonic(), 0.0
-        busy = used
+            pass  # it is gone: its end says how
+        began = used = cpu(process.pid)
+        at, most = "", 0.0
+        heard = awake = time.monotonic()
         while True:
             answer = self._answer()
             now = time.monotonic()
             if answer is not None and "at" in answer:
-                at, heard, busy = answer["at"], now, _cpu(process.pid)
+                at, heard, used = answer["at"], now, cpu(process.pid)
             elif answer is not None:
-                return self._judged(answer, seconds, remember)
+                return answer
             elif process.poll() is not None:
-                return self._ended(_died(process.returncode, self._last_words(), at), 0.0, rss)
+                return self._ended(_died(process.returncode, self._last_words(), at), used - began, most)
             else:
-                rss, cpu = max(rss, _memory(process.pid)), _cpu(process.pid)
-                if base and rss > MEGABYTES * _SURELY:
-                    text = f"{rss:,.0f} MB and rising, {MEGABYTES:.0f} allowed (at {at or 'its beginning'})"
-                    return self._ended(Finding("", "memory", at.split(" ")[0], text), cpu - used, rss)
-                if now - heard > silent or (silent == _SILENT and now - heard > _IDLE and cpu - busy < 0.01 * (now - heard)):
-                    text = f"silent for {now - heard:.0f} s, of which it worked {cpu - busy:.1f} (at {at or 'its beginning'})"
-                    kind = "time" if cpu - busy > 0.3 * (now - heard) else "hang"
-                    return self._ended(Finding("", kind, at.split(" ")[0], text), cpu - used, rss)
+                most = max(most, memory("VmRSS", process.pid))
+                worked = cpu(process.pid) - used
+                if is_at_work(process.pid):
+                    awake = now
+                sign, said = at.partition(" ")[0], f"at {at or 'its beginning'}"
+                if most > limits.megabytes * _SURELY:
+                    text = f"{most:,.0f} MB and rising, {limits.megabytes:.0f} allowed ({said})"
+                    return self._ended(Finding("", "memory", sign, text), used + worked - began, most)
+                if now - heard > limits.silent or now - max(heard, awake) > limits.idle:
+                    text = f"silent for {now - heard:.1f} s, of which it worked {worked:.1f} ({said})"
+                    kind = "time" if worked > limits.seconds else "hang"
+                    return self._ended(Finding("", kind, sign, text), used + worked - began, most)
 
     def _answer(self) -> dict[str, Any] | None:
         """The next line of the child's, if it comes within a tick."""
@@ -145,25 +176,25 @@ class Child:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def _judged(self, answer: dict[str, Any], seconds: float, remember: bool) -> Trial:
+    def _judged(self, answer: dict[str, Any], limits: Limits) -> Trial:
         costs = {pipeline: Cost(*cost) for pipeline, cost in answer["costs"].items()}
-        if remember:
-            self._base, self._overhead = answer["megabytes"], {pipeline: cost.seconds for pipeline, cost in costs.items()}
         findings = [Finding(*finding) for finding in answer["findings"]]
         whole = next((finding for finding in findings if not finding.name), None)
-        slowest = max(costs, key=lambda pipeline: costs[pipeline].seconds - self._overhead[pipeline])
-        most = max(costs, key=lambda pipeline: costs[pipeline].megabytes)
-        took, peak = costs[slowest].seconds - self._overhead[slowest], self._base + costs[most].megabytes
-        if whole is None and peak > MEGABYTES:
-            whole = Finding("", "memory", most, f"{most}: {peak:,.0f} MB, {MEGABYTES:.0f} allowed")
-        if whole is None and took > seconds:
-            whole = Finding("", "time", slowest, f"{slowest}: {took:.1f} s of a core, {seconds:.0f} allowed")
+        took, slowest = max((cost.seconds - self._overhead[pipeline], pipeline) for pipeline, cost in costs.items())
+        rise, largest = max((cost.megabytes, pipeline) for pipeline, cost in costs.items())
+        peak = self._base + rise
+        if whole is None and peak > limits.megabytes:
+            whole = Finding("", "memory", largest, f"{largest}: {peak:,.0f} MB, {limits.megabytes:.0f} allowed")
+        if whole is None and took > limits.seconds:
+            whole = Finding("", "time", slowest, f"{slowest}: {took:.1f} s of a core, {limits.seconds:.0f} allowed")
         if self._base and answer["megabytes"] > self._base + _GROWN:
             self.close()
         return Trial([finding for finding in findings if finding.name], whole, max(0.0, took), peak)
 
     def _ended(self, why: Finding, seconds: float, megabytes: float) -> Trial:
         self.close()
+        if self._is_over:
+            raise Over
         return Trial([], why, seconds, megabytes)
 
     def _last_words(self) -> str:
@@ -175,19 +206,3 @@ class Child:
 def _died(code: int, words: str, at: str) -> Finding:
     name = signal.Signals(-code).name if code < 0 else f"exit {code}"
     return Finding("", "crash", name, f"{name} (at {at or 'its beginning'}) {words}")
-
-
-def _cpu(pid: int) -> float:
-    """Seconds of a core that a process has used."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    except (OSError, IndexError):
-        return 0.0
-
-
-def _memory(pid: int) -> float:
-    try:
-        return memory("VmRSS", pid)
-    except OSError:
-        return 0.0

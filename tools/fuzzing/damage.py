@@ -141,3 +141,21 @@ def splice(data: bytes, other: bytes, rng: Random) -> bytes:
     else:
         at, to = rng.randrange(len(data) + 1), rng.randrange(len(other) + 1)
     return data[:at] + other[to:]
+
+
+def shuffled(parts: list[bytes], rng: Random, keep: int = 1) -> list[bytes]:
+    """A part (but none of the first `keep`) is missing, there again, elsewhere, or two are in each other's place."""
+    if len(parts) <= keep:
+        return parts
+    parts, at = list(parts), rng.randrange(keep, len(parts))
+    draw = rng.randrange(4)
+    if draw == 0:
+        del parts[at]
+    elif draw == 1:
+        parts[at:at] = [parts[at]] * rng.choice((1, 1, 2, 5))
+    elif draw == 2:
+        parts.insert(rng.randrange(keep, len(parts)), parts.pop(at))
+    else:
+        to = rng.randrange(keep, len(parts))
+        parts[at], parts[to] = parts[to], parts[at]
+    return parts

@@ -6,13 +6,13 @@ import collections
 import csv
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fuzzing.cases import BLOCK, Case, Cases, Setting, setting_of
-from fuzzing.children import COMMAND, Child, Trial
-from fuzzing.judge import Finding
+from fuzzing.cases import BLOCK, CLASSES, Case, Cases, setting_of
+from fuzzing.children import COMMAND, Child, Limits, Trial
+from fuzzing.messages import Finding, Setting
 from fuzzing.minimise import minimised
 from fuzzing.seeds import SUFFIXES, drawn
 
@@ -21,7 +21,6 @@ _PARTS = 8
 _WHOLE = frozenset({"crash", "hang", "memory", "time", "error"})
 _MINIMISED = 2
 """Of each sort of failure; the others are kept as they are."""
-_SECONDS, _SECONDS_WHOLE = 15.0, 60.0
 _WARM_UP = Setting((48, 48), "crop", 3, None, 32, 0)
 
 
@@ -41,11 +40,11 @@ class Failure(NamedTuple):
 class Record:
     """What has been found so far, on disk as it is found. For any number of threads."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, minimising: float = 15.0) -> None:
+        """`minimising`: seconds for a failure; four times as many where each trial may take a child along; 0: none."""
+        self.folder, self.minimising = folder, minimising
         self.failures: list[Failure] = []
         self.cases = 0
-        self.slowest, self.largest = 0.0, 0.0
         self._sorts: collections.Counter[tuple[str, str]] = collections.Counter()
         self._lock = threading.Lock()
 
@@ -53,7 +52,7 @@ class Record:
         """Whether few of its sort have been."""
         with self._lock:
             self._sorts[finding.kind, finding.sign] += 1
-            return self._sorts[finding.kind, finding.sign] <= _MINIMISED
+            return self.minimising > 0 and self._sorts[finding.kind, finding.sign] <= _MINIMISED
 
     def add(self, failure: Failure) -> None:
         """Write a failure down."""
@@ -72,29 +71,32 @@ class Record:
                 writer.writerow([" ".join(str(part).split()) for part in row])
             self.failures.append(failure)
 
-    def done(self, cases: int, trial: Trial) -> None:
-        """So many cases are through."""
+    def done(self, cases: int) -> None:
+        """So many more cases are through."""
         with self._lock:
             self.cases += cases
-            self.slowest, self.largest = max(self.slowest, trial.seconds), max(self.largest, trial.megabytes)
 
 
 class Hunter:
     """Tries blocks with a child of its own. For one thread."""
 
-    def __init__(self, cases: Cases, record: Record, folder: Path, command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, cases: Cases, record: Record, folder: Path, limits: Limits, command: Sequence[str] = COMMAND) -> None:
         """`folder`: for its files; `command`: what starts a child."""
-        self._cases, self._record, self._folder = cases, record, folder
+        self._cases, self._record = cases, record
         self._photos, self._trials = folder / "photos", folder / "trials"
-        self._child = Child(folder, _whole_files(folder / "whole") if command is COMMAND else None, command)
+        self._child = Child(folder, limits, command, _whole_files(folder / "whole") if command is COMMAND else None)
         self._setting = _WARM_UP
         self._by_name: dict[str, Case] = {}
+
+    def end(self) -> None:
+        """End the child, whatever it does; `block` raises Over. For any thread."""
+        self._child.end()
 
     def close(self) -> None:
         """End the child."""
         self._child.close()
 
-    def block(self, number: int, cases: Sequence[Case], progress: Callable[[], None] = lambda: None) -> list[Failure]:
+    def block(self, number: int, cases: Sequence[Case]) -> list[Failure]:
         """Try `cases` of a block; what fails is recorded, and returned."""
         self._setting = setting_of(self._cases.seed, number)
         shutil.rmtree(self._photos, ignore_errors=True)
@@ -103,27 +105,20 @@ class Hunter:
             path = self._photos / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        found = self._search(sorted(self._by_name))
-        failures = []
-        for finding, names, trial in found:
-            failure = self._kept(finding, names, trial)
-            self._record.add(failure)
-            failures.append(failure)
-            progress()
+        failures = [self._kept(*found) for found in self._search(sorted(self._by_name))]
+        self._record.done(len(cases))
         return failures
 
-    def _search(self, names: list[str], depth: int = 0) -> list[tuple[Finding, list[str], Trial]]:
+    def _search(self, names: list[str]) -> list[tuple[Finding, list[str], Trial]]:
         """What is wrong with some files of the folder, and with which."""
         trial = self._child.attempt(self._photos, names, self._setting)
-        if depth == 0:
-            self._record.done(len(names), trial)
         whole = trial.whole
         if whole is None:
             return [(finding, [finding.name], trial) for finding in trial.findings]
         if len(names) == 1:
             return [self._confirmed(whole, names, trial), *((finding, names, trial) for finding in trial.findings)]
         size = -(-len(names) // _PARTS)
-        found = [one for first in range(0, len(names), size) for one in self._search(names[first : first + size], depth + 1)]
+        found = [one for first in range(0, len(names), size) for one in self._search(names[first : first + size])]
         together = not any(finding.kind in _WHOLE for finding, _, _ in found) and whole.kind != "time"  # a sum of times is no failure
         return [*found, (whole, names, trial)] if together else found
 
@@ -147,7 +142,9 @@ class Hunter:
             if len(smaller) < len(cases[0].data):
                 smallest = f"{cases[0].number:09}.smallest{Path(file).suffix}"
                 (self._record.folder / smallest).write_bytes(smaller)
-        return Failure(cases, finding, trial.seconds, trial.megabytes, file, smallest)
+        failure = Failure(cases, finding, trial.seconds, trial.megabytes, file, smallest)
+        self._record.add(failure)
+        return failure
 
     def _minimised(self, finding: Finding, case: Case) -> bytes:
         """The smallest that fails alike in the place of the case; the case itself when it does not fail alone."""
@@ -173,7 +170,11 @@ class Hunter:
 
         is_whole = finding.kind in _WHOLE
         try:
-            smaller = minimised(case.data, one_by_one if is_whole else all_at_once, _SECONDS_WHOLE if is_whole else _SECONDS)
+            seconds = self._record.minimising
+            if is_whole:
+                smaller = minimised(case.data, one_by_one, 4 * seconds)
+            else:
+                smaller = minimised(case.data, all_at_once, seconds)
             return smaller if in_place(smaller) else case.data
         finally:
             place.write_bytes(case.data)
@@ -187,7 +188,7 @@ def _in_place(number: int, cases: Sequence[Case]) -> list[tuple[str, bytes]]:
     """Files of a block, and empty ones for its other cases: a file's place decides what an augmentation draws for it."""
     wanted = {case.number: (case.name, case.data) for case in cases}
     first = number * BLOCK
-    return [wanted.get(i, (f"{'abc'[i % 3]}/{i:09}.jpg", b"")) for i in range(first, first + BLOCK)]
+    return [wanted.get(i, (f"{CLASSES[i % len(CLASSES)]}/{i:09}.jpg", b"")) for i in range(first, first + BLOCK)]
 
 
 def _whole_files(folder: Path) -> tuple[Path, list[str], Setting]:

@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-import resource
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 import imgstream as ims
-from fuzzing.cases import Setting
+from fuzzing.messages import Cost, Finding, Setting, Verdict
+from fuzzing.processes import forget_peak, memory
 from imgstream.stream import Batch
 
 _TOLERANCE = 1e-3  # of a level: float32 arithmetic in other orders
 _SAID = 300
-
-
-class Finding(NamedTuple):
-    """What is wrong with a file, or with a whole pass."""
-
-    name: str
-    """The file below its folder; "" for the pass."""
-    kind: str
-    """One of: skip reason detail rows order labels values pixels error; and, as the parent sees it, crash hang memory time."""
-    sign: str
-    """What two findings of one kind and one cause share."""
-    text: str
-
-
-class Cost(NamedTuple):
-    """Of one pipeline's pass."""
-
-    seconds: float
-    """Of one core."""
-    megabytes: float
-    """How far the process's memory rose above what it was before."""
-
-
-class Verdict(NamedTuple):
-    """What came of a folder."""
-
-    findings: list[Finding]
-    python: Cost
-    tf: Cost
 
 
 @dataclasses.dataclass
@@ -61,10 +33,9 @@ class Reading:
     """Positions in each batch, as they came."""
     skipped: list[tuple[str, str]]
 
-    @property
-    def rows(self) -> list[int]:
-        """Every row that was given or skipped."""
-        return [*(position for batch in self.batches for position in batch), *self.bad]
+    def counts(self) -> collections.Counter[int]:
+        """How often each row was given or skipped."""
+        return collections.Counter([*itertools.chain(*self.batches), *self.bad])
 
 
 def judge(folder: Path, names: Sequence[str], setting: Setting, tell: Callable[[str], None] = lambda at: None) -> Verdict:
@@ -92,7 +63,7 @@ def _measured(stream: ims.Stream, tell: Callable[[str], None]) -> tuple[Reading 
     """What a stream gives, or the error that ended it, and what that cost."""
     pipeline = stream.pipeline
     tell(pipeline)
-    _forget_peak()
+    forget_peak()
     before, began = memory("VmRSS"), time.process_time()
     reading = Reading({}, {}, {}, [], [])
     result: Reading | Finding = reading
@@ -119,11 +90,11 @@ def _add(reading: Reading, batch: Batch) -> None:
 def compared(python: Reading, tf: Reading, names: Sequence[str], labels: Sequence[int], most: float) -> list[Finding]:
     """What is wrong with two readings of the files `names`, which have `labels`. `most`: levels that a value may differ by."""
     found: list[Finding] = []
+    counts = {"python": python.counts(), "tf": tf.counts()}
     for position, name in enumerate(names):
-        for pipeline, reading in (("python", python), ("tf", tf)):
-            count = reading.rows.count(position) if len(names) < 2 else 1
-            if (position in reading.images) == (position in reading.bad) or count != 1:
-                found.append(Finding(name, "rows", pipeline, f"{pipeline}: it is given or skipped not once, but twice or never"))
+        for pipeline, count in counts.items():
+            if count[position] != 1:
+                found.append(Finding(name, "rows", pipeline, f"{pipeline}: given or skipped {count[position]} times"))
         found += _bad(name, python.bad.get(position), tf.bad.get(position))
         if position in python.images and position in tf.images:
             found += _good(name, python, tf, position, labels[position], most)
@@ -156,18 +127,3 @@ def _good(name: str, python: Reading, tf: Reading, position: int, label: int, mo
     if not difference <= most + _TOLERANCE:
         found.append(Finding(name, "pixels", "", f"{difference:.1f} levels apart, {most:g} allowed"))
     return found
-
-
-def memory(field: str, pid: int | str = "self") -> float:
-    """VmRSS (in use now) or VmHWM (the peak) of a process in MB, as Linux has it."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _forget_peak() -> None:
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass  # not permitted here: the peak is then that of the whole life

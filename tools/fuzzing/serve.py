@@ -10,13 +10,13 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fuzzing.cases import Setting
-from fuzzing.judge import Verdict, judge, memory
+from fuzzing.messages import Setting, Verdict
+from fuzzing.processes import memory
 
 Judge = Callable[[Path, Sequence[str], Setting, Callable[[str], None]], Verdict]
 
 
-def serve(judged: Judge = judge) -> None:
+def serve(judged: Judge) -> None:
     """Answer until stdin ends. Each answer is any number of {"at": …} and a {"findings", "costs", "megabytes"}."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a decoder prints is no answer
@@ -40,4 +40,6 @@ def _listen(tasks: queue.SimpleQueue[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    from fuzzing.judge import judge
+
+    serve(judge)
