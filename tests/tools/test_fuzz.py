@@ -180,6 +180,8 @@ Path(__file__).with_suffix(".pid").write_text(str(os.getpid()))
 
 def judged(folder, names, setting, tell):
     findings, seconds, megabytes = [], 0.1, 1.0
+    if sum(b"PAIR" in (folder / name).read_bytes() for name in names) > 1:
+        os.abort()
     for name in names:
         tell("python 0")
         data = (folder / name).read_bytes()
@@ -255,6 +257,14 @@ def test_what_is_found_is_made_as_small_as_it_can_be(stub: list[str], tmp_path: 
     fuzz.hunt(Planted({2: bytes(range(200)) + content + bytes(range(100))}), range(4), record, children=1, command=stub, limits=QUICK)
     (failure,) = record.failures
     assert (tmp_path / "out" / failure.smallest).read_bytes() == content
+
+
+def test_files_that_fail_only_together_are_found_together(stub: list[str], tmp_path: Path) -> None:
+    record = Record(tmp_path / "out", minimising=5)
+    fuzz.hunt(Planted({1: b"PAIR", 30: b"PAIR"}), range(40), record, children=1, command=stub, limits=QUICK)
+    (failure,) = record.failures
+    assert ([case.number for case in failure.cases], failure.finding.kind) == ([1, 30], "crash")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"failures.tsv", "000000001.jpg", "000000030.jpg"}
 
 
 def test_all_failures_of_a_block_are_found_whatever_they_do(stub: list[str], tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ _UNIT = 64 << 10
 _STARTING = 180.0
 _SURELY = 1.5
 """Times the limit of memory at which a child is ended rather than waited for."""
-_GROWN = 150.0
-"""MB above what it began with at which a child is replaced: graphs of passes that are over stay with TensorFlow."""
+_GROWN = 500.0
+"""MB above what it began with at which a child is replaced: graphs of passes that are over stay with TensorFlow, some 4 MB each."""
 _TICK = 0.1
 
 
@@ -103,7 +103,7 @@ class Child:
     def _start(self) -> None:
         tools = os.fspath(Path(__file__).parents[1])
         ours = os.pathsep.join([tools, os.fspath(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
-        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "2"}
+        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
         cache = {"IMGSTREAM_CACHE": os.fspath(self._folder / "cache"), "PYTHONPATH": ours}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the process
         self._process = subprocess.Popen(
@@ -138,30 +138,35 @@ class Child:
         except OSError:
             pass  # it is gone: its end says how
         began = used = cpu(process.pid)
-        at, most = "", 0.0
+        before = most = memory("VmRSS", process.pid)
+        at = ""
         heard = awake = time.monotonic()
         while True:
             answer = self._answer()
             now = time.monotonic()
+            if self._is_over:
+                self.close()
+                raise Over
             if answer is not None and "at" in answer:
                 at, heard, used = answer["at"], now, cpu(process.pid)
             elif answer is not None:
                 return answer
             elif process.poll() is not None:
-                return self._ended(_died(process.returncode, self._last_words(), at), used - began, most)
+                return self._ended(_died(process.returncode, self._last_words(), at), used - began, self._base + most - before)
             else:
                 most = max(most, memory("VmRSS", process.pid))
                 worked = cpu(process.pid) - used
                 if is_at_work(process.pid):
                     awake = now
                 sign, said = at.partition(" ")[0], f"at {at or 'its beginning'}"
-                if most > limits.megabytes * _SURELY:
-                    text = f"{most:,.0f} MB and rising, {limits.megabytes:.0f} allowed ({said})"
-                    return self._ended(Finding("", "memory", sign, text), used + worked - began, most)
+                peak = self._base + most - before
+                if peak > limits.megabytes * _SURELY:
+                    text = f"{peak:,.0f} MB and rising, {limits.megabytes:.0f} allowed ({said})"
+                    return self._ended(Finding("", "memory", sign, text), used + worked - began, peak)
                 if now - heard > limits.silent or now - max(heard, awake) > limits.idle:
                     text = f"silent for {now - heard:.1f} s, of which it worked {worked:.1f} ({said})"
                     kind = "time" if worked > limits.seconds else "hang"
-                    return self._ended(Finding("", kind, sign, text), used + worked - began, most)
+                    return self._ended(Finding("", kind, sign, text), used + worked - began, peak)
 
     def _answer(self) -> dict[str, Any] | None:
         """The next line of the child's, if it comes within a tick."""
@@ -193,8 +198,6 @@ class Child:
 
     def _ended(self, why: Finding, seconds: float, megabytes: float) -> Trial:
         self.close()
-        if self._is_over:
-            raise Over
         return Trial([], why, seconds, megabytes)
 
     def _last_words(self) -> str:

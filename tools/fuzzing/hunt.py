@@ -13,7 +13,7 @@ from typing import NamedTuple
 from fuzzing.cases import BLOCK, CLASSES, Case, Cases, setting_of
 from fuzzing.children import COMMAND, Child, Limits, Trial
 from fuzzing.messages import Finding, Setting
-from fuzzing.minimise import minimised
+from fuzzing.minimise import fewest, minimised
 from fuzzing.seeds import SUFFIXES, drawn
 
 _PARTS = 8
@@ -32,7 +32,7 @@ class Failure(NamedTuple):
     seconds: float
     megabytes: float
     file: str
-    """Where it is kept, below the folder of all."""
+    """Where the first of them is kept, below the folder of all; the others lie beside it."""
     smallest: str
     """The same, minimised; "" where that was not tried, or found nothing smaller."""
 
@@ -119,8 +119,21 @@ class Hunter:
             return [self._confirmed(whole, names, trial), *((finding, names, trial) for finding in trial.findings)]
         size = -(-len(names) // _PARTS)
         found = [one for first in range(0, len(names), size) for one in self._search(names[first : first + size])]
-        together = not any(finding.kind in _WHOLE for finding, _, _ in found) and whole.kind != "time"  # a sum of times is no failure
-        return [*found, (whole, names, trial)] if together else found
+        if any(not finding.name for finding, _, _ in found) or whole.kind == "time":  # a sum of times is no failure
+            return found
+        return [*found, (whole, self._fewest(whole, names), trial)]
+
+    def _fewest(self, whole: Finding, names: list[str]) -> list[str]:
+        """Files that fail together, and not by halves."""
+
+        def first_failing(candidates: Sequence[tuple[str, ...]]) -> int | None:
+            for i, some in enumerate(candidates):
+                trial = self._child.attempt(self._photos, some, self._setting)
+                if trial.whole is not None and _alike(whole, trial.whole):
+                    return i
+            return None
+
+        return list(fewest(tuple(names), first_failing, 4 * self._record.minimising))
 
     def _confirmed(self, whole: Finding, names: list[str], trial: Trial) -> tuple[Finding, list[str], Trial]:
         """The same in a fresh process, which no earlier file has touched."""
@@ -133,10 +146,9 @@ class Hunter:
     def _kept(self, finding: Finding, names: list[str], trial: Trial) -> Failure:
         cases = tuple(self._by_name[name] for name in names)
         self._record.folder.mkdir(parents=True, exist_ok=True)
-        file = smallest = ""
         for case in cases:
-            file = Path(case.name).name
-            (self._record.folder / file).write_bytes(case.data)
+            (self._record.folder / Path(case.name).name).write_bytes(case.data)
+        file, smallest = Path(cases[0].name).name, ""
         if len(cases) == 1 and self._record.worth_minimising(finding):
             smaller = self._minimised(finding, cases[0])
             if len(smaller) < len(cases[0].data):

@@ -1,46 +1,55 @@
-"""A file that fails → a smaller one that fails alike."""
+"""A file that fails → a smaller one that fails alike; files that fail together → fewer of them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 TOGETHER = 48
 """Candidates that are tried at once."""
 
-FirstFailing = Callable[[Sequence[bytes]], int | None]
+S = TypeVar("S", bytes, tuple[str, ...])
+FirstFailing = Callable[[Sequence[S]], int | None]
 """Candidates → the place of the first that still fails, or None."""
 
 
-def minimised(data: bytes, first_failing: FirstFailing, seconds: float) -> bytes:
-    """The smallest of `data` that is found in so many seconds: ends cut, blocks removed, then blocks blanked."""
+def minimised(data: bytes, first_failing: FirstFailing[bytes], seconds: float) -> bytes:
+    """The smallest of a file's bytes that is found in so many seconds: blocks removed, then blocks blanked."""
     until = time.monotonic() + seconds
     data = _reduced(data, first_failing, until, _shorter)
     return _reduced(data, first_failing, until, _blanker)
 
 
-def _reduced(data: bytes, first_failing: FirstFailing, until: float, candidates_of: Callable[[bytes, int], Iterator[bytes]]) -> bytes:
+def fewest(names: tuple[str, ...], first_failing: FirstFailing[tuple[str, ...]], seconds: float) -> tuple[str, ...]:
+    """The fewest of some files that is found in so many seconds."""
+    return _reduced(names, first_failing, time.monotonic() + seconds, _shorter)
+
+
+def _reduced(data: S, first_failing: FirstFailing[S], until: float, candidates_of: Callable[[S, int], Iterator[S]]) -> S:
     size = max(1, len(data) // 2)
     while size and time.monotonic() < until:
-        found = None
-        candidates = list(candidates_of(data, size))
-        for first in range(0, len(candidates), TOGETHER):
-            some = candidates[first : first + TOGETHER]
-            at = first_failing(some)
-            if at is not None:
-                found = some[at]
-                break
-            if time.monotonic() > until:
-                break
-        if found is None:
+        smaller = _first(list(candidates_of(data, size)), first_failing, until)
+        if smaller is None:
             size //= 2
         else:
-            data = found
+            data = smaller
             size = min(size, max(1, len(data) // 2))
     return data
 
 
-def _shorter(data: bytes, size: int) -> Iterator[bytes]:
+def _first(candidates: list[S], first_failing: FirstFailing[S], until: float) -> S | None:
+    for first in range(0, len(candidates), TOGETHER):
+        some = candidates[first : first + TOGETHER]
+        at = first_failing(some)
+        if at is not None:
+            return some[at]
+        if time.monotonic() > until:
+            break
+    return None
+
+
+def _shorter(data: S, size: int) -> Iterator[S]:
     if len(data) > size:
         yield data[:-size]
     for at in range(0, len(data) - size, size):
