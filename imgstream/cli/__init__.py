@@ -64,12 +64,12 @@ def _run(arguments: list[str]) -> int:
 
 def _one_line(others: Callable[..., None]) -> Callable[..., None]:
     """What shows a warning: ours as a line, `others` as they were."""
-    from imgstream.errors import CacheWarning, DatasetWarning
+    from imgstream.errors import CacheWarning, DatasetWarning, StallWarning
     from imgstream.report.progress import error_console
     from imgstream.report.terminal import printable
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, (CacheWarning, DatasetWarning)):
+        if issubclass(category, (CacheWarning, DatasetWarning, StallWarning)):
             error_console().print(f"imgstream: {printable(str(message))}", style="yellow", markup=False, soft_wrap=True)
         else:
             others(message, category, *where, **more)

@@ -17,6 +17,7 @@ from imgstream.index.facts import Facts
 from imgstream.order import DRAWS, SampleDraws
 from imgstream.source import file_version, read_jpeg_header
 from imgstream.spec import SampleSpec
+from imgstream.waiting import OpenFile
 
 GEOMETRY = {
     "shape": 3,  # height, width, channels as decoded
@@ -59,6 +60,8 @@ class RowPlanner:
         self._draws = SampleDraws(seed)
         self._facts = facts
         self._working_directory = os.path.join(os.getcwdb(), b"")
+        self.open_file = OpenFile()
+        """The file that it is at."""
 
     def __call__(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int]) -> RowPlans:
         """Read each file's header and plan it: some 20 µs of this thread each. No paths at all leave every row to the reference reader."""
@@ -72,6 +75,7 @@ class RowPlanner:
             absolute = path if path.startswith(b"/") else self._working_directory + path
             if not path or _means_another_file_to_tensorflow(absolute):
                 continue
+            self.open_file.begin(absolute)
             try:
                 header = read_jpeg_header(absolute, self._spec.max_pixels)
             except BadImage as error:
