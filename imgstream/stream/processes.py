@@ -220,37 +220,47 @@ class _Started:
         self.thread_count = processes * threads
         self.failed: BaseException | None = None
         self._memory, self._readahead = memory, Readahead(work.needs_file())
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._heard = 0
+        self._pending: dict[int, tuple[OpenBatch, int]] = {}
+        self._workers: list[subprocess.Popen[bytes]] = []
         self._tasks, their_tasks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._results, their_results = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._tasks.settimeout(waiting.PATIENCE)
         self._results.settimeout(_LOOK_EVERY)
         noted = os.memfd_create("imgstream-open-files", os.MFD_CLOEXEC)
-        self._workers = []
-        payload = pickle.dumps((work, os.getcwd()))
         try:
             os.ftruncate(noted, self.thread_count * OPEN_FILE_BYTES)
             self.open_files = shared_open_files(noted, 0, self.thread_count)
-            descriptors = their_tasks.fileno(), their_results.fileno(), memory.descriptor, noted
-            for number in range(processes):
-                command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), *map(str, (*descriptors, number * threads, threads))]
-                # A session of its own: Ctrl-C is this process's to handle.
-                worker = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=descriptors, start_new_session=True
-                )
-                self._workers.append(worker)
+            self._start(
+                pickle.dumps((work, os.getcwd())), (their_tasks.fileno(), their_results.fileno(), memory.descriptor, noted), threads
+            )
+            threading.Thread(target=self._hear, name="imgstream-results", daemon=True).start()
+        except BaseException:
             for worker in self._workers:
-                assert worker.stdin is not None
-                with contextlib.suppress(BrokenPipeError), worker.stdin as stdin:  # one that died at once is noticed below
-                    stdin.write(payload)
+                worker.kill()
+                worker.communicate()
+            self._tasks.close()
+            self._results.close()
+            raise
         finally:
             their_tasks.close()
             their_results.close()
             os.close(noted)
-        self._lock = threading.Lock()
-        self._numbers = itertools.count()
-        self._heard = 0
-        self._pending: dict[int, tuple[OpenBatch, int]] = {}
-        threading.Thread(target=self._hear, name="imgstream-results", daemon=True).start()
+
+    def _start(self, payload: bytes, descriptors: tuple[int, ...], threads: int) -> None:
+        for first in range(0, self.thread_count, threads):
+            command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), *map(str, (*descriptors, first, threads))]
+            # A session of its own: Ctrl-C is this process's to handle.
+            worker = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=descriptors, start_new_session=True
+            )
+            self._workers.append(worker)
+        for worker in self._workers:
+            assert worker.stdin is not None
+            with contextlib.suppress(BrokenPipeError), worker.stdin as stdin:  # one that died at once is noticed when it is to be heard
+                stdin.write(payload)
 
     @property
     def whole(self) -> bool:
