@@ -332,20 +332,17 @@ def test_evaluate_with_tta_averages_an_image_and_its_mirror_image(
 
 
 def test_one_ctrl_c_ends_a_command_whose_thread_hangs(two_classes: Path, tmp_path: Path) -> None:
-    hangs = f"import time\n\ndef hangs(image, rng):\n    open({str(tmp_path / 'begun')!r}, 'w').close()\n    time.sleep(600)\n    return image\n"
-    (tmp_path / "hanging.py").write_text(hangs)
+    function = f"""
+import time
+
+def hangs(image, rng):
+    open({str(tmp_path / "begun")!r}, "w").close()
+    time.sleep(600)
+"""
+    (tmp_path / "hanging.py").write_text(function)
     code = "import signal, imgstream.cli as cli; signal.signal(signal.SIGINT, signal.default_int_handler); cli._GRACE = 0.2; cli.main()"
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        "show",
-        two_classes,
-        "--augment",
-        f"{tmp_path / 'hanging.py'}:hangs",
-        "-o",
-        tmp_path / "sheet.png",
-    ]
+    options = ["--augment", f"{tmp_path / 'hanging.py'}:hangs", "-o", tmp_path / "sheet.png"]
+    command = [sys.executable, "-c", code, "show", two_classes, *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             end = time.monotonic() + 60
