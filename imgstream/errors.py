@@ -12,6 +12,7 @@ ImgstreamError                 everything imgstream raises on purpose; the comma
 
 CacheWarning (UserWarning)     the pixel cache has stopped growing
 DatasetWarning (UserWarning)   rows of a manifest that cannot be used
+StallWarning (UserWarning)     nothing was done for a long time: which files are open
 """
 
 from __future__ import annotations
@@ -69,6 +70,10 @@ class CacheWarning(UserWarning):
 
 class DatasetWarning(UserWarning):
     """Rows of a manifest cannot be used, and are left out; or their files are missing."""
+
+
+class StallWarning(UserWarning):
+    """Nothing was done for a long time: a decoder hangs, or a disk does not answer. It names the files that are open."""
 
 
 class BadImage(ImgstreamError):

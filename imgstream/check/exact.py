@@ -11,6 +11,7 @@ from imgstream.check.survey import in_order
 from imgstream.errors import BadImage
 from imgstream.index import ImageIndex
 from imgstream.source import read_digest
+from imgstream.waiting import Lookout, OpenFile
 
 _END = 1 << 16
 """Bytes at the end of a file in which two photographs differ if they do anywhere; a smaller file is read whole at once."""
@@ -45,15 +46,19 @@ def _digests(index: ImageIndex, rows: np.ndarray, facts: Facts, threads: int, pr
     digests = np.empty(len(rows), "S24")
     sizes = facts.records["size"]
 
+    lookout = Lookout()
+
     def work(first: int) -> None:
-        for at in range(first, min(first + _CHUNK, len(rows))):
-            row = int(rows[at])
-            size = int(sizes[row])
-            try:
-                found = read_digest(index.path_bytes(row), 0 if whole else max(0, size - _END))
-            except BadImage:
-                found = b"gone" + row.to_bytes(12, "big")
-            digests[at] = found + size.to_bytes(8, "big")
+        with lookout.watching(OpenFile()) as open_file:
+            for at in range(first, min(first + _CHUNK, len(rows))):
+                row = int(rows[at])
+                size, path = int(sizes[row]), index.path_bytes(row)
+                open_file.begin(path)
+                try:
+                    found = read_digest(path, 0 if whole else max(0, size - _END))
+                except BadImage:
+                    found = b"gone" + row.to_bytes(12, "big")
+                digests[at] = found + size.to_bytes(8, "big")
 
     for done, _ in in_order(work, range(0, len(rows), _CHUNK), threads):
         progress(min((done + 1) * _CHUNK, len(rows)))

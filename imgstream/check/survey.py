@@ -14,6 +14,7 @@ from imgstream.errors import REASONS, BadImage
 from imgstream.header import Header
 from imgstream.index import ImageIndex
 from imgstream.source import read_declared
+from imgstream.waiting import Lookout, OpenFile
 
 _Made = TypeVar("_Made")
 
@@ -28,7 +29,7 @@ def survey(index: ImageIndex, decode: bool, threads: int, max_pixels: int, progr
 
     `progress` is called with the rows done so far. Raises OutputError when the disk has no room for working data; never for a file.
     """
-    facts, local = Facts(len(index), thumbnails=decode), threading.local()
+    facts, local, lookout = Facts(len(index), thumbnails=decode), threading.local(), Lookout()
     chunk = _CHUNK_DECODED if decode else _CHUNK
 
     def look(row: int, path: bytes) -> tuple[Header, int]:
@@ -42,14 +43,17 @@ def survey(index: ImageIndex, decode: bool, threads: int, max_pixels: int, progr
     def work(first: int) -> list[tuple[int, BadImage]]:
         past = min(first + chunk, len(index))
         records, bad = [], []
-        for row in range(first, past):
-            try:
-                header, size = look(row, index.path_bytes(row))
-            except BadImage as error:
-                bad.append((row, error))
-                records.append((0, 0, 0, 0, _REASON[error.reason]))
-            else:
-                records.append((size, *header.oriented, _KIND[header.kind], 0))
+        with lookout.watching(OpenFile()) as open_file:
+            for row in range(first, past):
+                path = index.path_bytes(row)
+                open_file.begin(path)
+                try:
+                    header, size = look(row, path)
+                except BadImage as error:
+                    bad.append((row, error))
+                    records.append((0, 0, 0, 0, _REASON[error.reason]))
+                else:
+                    records.append((size, *header.oriented, _KIND[header.kind], 0))
         facts.records[first:past] = records
         return bad
 

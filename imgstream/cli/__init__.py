@@ -10,22 +10,41 @@ import contextlib
 import faulthandler
 import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 _INTERRUPTED = 130
+_GRACE = 10.0
+"""Seconds that threads have to finish the file that they are at, when the command is done."""
 STARTED = time.monotonic()
 """When the command began: what --minutes counts from."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line with `arguments` (sys.argv's own when None) and exit with its code."""
-    with _quiet_decoders():
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
-        sys.stdout.flush()
+    code = 1
+    try:
+        with _quiet_decoders():
+            code = _run(list(sys.argv[1:] if arguments is None else arguments))
+            sys.stdout.flush()
+    finally:
+        if arguments is None:  # this process is the command
+            threading.Thread(target=_leave, args=(code,), daemon=True).start()
     sys.exit(code)
+
+
+def _leave(code: int) -> None:
+    """End the process though a thread hangs in a decoder or on a disk: Python would wait for it. Other threads, as one that writes a
+    checkpoint, are waited for.
+    """
+    time.sleep(_GRACE)
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.main_thread() and not thread.name.startswith("imgstream"):
+            thread.join()
+    os._exit(code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -64,12 +83,12 @@ def _run(arguments: list[str]) -> int:
 
 def _one_line(others: Callable[..., None]) -> Callable[..., None]:
     """What shows a warning: ours as a line, `others` as they were."""
-    from imgstream.errors import CacheWarning, DatasetWarning
+    from imgstream.errors import CacheWarning, DatasetWarning, StallWarning
     from imgstream.report.progress import error_console
     from imgstream.report.terminal import printable
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, (CacheWarning, DatasetWarning)):
+        if issubclass(category, (CacheWarning, DatasetWarning, StallWarning)):
             error_console().print(f"imgstream: {printable(str(message))}", style="yellow", markup=False, soft_wrap=True)
         else:
             others(message, category, *where, **more)

@@ -26,6 +26,7 @@ from imgstream.header import Header
 from imgstream.index.table import FACTS, KINDS, Table
 from imgstream.locations import cache_folder
 from imgstream.source import FileVersion, file_version, read_declared
+from imgstream.waiting import Lookout, OpenFile
 
 if TYPE_CHECKING:
     from imgstream.index.image_index import ImageIndex
@@ -74,24 +75,29 @@ class Facts:
 
     def note(self, row: int, version: FileVersion, header: Header) -> None:
         """A file was opened, and this is what it is. Nothing is raised: where it cannot be kept, it is not."""
-        if self._is_off or (self._mapped is None and not self._open(create=True)):
+        before = self._before(row, header)
+        if before is None:
             return
-        kind = KINDS.index(header.kind)
-        values = (version.size, version.modified, header.height, header.width, header.orientation, kind)
-        before = self._read(row)
+        values = _values(version, header)
         if before[:6] != values:
             state = 1 if before[6] == 0 or (version.size, version.modified) == before[:2] else CHANGED
             self._write(row, (*values, state))
 
     def renew(self, row: int, version: FileVersion, header: Header) -> bool:
         """As note, and a file that was another before is taken as it is now; whether it was."""
-        if self._is_off or (self._mapped is None and not self._open(create=True)):
+        before = self._before(row, header)
+        if before is None:
             return False
-        before = self._read(row)
-        values = (version.size, version.modified, header.height, header.width, header.orientation, KINDS.index(header.kind))
+        values = _values(version, header)
         if before != (*values, 1):
             self._write(row, (*values, 1))
         return before[6] == CHANGED or (before[6] == 1 and before[:2] != values[:2])
+
+    def _before(self, row: int, header: Header) -> tuple[int, ...] | None:
+        """What is known of a row's file; None where nothing can be kept of it."""
+        if self._is_off or header.kind not in KINDS or (self._mapped is None and not self._open(create=True)):
+            return None
+        return self._read(row)
 
     def at(self, rows: np.ndarray) -> np.ndarray:
         """FACTS (m,) of some rows; zeros where nothing is known."""
@@ -107,7 +113,10 @@ class Facts:
         return tuple(values) if check == zlib.crc32(record[:31]) & 0xFF else _NOTHING
 
     def _write(self, row: int, values: tuple[int, ...]) -> None:
-        record = bytearray(_RECORD.pack(*values, 0))
+        try:
+            record = bytearray(_RECORD.pack(*values, 0))
+        except struct.error:  # such as of a file that declares 2**63 columns: a fact that has no room here
+            return
         record[31] = zlib.crc32(record[:31]) & 0xFF
         try:
             os.pwrite(self._descriptor, record, 32 * row + 32)  # not through the map: a full disk would be a signal that kills
@@ -159,6 +168,11 @@ class Facts:
 _NOTHING = (0,) * 7
 
 
+def _values(version: FileVersion, header: Header) -> tuple[int, ...]:
+    """A record without its state."""
+    return version.size, version.modified, header.height, header.width, header.orientation, KINDS.index(header.kind)
+
+
 def _sound(records: np.ndarray) -> np.ndarray:
     """Which of uint8 (m, 32) `records` are known and check, as _read has it: bool (m,)."""
     known = np.flatnonzero(records[:, 26])  # the state
@@ -204,13 +218,17 @@ def open_all(index: ImageIndex, max_pixels: int, progress: Callable[[int], None]
     if facts is None:
         return 0, []
 
+    lookout = Lookout()
+
     def look(i: int) -> bool:
         path = index.path_bytes(i)
-        version = file_version(path)
-        try:
-            header, _ = read_declared(path, max_pixels)
-        except BadImage:
-            return False
+        with lookout.watching(OpenFile()) as open_file:
+            open_file.begin(path)
+            version = file_version(path)
+            try:
+                header, _ = read_declared(path, max_pixels)
+            except BadImage:
+                return False
         return version is not None and facts.renew(index.row(i), version, header)
 
     changed = 0

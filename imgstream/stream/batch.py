@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from imgstream import waiting
 from imgstream.augment.presets import Mix
 from imgstream.errors import BadImage
 from imgstream.stream.maker import Outcome
+from imgstream.waiting import OpenFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,12 +78,26 @@ class OpenBatch:
                 self._done.put(None)
 
     def fail(self, error: BaseException) -> None:
-        """Give the whole batch up."""
-        self._errors[-1] = error
-        self._done.put(None)
+        """Give the whole batch up, unless it is done."""
+        with self._lock:
+            if self._left:
+                self._errors[-1] = error
+                self._done.put(None)
 
-    def wait(self) -> None:
-        """Until every sample is settled; raises what went wrong, when it is more than a bad file. To be called once."""
-        self._done.get()
+    def wait(self, open_files: Iterable[OpenFile] = ()) -> None:
+        """Until every sample is settled; raises what went wrong, when it is more than a bad file. To be called once.
+
+        `open_files`: of those who fill it. Warns of them (StallWarning) where no sample is settled for long.
+        """
+        left, waits = self._left, 0
+        while True:
+            try:
+                self._done.get(timeout=waiting.PATIENCE)
+                break
+            except queue.Empty:
+                waits = waits + 1 if self._left == left else 0
+                left = self._left
+            if waits:
+                waiting.tell(open_files, waits)
         if self._errors:
             raise self._errors[min(self._errors)]

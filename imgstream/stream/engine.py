@@ -5,8 +5,10 @@ numbers depend on its row alone, so it changes nothing who makes it, nor how man
 from __future__ import annotations
 
 import collections
+import contextlib
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from imgstream.augment import Policy, Preset
@@ -16,6 +18,7 @@ from imgstream.stream.buffers import BatchBuffers
 from imgstream.stream.maker import Work
 from imgstream.stream.processes import Processes, SharedMemory, can_be_sent
 from imgstream.stream.threads import Threads
+from imgstream.waiting import OpenFile
 
 THREADS_A_PROCESS, THREADS_A_PROCESS_IN_PYTHON = 8, 2
 """Threads of one process share an interpreter lock. It is held for 50 to 100 µs of the 1,300 that an image takes, so that twelve threads
@@ -44,6 +47,10 @@ class Crew(Protocol):
 class Pass(Protocol):
     """Batches to be filled, in order."""
 
+    @property
+    def open_files(self) -> Sequence[OpenFile]:
+        """Of those who fill them."""
+
     def add(self, batch: OpenBatch) -> None:
         """Have a batch filled, after those before it."""
 
@@ -59,6 +66,8 @@ class Engine:
     ) -> None:
         """`path_bytes`: index position → path to open. `workers`: threads, in as many processes as they need. `samples`: in a pass."""
         self._work, self._class_count, self._raise_bad = work, class_count, raise_bad
+        self.process = os.getpid()
+        """The one that it serves: the threads are not in its forks."""
         self.ahead = 2 + -(-2 * workers // batch_size)  # open batches: enough samples for every thread beyond the batch in use
         self._path_bytes, self._shape, self._workers = path_bytes, (batch_size, *work.spec.shape), workers
         self._may_grow = samples >= WORTH_PROCESSES and can_be_sent(work)
@@ -90,7 +99,7 @@ class Engine:
                     break
                 head = open_batches.popleft()
                 since = time.perf_counter()
-                head.wait()
+                head.wait(ongoing.open_files)
                 waited += time.perf_counter() - since
                 samples, opened = samples + head.size, opened + head.opened
                 yield self._finished(head)
@@ -98,7 +107,8 @@ class Engine:
             ongoing.cancel()
         was_waited_for = waited > _WAITED_FOR * (time.perf_counter() - began)
         if self._may_grow and self._workers > 1 and samples >= WORTH_PROCESSES and opened <= _FEW_DECODED * samples and was_waited_for:
-            self._crew = self._processes(min(self._workers, MOST_PROCESSES_CACHED))
+            with contextlib.suppress(OSError):  # where they cannot be had, the pass is none the worse
+                self._crew = self._processes(min(self._workers, MOST_PROCESSES_CACHED))
 
     def _finished(self, batch: OpenBatch) -> Batch:
         """The batch without its bad files, mixed. Raises BadImage where that was asked for."""

@@ -95,7 +95,11 @@ class KerasStream(keras.utils.PyDataset):
             return self._kept[place]
         if self._batches is None or place != self._next:
             self._batches = self._read(place)
-        batch = next(self._batches)
+        try:
+            batch = next(self._batches)
+        except BaseException:
+            self._batches = None  # it has ended: to ask it again would look like the end of the data
+            raise
         self._next = place + 1
         if place >= _KEPT:
             self._kept.clear()

@@ -21,6 +21,7 @@ from imgstream.order import SampleDraws, sample_generator
 from imgstream.source import FileVersion, file_version
 from imgstream.spec import SampleSpec
 from imgstream.stream.cached import CachedReader, Kept
+from imgstream.waiting import OpenFile
 
 # The threads here are the parallelism. OpenCV's own, inside each of them, make a loader slower (open-mmlab/mmdetection#6867).
 cv2.setNumThreads(0)
@@ -91,8 +92,10 @@ class Work:
 class SampleMaker:
     """One thread's hands: reader, scratch and generator, all reused from sample to sample."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, open_file: OpenFile | None = None) -> None:
+        """`open_file`: where the file that it is at is noted."""
         self._work = work
+        self._open_file = open_file if open_file is not None else OpenFile()
         self._reader = work.reader()
         self._facts = work.facts
         self.together = 1 if work.cache is None else _TOGETHER
@@ -104,17 +107,23 @@ class SampleMaker:
         self._draws = SampleDraws(work.seed)
 
     def fill(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int], out: np.ndarray) -> list[Outcome]:
-        """Make the samples of some rows in float32 (n, H, W, C) `out`; returns what became of each. Nothing is raised: a thread goes on."""
+        """Make the samples of some rows in float32 (n, H, W, C) `out`; returns what became of each, a file's or a user's error too. What is
+        raised is a fault of ours.
+        """
         outcomes: list[Outcome] = []
-        for first in range(0, len(rows), self.together):
-            past = min(first + self.together, len(rows))
-            for path, row, pixels in zip(paths[first:past], rows[first:past], self._pixels, strict=False):
-                outcomes.append(self._attempt(path, epoch, row, pixels))
-                if self._facts is not None and self._reader.opened and self._reader.header is not None:
-                    self._facts.note(row, self._reader.version, self._reader.header)
-                self.opened += self._reader.opened
-                self.waits += self._reader.waited
-            self._work.spec.to_float(self._pixels[: past - first], out[first:past])
+        try:
+            for first in range(0, len(rows), self.together):
+                past = min(first + self.together, len(rows))
+                for path, row, pixels in zip(paths[first:past], rows[first:past], self._pixels, strict=False):
+                    self._open_file.begin(path)
+                    outcomes.append(self._attempt(path, epoch, row, pixels))
+                    if self._facts is not None and self._reader.opened and self._reader.header is not None:
+                        self._facts.note(row, self._reader.version, self._reader.header)
+                    self.opened += self._reader.opened
+                    self.waits += self._reader.waited
+                self._work.spec.to_float(self._pixels[: past - first], out[first:past])
+        finally:
+            self._open_file.end()
         return outcomes
 
     def _attempt(self, path: bytes, epoch: int, row: int, pixels: np.ndarray) -> Outcome:

@@ -28,18 +28,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from imgstream import waiting
 from imgstream.errors import CacheWarning, ImgstreamError
 from imgstream.stream.batch import OpenBatch
 from imgstream.stream.buffers import BatchBuffers, Loan
 from imgstream.stream.maker import Outcome, Work
 from imgstream.stream.readahead import Readahead
+from imgstream.waiting import OPEN_FILE_BYTES, OpenFile
 
 AVAILABLE = sys.platform == "linux" and hasattr(os, "memfd_create")
 """Elsewhere sockets that keep messages apart, and memory without a name, are not to be had: threads do all."""
 
 MESSAGE_BYTES = 1 << 17
+FAILED = -1
+"""Number of a Result that says what ended its worker: the one outcome."""
 SAMPLES_A_TASK = 8
 """At most: paths may have 4 KB each, and a message must fit a socket's buffer."""
+_LOOK_EVERY = 1.0
+"""Seconds between looks at whether all workers are there."""
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from imgstream.stream.worker import main; main(*map(int, sys.argv[2:]))"
 
 
@@ -115,6 +121,19 @@ class SharedMemory:
         return self._parts[memory.ctypes.data].of.offset
 
 
+def shared_open_files(descriptor: int, first: int, count: int) -> list[OpenFile]:
+    """Those of some threads, numbered over all workers, in the memory behind `descriptor`."""
+    memory = memoryview(mmap.mmap(descriptor, (first + count) * OPEN_FILE_BYTES))
+    return [OpenFile(memory[number * OPEN_FILE_BYTES :][:OPEN_FILE_BYTES]) for number in range(first, first + count)]
+
+
+def _ended(error: Outcome) -> ImgstreamError:
+    """What is raised for what has ended a worker."""
+    if isinstance(error, ImgstreamError):
+        return error
+    return ImgstreamError(f"a worker process ended by itself ({type(error).__name__}: {error})")
+
+
 def can_be_sent(work: Work) -> bool:
     """Whether other processes can do this work: not where it rests on functions that only this one has."""
     if not AVAILABLE:
@@ -176,6 +195,7 @@ class ProcessPass:
     """The batches of a pass."""
 
     def __init__(self, crew: _Started, path_bytes: Callable[[int], bytes], ahead: int, number: int) -> None:
+        self.open_files = crew.open_files
         self._crew, self._path_bytes, self._ahead, self._number = crew, path_bytes, ahead, number
 
     def add(self, batch: OpenBatch) -> None:
@@ -198,33 +218,49 @@ class _Started:
 
     def __init__(self, work: Work, memory: SharedMemory, processes: int, threads: int) -> None:
         self.thread_count = processes * threads
-        self.failed: ImgstreamError | None = None
+        self.failed: BaseException | None = None
         self._memory, self._readahead = memory, Readahead(work.needs_file())
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._heard = 0
+        self._pending: dict[int, tuple[OpenBatch, int]] = {}
+        self._workers: list[subprocess.Popen[bytes]] = []
         self._tasks, their_tasks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._results, their_results = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._results.settimeout(1.0)
-        descriptors = their_tasks.fileno(), their_results.fileno(), memory.descriptor
-        command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), *map(str, (*descriptors, threads))]
-        self._workers = []
-        payload = pickle.dumps((work, os.getcwd()))
+        self._tasks.settimeout(waiting.PATIENCE)
+        self._results.settimeout(_LOOK_EVERY)
+        noted = os.memfd_create("imgstream-open-files", os.MFD_CLOEXEC)
         try:
-            for _ in range(processes):
-                # A session of its own: Ctrl-C is this process's to handle.
-                worker = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=descriptors, start_new_session=True
-                )
-                self._workers.append(worker)
+            os.ftruncate(noted, self.thread_count * OPEN_FILE_BYTES)
+            self.open_files = shared_open_files(noted, 0, self.thread_count)
+            self._start(
+                pickle.dumps((work, os.getcwd())), (their_tasks.fileno(), their_results.fileno(), memory.descriptor, noted), threads
+            )
+            threading.Thread(target=self._hear, name="imgstream-results", daemon=True).start()
+        except BaseException:
             for worker in self._workers:
-                assert worker.stdin is not None
-                with contextlib.suppress(BrokenPipeError), worker.stdin as stdin:  # one that died at once is noticed below
-                    stdin.write(payload)
+                worker.kill()
+                worker.communicate()
+            self._tasks.close()
+            self._results.close()
+            raise
         finally:
             their_tasks.close()
             their_results.close()
-        self._lock = threading.Lock()
-        self._numbers = itertools.count()
-        self._pending: dict[int, tuple[OpenBatch, int]] = {}
-        threading.Thread(target=self._hear, name="imgstream-results", daemon=True).start()
+            os.close(noted)
+
+    def _start(self, payload: bytes, descriptors: tuple[int, ...], threads: int) -> None:
+        for first in range(0, self.thread_count, threads):
+            command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), *map(str, (*descriptors, first, threads))]
+            # A session of its own: Ctrl-C is this process's to handle.
+            worker = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=descriptors, start_new_session=True
+            )
+            self._workers.append(worker)
+        for worker in self._workers:
+            assert worker.stdin is not None
+            with contextlib.suppress(BrokenPipeError), worker.stdin as stdin:  # one that died at once is noticed when it is to be heard
+                stdin.write(payload)
 
     @property
     def whole(self) -> bool:
@@ -239,59 +275,99 @@ class _Started:
         """Have the samples from slot `first` of the batch on made."""
         offset = self._memory.offset(batch.images) + first * batch.images.strides[0]
         number = next(self._numbers)
+        message = pickle.dumps(tuple(Task(number, offset, epoch, rows, paths, in_pass)))
         with self._lock:
             if self.failed is not None:
                 batch.fail(self.failed)
                 return
             self._pending[number] = batch, first
         try:
-            self._tasks.sendall(pickle.dumps(tuple(Task(number, offset, epoch, rows, paths, in_pass))))
-        except OSError:  # all of them are gone
-            self._fail()
+            self._put(message)
+        except (BrokenPipeError, ConnectionResetError):
+            self._fail(self._gone())
+        except BaseException:
+            with self._lock:
+                self._pending.pop(number, None)
+            raise
+
+    def _put(self, message: bytes) -> None:
+        """Send a task; waits while the workers have their hands full. Raises BrokenPipeError when there are none any more."""
+        heard, waits = self._heard, 0
+        while True:
+            try:
+                return self._tasks.sendall(message)
+            except TimeoutError:
+                waits = waits + 1 if self._heard == heard else 0
+                heard = self._heard
+            if waits:
+                waiting.tell(self.open_files, waits)
 
     def _hear(self) -> None:
-        with self._results:
-            while True:
-                try:
-                    data = self._results.recv(MESSAGE_BYTES)
-                except TimeoutError:
-                    self._memory.reclaim()
-                    if all(worker.poll() is None for worker in self._workers):
-                        continue
-                    data = b""
-                if not data:
-                    self._fail()
-                    return
-                result = Result(*pickle.loads(data))
-                self._readahead.note(len(result.outcomes), result.waits)
-                with self._lock:
-                    pending = self._pending.pop(result.number, None)
-                for text in result.told:
-                    try:
-                        warnings.warn(text, CacheWarning, stacklevel=1)
-                    except CacheWarning as error:  # whoever made it an error is to get it; this thread has to go on
-                        if pending is not None:
-                            pending[0].fail(error)
-                if pending is not None:  # else it was given up
-                    batch, first = pending
-                    batch.settle(first, result.outcomes)
-                    del batch
-                del pending
+        """What the thread that hears the workers does. However it ends, nothing that was sent is waited for any more."""
+        try:
+            with self._results:
+                self._listen()
+            error: BaseException = self._gone()
+        except BaseException as failure:
+            error = failure
+        self._fail(error)
 
-    def _fail(self) -> None:
-        """A worker is gone: nothing that was sent may be waited for."""
+    def _listen(self) -> None:
+        """Settle what is heard, until a worker is gone. Raises what has ended it, where it could say so."""
+        look, gone = time.monotonic() + _LOOK_EVERY, False
+        while True:
+            data = None
+            with contextlib.suppress(TimeoutError):
+                data = self._results.recv(MESSAGE_BYTES)
+            if data == b"":
+                return
+            if data is not None:
+                self._take(Result(*pickle.loads(data)))
+            else:
+                self._memory.reclaim()
+            if data is None or time.monotonic() > look:
+                if gone:  # since the last look: its last words have been heard
+                    return
+                look, gone = time.monotonic() + _LOOK_EVERY, any(worker.poll() is not None for worker in self._workers)
+
+    def _take(self, result: Result) -> None:
+        """Settle what a worker has done. Raises what has ended it."""
+        if result.number == FAILED:
+            raise _ended(result.outcomes[0])
+        self._heard += 1
+        self._readahead.note(len(result.outcomes), result.waits)
+        with self._lock:
+            pending = self._pending.get(result.number)  # it stays there until it is settled
+        for text in result.told:
+            try:
+                warnings.warn(text, CacheWarning, stacklevel=1)
+            except Exception as error:  # whoever made it an error is to get it; this thread has to go on
+                if pending is not None:
+                    pending[0].fail(error)
+        if pending is not None:  # else it was given up
+            batch, first = pending
+            batch.settle(first, result.outcomes)
+            with self._lock:
+                self._pending.pop(result.number, None)
+
+    def _gone(self) -> ImgstreamError:
+        """A worker has ended without a word."""
         codes = [code for worker in self._workers if (code := worker.poll()) is not None]
         how = f"signal {-codes[0]}" if codes and codes[0] < 0 else f"exit code {codes[0]}" if codes else "nobody knows how"
-        error = ImgstreamError(
+        return ImgstreamError(
             f"a worker process ended by itself ({how}): killed for want of memory, or by a fault in a decoder. "
             "Fewer workers need less memory"
         )
+
+    def _fail(self, error: BaseException) -> None:
+        """A worker is gone, or not heard any more: nothing that was sent may be waited for. The first error counts."""
         with self._lock:
-            self.failed = error
-            pending = [batch for batch, _ in self._pending.values()]
-            self._pending.clear()
-        for batch in pending:
-            batch.fail(error)
+            if self.failed is None:
+                self.failed = error
+            while self._pending:
+                self._pending.popitem()[1][0].fail(self.failed)
+        with contextlib.suppress(OSError):
+            self._tasks.shutdown(socket.SHUT_RDWR)  # the others end, and nobody waits to send them more
 
     def stop(self) -> None:
         """Let the workers end, and wait until they have."""

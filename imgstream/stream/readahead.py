@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 
@@ -19,7 +20,10 @@ _MEMORY = 64
 
 
 class Readahead:
-    """Notices whether files come from the disk, and asks for them ahead if they do. Shared by all threads that read."""
+    """Notices whether files come from the disk, and asks for them ahead if they do. Shared by all threads that read.
+
+    A convenience: where it fails, files come later, and nobody waits for it.
+    """
 
     def __init__(self, is_needed: Callable[[bytes], bool]) -> None:
         """`is_needed`: whether the file at a path will be read at all."""
@@ -40,10 +44,11 @@ class Readahead:
         if self._share < _PAYS:
             return
         paths = [path_bytes(position) for position in positions.tolist()]
-        if self._pool is None:
-            self._pool = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="imgstream-readahead")
-        for first in range(0, len(paths), _THREADS):
-            self._pool.submit(self._fetch, paths[first : first + _THREADS])
+        with contextlib.suppress(RuntimeError, MemoryError):  # no more threads can be had
+            if self._pool is None:
+                self._pool = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="imgstream-readahead")
+            for first in range(0, len(paths), _THREADS):
+                self._pool.submit(self._fetch, paths[first : first + _THREADS])
 
     def _fetch(self, paths: Sequence[bytes]) -> None:
         self.note(len(paths), sum(self._is_needed(path) and read_ahead(path) for path in paths))

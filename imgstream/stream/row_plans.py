@@ -17,6 +17,7 @@ from imgstream.jpeg import is_regular
 from imgstream.order import DRAWS, SampleDraws
 from imgstream.source import FileReader
 from imgstream.spec import SampleSpec
+from imgstream.waiting import OpenFile
 
 GEOMETRY = {
     "shape": 3,  # height, width, channels as decoded
@@ -60,6 +61,8 @@ class RowPlanner:
         self._facts = facts
         self._reader = FileReader()
         self._working_directory = os.path.join(os.getcwdb(), b"")
+        self.open_file = OpenFile()
+        """The file that it is at."""
 
     def __call__(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int]) -> RowPlans:
         """Read each JPEG and plan it: some 100 µs of this thread each, most of them to see that it is built regularly.
@@ -76,6 +79,7 @@ class RowPlanner:
             absolute = path if path.startswith(b"/") else self._working_directory + path
             if not path or _means_another_file_to_tensorflow(absolute):
                 continue
+            self.open_file.begin(absolute)
             try:
                 read = self._reader.read_jpeg(absolute, self._spec.max_pixels)
             except BadImage as error:

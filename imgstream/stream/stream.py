@@ -139,7 +139,7 @@ class Stream:
 
             yield from TfPipeline(self).traced_batches(epoch, start)
             return
-        if self._engine is None:
+        if self._engine is None or self._engine.process != os.getpid():
             self._engine = Engine(
                 self.work,
                 self.index.path_bytes,

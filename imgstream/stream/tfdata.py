@@ -26,6 +26,7 @@ from imgstream.spec import SampleSpec
 from imgstream.stream.batch import Batch
 from imgstream.stream.row_plans import GEOMETRY, RowPlanner, bad_image, fault
 from imgstream.stream.stream import ORDER_BLOCK, Stream
+from imgstream.waiting import Lookout
 
 Tensor = Any
 _UNKNOWN = -1  # epoch: the next one
@@ -87,6 +88,7 @@ class TfPipeline:
         self._block: tuple[tuple[int, int], np.ndarray] = (-1, -1), np.zeros(0, np.int64)
         self._lock = threading.Lock()
         self._idle: collections.deque[_Hands] = collections.deque()
+        self._lookout = Lookout()  # TensorFlow does the waiting
         self._failure: BaseException | None = None
 
     def dataset(self, epoch: int | None = None, start: int = 0) -> tf.data.Dataset:
@@ -183,7 +185,8 @@ class TfPipeline:
         except IndexError:
             hands = _Hands(self._stream)
         try:
-            yield hands
+            with self._lookout.watching(hands.planner.open_file):
+                yield hands
         finally:
             self._idle.append(hands)
 
@@ -255,6 +258,7 @@ class TfPipeline:
         preset = self._augmentation if isinstance(self._augmentation, Preset) else None
         with self._hands() as hands:
             reader, numbers = hands.reader, hands.draws(epoch, row)
+            hands.planner.open_file.begin(path)
             try:
                 reader.read(path, out, None if preset is None else lambda *sizes: preset.box(numbers, *sizes))
             except BadImage as error:

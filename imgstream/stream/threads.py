@@ -11,6 +11,7 @@ from imgstream.stream.batch import OpenBatch
 from imgstream.stream.buffers import BatchBuffers
 from imgstream.stream.maker import SampleMaker, Work
 from imgstream.stream.readahead import Readahead
+from imgstream.waiting import OpenFile
 
 
 class Threads:
@@ -20,6 +21,7 @@ class Threads:
         """`path_bytes`: index position → path to open."""
         self.path_bytes, self.buffers, self.count = path_bytes, buffers, count
         self.readahead = Readahead(work.needs_file())
+        self.open_files: list[OpenFile] = []
         self._work = work
         self._pool = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="imgstream")
         self._local = threading.local()
@@ -34,17 +36,29 @@ class Threads:
         self._pool.submit(self._drain, queue)
 
     def _drain(self, queue: ThreadPass) -> None:
+        """What a thread does. Nobody asks for what comes of it: whatever is raised here, anywhere, ends the pass."""
+        batch: OpenBatch | None = None
+        try:
+            maker = self._maker()
+            while (claim := queue.claim(maker.together)) is not None:
+                batch, first, past = claim
+                request = batch.request
+                paths = [self.path_bytes(position) for position in request.positions[first:past].tolist()]
+                waits, opened = maker.waits, maker.opened
+                outcomes = maker.fill(paths, request.epoch, request.rows[first:past].tolist(), batch.images[first:past])
+                self.readahead.note(past - first, maker.waits - waits)
+                batch.settle(first, outcomes, maker.opened - opened)
+        except BaseException as error:
+            queue.fail(error, batch)
+
+    def _maker(self) -> SampleMaker:
+        """The calling thread's."""
         if not hasattr(self._local, "maker"):
-            self._local.maker = SampleMaker(self._work)
+            open_file = OpenFile()
+            self._local.maker = SampleMaker(self._work, open_file)
+            self.open_files.append(open_file)
         maker: SampleMaker = self._local.maker
-        while (claim := queue.claim(maker.together)) is not None:
-            batch, first, past = claim
-            request = batch.request
-            paths = [self.path_bytes(position) for position in request.positions[first:past].tolist()]
-            waits, opened = maker.waits, maker.opened
-            outcomes = maker.fill(paths, request.epoch, request.rows[first:past].tolist(), batch.images[first:past])
-            self.readahead.note(past - first, maker.waits - waits)
-            batch.settle(first, outcomes, maker.opened - opened)
+        return maker
 
 
 class ThreadPass:
@@ -54,19 +68,26 @@ class ThreadPass:
     """
 
     def __init__(self, threads: Threads) -> None:
+        self.open_files = threads.open_files
         self._threads = threads
         self._lock = threading.Lock()
         self._batches: collections.deque[OpenBatch] = collections.deque()
         self._slot = 0
         self._present = 0
+        self._error: BaseException | None = None
 
     def add(self, batch: OpenBatch) -> None:
         """Have a batch filled, after those before it."""
         self._threads.readahead.announce(self._threads.path_bytes, batch.request.positions)
         with self._lock:
-            self._batches.append(batch)
-            missing = self._threads.count - self._present
-            self._present += missing
+            error = self._error
+            if error is None:
+                self._batches.append(batch)
+                missing = self._threads.count - self._present
+                self._present += missing
+        if error is not None:
+            batch.fail(error)
+            return
         for _ in range(missing):
             self._threads.send(self)
 
@@ -79,11 +100,22 @@ class ThreadPass:
                 self._present -= 1
                 return None
             batch, first = self._batches[0], self._slot
-            self._slot = past = min(first + most, batch.size)
-            if past == batch.size:
+            past = min(first + most, batch.size)
+            claim = batch, first, past  # before anything is taken: a batch that is claimed is some thread's, or still here
+            self._slot = past if past < batch.size else 0
+            if not self._slot:
                 self._batches.popleft()
-                self._slot = 0
-            return batch, first, past
+            return claim
+
+    def fail(self, error: BaseException, claimed: OpenBatch | None) -> None:
+        """Give everything up: a thread cannot go on, with what it has `claimed`."""
+        with self._lock:
+            self._error = error
+            self._slot = 0
+            while self._batches:
+                self._batches.popleft().fail(error)
+        if claimed is not None:
+            claimed.fail(error)
 
     def cancel(self) -> None:
         """Make no more of them."""

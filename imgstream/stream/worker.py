@@ -10,33 +10,46 @@ import pickle
 import socket
 import sys
 import threading
+import traceback
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from imgstream.errors import BadImage, CacheWarning, ImgstreamError
 from imgstream.stream.maker import Outcome, SampleMaker, Work
-from imgstream.stream.processes import MESSAGE_BYTES, Result, Task
+from imgstream.stream.processes import FAILED, MESSAGE_BYTES, Result, Task, shared_open_files
+from imgstream.waiting import OpenFile
 
 
-def main(tasks: int, results: int, memory: int, threads: int) -> None:
-    """Run in a fresh process. The first three are descriptors that it was given; the work comes on stdin."""
-    threading.excepthook = _end
-    work, folder = pickle.load(sys.stdin.buffer)
-    os.chdir(folder)
-    worker = _Worker(work, socket.socket(fileno=tasks), socket.socket(fileno=results), memory)
-    crew = [threading.Thread(target=worker.run, daemon=True) for _ in range(threads)]
-    for thread in crew:
-        thread.start()
-    for thread in crew:
-        thread.join()
+def main(tasks: int, results: int, memory: int, open_files: int, first: int, threads: int) -> None:
+    """Run in a fresh process. The first four are descriptors that it was given; the work comes on stdin. `first`: of its threads' numbers
+    among those of all workers.
+    """
+    heard = socket.socket(fileno=results)
+    try:
+        work, folder = pickle.load(sys.stdin.buffer)
+        os.chdir(folder)
+        worker = _Worker(work, socket.socket(fileno=tasks), heard, memory)
+        crew = [
+            threading.Thread(target=worker.run, args=(open_file,), daemon=True)
+            for open_file in shared_open_files(open_files, first, threads)
+        ]
+        for thread in crew:
+            thread.start()
+        for thread in crew:
+            thread.join()
+    except BaseException as error:
+        _end(error, heard)
 
 
-def _end(error: threading.ExceptHookArgs) -> None:
-    """A thread has failed, and its task with it: without the whole process's end, the task would be waited for."""
-    threading.__excepthook__(error)
-    os._exit(1)
+def _end(error: BaseException, results: socket.socket) -> NoReturn:
+    """Say what this process fails of, and end it: otherwise what it was to do would be waited for. Whoever cannot be told sees the end."""
+    try:
+        traceback.print_exception(error)
+        results.sendall(_message(Result(FAILED, [error], 0, [])))
+    finally:
+        os._exit(1)
 
 
 class _Worker:
@@ -50,19 +63,25 @@ class _Worker:
         self._told: collections.deque[str] = collections.deque()
         warnings.showwarning = self._hear
 
-    def run(self) -> None:
-        """One thread: until there are no more tasks, or nobody who wants to hear."""
-        maker = SampleMaker(self._work)
-        while data := self._tasks.recv(MESSAGE_BYTES):
-            task = Task(*pickle.loads(data))
-            self._begin(task.in_pass)
-            images = self._images(task.offset, len(task.rows))
-            waits = maker.waits
-            outcomes = maker.fill(task.paths, task.epoch, task.rows, images)
-            try:
-                self._results.sendall(_message(Result(task.number, outcomes, maker.waits - waits, self._news())))
-            except OSError:
-                return
+    def run(self, open_file: OpenFile) -> None:
+        """One thread: until there are no more tasks, or nobody who wants to hear. Whatever else ends it ends the process."""
+        try:
+            maker = SampleMaker(self._work, open_file)
+            while data := self._tasks.recv(MESSAGE_BYTES):
+                message = _message(self._made(Task(*pickle.loads(data)), maker))
+                try:
+                    self._results.sendall(message)
+                except (BrokenPipeError, ConnectionResetError):
+                    return
+        except BaseException as error:
+            _end(error, self._results)
+
+    def _made(self, task: Task, maker: SampleMaker) -> Result:
+        self._begin(task.in_pass)
+        images = self._images(task.offset, len(task.rows))
+        waits = maker.waits
+        outcomes = maker.fill(task.paths, task.epoch, task.rows, images)
+        return Result(task.number, outcomes, maker.waits - waits, self._news())
 
     def _hear(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, CacheWarning):  # others are told by the process that the user sees, or by none

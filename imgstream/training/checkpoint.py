@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from imgstream.atomic import atomic_file
-from imgstream.errors import OutputError, RunError
+from imgstream.errors import RunError
 from imgstream.training.averaging import WeightAverage
 
 KEPT = 2
@@ -24,7 +24,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writer: threading.Thread | None = None
-        self._error: OutputError | None = None
+        self._error: BaseException | None = None
         self.pause = 0.0
         """Seconds that training has waited for a checkpoint at most."""
         self.seconds = 0.0
@@ -54,7 +54,7 @@ class Checkpoints:
         self.pause = max(self.pause, time.monotonic() - began)
 
     def wait(self) -> None:
-        """Return when all is on the disk. Raises OutputError when it could not be written."""
+        """Return when all is on the disk. Raises what has kept it from there, mostly an OutputError."""
         if self._writer is not None:
             self._writer.join()
             self._writer = None
@@ -67,13 +67,12 @@ class Checkpoints:
         try:
             with atomic_file(self._folder / f"step-{step:09d}.npz") as file:
                 np.savez(file, format=1, state=np.frombuffer(state, np.uint8), **arrays)  # type: ignore[arg-type]
-        except OutputError as error:
+            for old in _files(self._folder)[:-KEPT]:
+                with contextlib.suppress(OSError):
+                    old.unlink()
+            self.seconds = time.monotonic() - began
+        except BaseException as error:  # to be raised where it is waited for: no checkpoint is taken for written that is not
             self._error = error
-            return
-        for old in _files(self._folder)[:-KEPT]:
-            with contextlib.suppress(OSError):
-                old.unlink()
-        self.seconds = time.monotonic() - began
 
 
 def latest(folder: Path) -> Path | None:

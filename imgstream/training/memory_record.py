@@ -82,6 +82,10 @@ class MemoryRecord:
             self._thread.join(timeout=5)  # a disk that hangs is not waited for
 
     def _run(self) -> None:
+        with contextlib.suppress(OSError, MemoryError):  # the record ends; the training does not
+            self._watch()
+
+    def _watch(self) -> None:
         if self._lines:
             self._rewrite()  # without what a run that was killed left half written
         waiting: list[_Line] = []

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -328,3 +329,27 @@ def test_evaluate_with_tta_averages_an_image_and_its_mirror_image(
     assert (plain["tta"], flipped["tta"]) == (None, "flip")
     assert plain["loss"] != flipped["loss"]
     assert plain["images"] == flipped["images"] == 40
+
+
+def test_one_ctrl_c_ends_a_command_whose_thread_hangs(two_classes: Path, tmp_path: Path) -> None:
+    function = f"""
+import time
+
+def hangs(image, rng):
+    open({str(tmp_path / "begun")!r}, "w").close()
+    time.sleep(600)
+"""
+    (tmp_path / "hanging.py").write_text(function)
+    code = "import signal, imgstream.cli as cli; signal.signal(signal.SIGINT, signal.default_int_handler); cli._GRACE = 0.2; cli.main()"
+    options = ["--augment", f"{tmp_path / 'hanging.py'}:hangs", "-o", tmp_path / "sheet.png"]
+    command = [sys.executable, "-c", code, "show", two_classes, *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            end = time.monotonic() + 60
+            while not (tmp_path / "begun").exists() and time.monotonic() < end:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (130, "Stopped.\n")
