@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -9,8 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+os.environ["COLUMNS"] = "120"  # of the help, which is laid out for the terminal that the suite is started from
+for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TERMINAL_WIDTH"):  # some are read when typer is imported
+    os.environ.pop(name, None)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell in the background has its children ignore Ctrl-C: the tests send it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nor does a fixture that several tests share: it is made before a test's own_cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMGSTREAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)
