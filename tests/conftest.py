@@ -1,22 +1,54 @@
 from __future__ import annotations
 
+import os
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from imgstream.training.memory import release
+
 ROOT = Path(__file__).parents[1]
 
+os.environ["COLUMNS"] = "120"  # of the help, which is laid out for the terminal that the suite is started from
+for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TERMINAL_WIDTH"):  # some are read when typer is imported
+    os.environ.pop(name, None)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell in the background has its children ignore Ctrl-C: the tests send it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nor does a fixture that several tests share: it is made before a test's own_cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMGSTREAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or leaves tables in the user's own cache folder."""
     monkeypatch.setenv("IMGSTREAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
+def no_graphs_left() -> Iterator[None]:
+    """What a test has trained leaves nothing in memory: TensorFlow registers the gradient of a sum over replicas, which is in each
+    training step, by a name of its own and for ever, and with it the step's whole graph: some 20 MB a training.
+    """
+    yield
+    if "tensorflow.python.framework.ops" not in sys.modules:
+        return
+    registered = sys.modules["tensorflow.python.framework.ops"].gradient_registry._registry
+    if names := [name for name in registered if name.startswith("CustomGradient-")]:
+        for name in names:
+            del registered[name]
+        sys.modules["keras"].backend.clear_session(free_memory=False)  # the kernels that were made for those graphs
+        release()
 
 
 @pytest.fixture(scope="session")

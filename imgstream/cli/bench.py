@@ -6,9 +6,9 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from imgstream.cli import options
+from imgstream.report.console import output_console
 
 
 def bench(
@@ -51,6 +51,6 @@ def bench(
     if as_json:
         print(json.dumps({**figures.to_json(), "advice": advice.to_json()}))
         return
-    console = Console(highlight=False)
+    console = output_console()
     for part in bench_report(figures, advice):
         console.print(part)

@@ -7,11 +7,11 @@ import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from imgstream.cli import options
+from imgstream.report.console import output_console
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,7 +43,7 @@ def ls(folder: Folder = None, as_json: options.Json = False) -> None:
         shelves = [{"form": s.form, "images": s.images, "bytes": s.bytes, "last_used": int(s.used)} for s in held]
         print(json.dumps({"folder": str(cache.folder), "bytes": total, "shelves": shelves}))
         return
-    console = Console(highlight=False)
+    console = output_console()
     if not held:
         console.print(f"Nothing is kept in {printable(str(cache.folder))}", soft_wrap=True, markup=False)
         return
@@ -69,7 +69,7 @@ def clear(folder: Folder = None, as_json: options.Json = False) -> None:
     if as_json:
         print(json.dumps({"folder": str(cache.folder), "freed_bytes": freed}))
     else:
-        Console(highlight=False).print(f"{amount(freed)} freed in {printable(str(cache.folder))}", soft_wrap=True, markup=False)
+        output_console().print(f"{amount(freed)} freed in {printable(str(cache.folder))}", soft_wrap=True, markup=False)
 
 
 def _words(form: dict[str, object]) -> tuple[Text, Text]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from imgstream.cli import options
+from imgstream.report.console import output_console
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +96,7 @@ def check(
             check_target(target)
     index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
     findings = examine(index, decode=decode, workers=workers, stage=counting)
-    console, written = Console(highlight=False), []
+    console, written = output_console(), []
     if quarantine is not None:
         count = write_quarantine(findings, quarantine)
         written.append(f"{printable(str(quarantine))}: {count:,} files to leave out, for --exclude")
@@ -158,7 +158,7 @@ def _compare_pipelines(
         print(json.dumps(result))
     else:
         for part in parity_report(comparisons, len(index), spec, names):
-            Console(highlight=False).print(part, soft_wrap=True)
+            output_console().print(part, soft_wrap=True)
     if not agree:
         raise typer.Exit(FOUND)
 

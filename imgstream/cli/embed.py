@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from imgstream.cli import STARTED, options
+from imgstream.report.console import output_console
 
 if TYPE_CHECKING:
     from imgstream.spec import SampleSpec
@@ -83,7 +83,7 @@ def embed(
             )
         )
         return
-    console = Console(highlight=False)
+    console = output_console()
     if bad:
         console.print(bad.table())
     console.print(

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from imgstream.cli import options
+from imgstream.report.console import output_console
 
 
 def evaluate(
@@ -52,7 +52,7 @@ def evaluate(
     if as_json:
         print(json.dumps({**result.report(), "tta": tta, "pipeline": chosen.pipeline}))
         return
-    console = Console(highlight=False)
+    console = output_console()
     table = Table("class")
     for name in ("precision", "recall", "f1", "images"):
         table.add_column(name, justify="right")

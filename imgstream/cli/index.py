@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from imgstream.cli import options
+from imgstream.report.console import output_console
 
 if TYPE_CHECKING:
     from imgstream.index import ImageIndex
@@ -124,7 +124,7 @@ def _print(found: ImageIndex, report: ManifestReport | None) -> None:
         table.add_row(Text(f"and {len(counts) - _MOST_CLASSES:,} more classes", "dim"), f"{int(counts[_MOST_CLASSES:].sum()):,}")
     if unlabelled := len(found) - int(counts.sum()):
         table.add_row(Text("(no class)", "dim"), f"{unlabelled:,}")
-    Console(highlight=False).print(table)
+    output_console().print(table)
     others = ", ".join(f"{count:,} {extension or '(none)'}" for extension, count in list(found.skipped_extensions.items())[:20])
     _line(f"{len(found):,} images{f'; other files: {others}' if others else ''}")
     if found.unreadable_count:
@@ -143,4 +143,4 @@ def _such_as(examples: list[str]) -> str:
 def _line(text: str) -> None:
     from imgstream.report.terminal import printable
 
-    Console(highlight=False).print(printable(text), markup=False, soft_wrap=True)
+    output_console().print(printable(text), markup=False, soft_wrap=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from imgstream.cli import options
+from imgstream.report.console import output_console
 
 MOST_STEPS = 10_000
 
@@ -74,7 +74,7 @@ def lr(
     if as_json:
         print(json.dumps(curve.to_json()))
         return
-    console = Console(highlight=False)
+    console = output_console()
     if curve.suggestion is None:
         finding = (
             f"In {len(curve.rates)} steps nothing was learnt at any rate: the loss fell to {min(curve.losses):.3g}, and chance is "

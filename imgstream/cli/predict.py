@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from imgstream.cli import STARTED, options
+from imgstream.report.console import output_console
 
 if TYPE_CHECKING:
     from imgstream.index import ImageIndex
@@ -121,7 +121,7 @@ def predict(
         print(json.dumps({**summary.to_json(), "drift": warnings}))
         return
     _print(first, bad, summary, used)
-    Console(highlight=False).print(
+    output_console().print(
         f"Predictions: {printable(str(output))}    Model: {printable(', '.join(opened.path for opened in runs))}",
         markup=False,
         soft_wrap=True,
@@ -198,7 +198,7 @@ def _predict(
 def _print(first: list[StoredPrediction], bad: Any, summary: Summary, used: list[str] | None) -> None:
     from imgstream.report.terminal import prediction_table
 
-    console = Console(highlight=False)
+    console = output_console()
     console.print(prediction_table(first, summary.rows))
     if bad:
         console.print(bad.table())

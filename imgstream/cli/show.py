@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from imgstream.cli import options
+from imgstream.report.console import output_console
 
 if TYPE_CHECKING:
     from imgstream.stream import Stream
@@ -65,7 +65,7 @@ def show(
         sheet.save(file, {".png": "PNG", ".webp": "WEBP"}.get(output.suffix.lower(), "JPEG"))
 
     without, with_ = _cost(plain), _cost(augmented)
-    console = Console(highlight=False)
+    console = output_console()
     console.print(
         f"{printable(augment)}: {1e6 * max(0.0, with_ - without):,.0f} µs an image, on top of {1e6 * without:,.0f} µs for reading, "
         f"decoding and resizing to {plain.spec.size[0]}x{plain.spec.size[1]} (one thread)",

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from imgstream.cli import options
+from imgstream.report.console import output_console
 
 if TYPE_CHECKING:
     from imgstream.sorting import Preview, SortReport
@@ -86,7 +86,7 @@ def _tell(report: SortReport, into: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps({**_counts(report), "into": str(into), "undo": str(report.undo)}))
         return
-    console = Console(highlight=False)
+    console = output_console()
     parts = [
         f"{report.linked:,} linked" if report.linked else "",
         f"{report.copied:,} copied" if report.copied else "",
@@ -125,7 +125,7 @@ def _tell_preview(plan: Preview, action: Action, into: Path, as_json: bool) -> N
             json.dumps({"dry_run": True, "rows": plan.rows, "done": plan.done, "folders": plan.folders, "first": first, "into": str(into)})
         )
         return
-    console = Console(highlight=False)
+    console = output_console()
     table = Table("folder")
     table.add_column("files", justify="right")
     for folder, count in sorted(plan.folders.items(), key=lambda item: -item[1]):
@@ -154,7 +154,7 @@ def _undo(path: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"back": report.back, "left": report.left, "first_left": _files(report.first_left), "undo": str(path)}))
     else:
-        console = Console(highlight=False)
+        console = output_console()
         console.print(f"{report.back:,} files are back as they were.")
         for name, why in report.first_left[:_MOST_SHOWN]:
             console.print(f"{printable(name)}: left, {printable(why)}", markup=False, soft_wrap=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from imgstream.cli import STARTED, options
+from imgstream.report.console import output_console
 
 if TYPE_CHECKING:
     from imgstream.runs import Run
@@ -182,7 +182,7 @@ def train(
             if (out / "model.keras").exists():
                 print(f"Interrupted. What was learnt is kept in {printable(str(out))}; the same command with --resume goes on from there.")
             raise
-    console, state = Console(highlight=False), run.state
+    console, state = output_console(), run.state
     metrics = run.metrics
     if as_json:
         print(json.dumps(summary(run, was_finished)))

@@ -13,9 +13,9 @@ from imgstream.report.terminal import Reasons, prediction_table, printable
 
 
 def printed(table: Table) -> str:
-    """What reaches a colour terminal 120 characters wide, without the colours."""
+    """What reaches a colour terminal 120 characters wide, without the colours. (With a height too TERM does not matter.)"""
     file = io.StringIO()
-    Console(file=file, width=120, force_terminal=True, no_color=True, highlight=False, legacy_windows=False).print(table)
+    Console(file=file, width=120, height=25, force_terminal=True, no_color=True, highlight=False, legacy_windows=False).print(table)
     return file.getvalue()
 
 
