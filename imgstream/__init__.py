@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # read when albumentations is imported: it would ask the network otherwise
 
 if TYPE_CHECKING:
+    __version__: str
+    """That of the package that is installed: pyproject.toml's."""
     from imgstream.errors import BadImage, ImgstreamError
     from imgstream.index import ImageIndex, scan
     from imgstream.prediction.rows import Prediction
@@ -39,14 +41,29 @@ _HOMES = {
     "load_run": "runs",
     "Prediction": "prediction.rows",
 }
-__all__ = ["BadImage", "ImageIndex", "ImgstreamError", "Prediction", "Run", "SampleSpec", "Stream", "load_run", "scan", "train"]
+__all__ = [
+    "BadImage",
+    "ImageIndex",
+    "ImgstreamError",
+    "Prediction",
+    "Run",
+    "SampleSpec",
+    "Stream",
+    "__version__",
+    "load_run",
+    "scan",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Load a name's module when it is first asked for: `import imgstream` itself costs milliseconds."""
-    if name not in _HOMES:
+    if name == "__version__":
+        value = importlib.import_module("imgstream.versions").versions("imgstream").get("imgstream", "(not installed)")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"imgstream.{_HOMES[name]}"), name)
+    else:
         raise AttributeError(f"module 'imgstream' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"imgstream.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from imgstream.augment.advice import check_arguments, check_transforms
 from imgstream.augment.policies import Policy
 from imgstream.augment.presets import PRESETS, Preset
 from imgstream.errors import AugmentError
@@ -17,7 +18,8 @@ _CHOICES = f"none, {', '.join(PRESETS)}, a policy.yaml or policy.json that album
 
 def resolve(augment: Any) -> Preset | Policy | None:
     """The augmentation that `augment` names: None, a preset's name, "policy.yaml", "policy.json", "file.py:function", an
-    albumentations transform, a callable (image uint8 (H, W, C), rng numpy Generator) -> image, or an already resolved one.
+    albumentations transform or a list of them, a callable (image uint8 (H, W, C), rng numpy Generator) -> image, or an already resolved
+    one.
 
     Raises AugmentError when there is no such thing, saying what there is.
     """
@@ -25,12 +27,15 @@ def resolve(augment: Any) -> Preset | Policy | None:
         return augment
     if isinstance(augment, str | Path):
         return _by_name(str(augment))
-    if _is_albumentations(augment):
+    if _is_albumentations(augment) or isinstance(augment, list | tuple):
         return _from_albumentations(augment)
     if callable(augment):
         name = getattr(augment, "__qualname__", type(augment).__qualname__)
+        check_arguments(augment, name)
         return Policy(name, function=augment)
-    raise AugmentError(f"augment must be {_CHOICES}, an albumentations transform or a callable (image, rng); got {augment!r}")
+    raise AugmentError(
+        f"augment must be {_CHOICES}, an albumentations transform or a list of them, or a callable (image, rng); got {augment!r}"
+    )
 
 
 def to_json(augmentation: Preset | Policy | None) -> dict[str, Any]:
@@ -104,7 +109,7 @@ def _deserialised(data: Any, name: str) -> Any:
         transform = albumentations.from_dict(data)
     except Exception as error:
         raise AugmentError(f"albumentations cannot load the policy {name}: {type(error).__name__}: {error}") from error
-    return _composed(transform)
+    return _composed(transform, name)
 
 
 def _from_python(path: Path, function: str, name: str) -> Policy:
@@ -121,10 +126,11 @@ def _from_python(path: Path, function: str, name: str) -> Policy:
     if found is None:
         names = ", ".join(n for n, v in vars(module).items() if callable(v) and not n.startswith("_")) or "none"
         raise AugmentError(f"{path} has no function {function!r}; found: {names}")
-    if _is_albumentations(found):
+    if _is_albumentations(found) or isinstance(found, list | tuple):
         return _from_albumentations(found)
     if not callable(found):
         raise AugmentError(f"{function} in {path} is a {type(found).__name__}, not a function (image, rng) -> image")
+    check_arguments(found, function)
     return Policy(function, function=found, source=f"{path.resolve()}:{function}")
 
 
@@ -133,11 +139,24 @@ def _is_albumentations(value: Any) -> bool:
     return albumentations is not None and isinstance(value, albumentations.BasicTransform | albumentations.BaseCompose)
 
 
-def _from_albumentations(transform: Any) -> Policy:
-    return Policy(type(transform).__name__, compose=_composed(transform))
-
-
-def _composed(transform: Any) -> Any:
+def _from_albumentations(given: Any) -> Policy:
+    """From a transform, or a list of them, which is composed."""
+    if not isinstance(given, list | tuple):
+        name = type(given).__name__
+        return Policy(name, compose=_composed(given, name))
+    if other := [item for item in given if not _is_albumentations(item)]:
+        raise AugmentError(
+            "a list as augment must be of albumentations transforms, which are composed; of other things write one function, "
+            f"def augment(image, rng), that does all of it; got {other[0]!r}"
+        )
     import albumentations
 
-    return transform if isinstance(transform, albumentations.BaseCompose) else albumentations.Compose([transform])
+    return Policy("Compose", compose=_composed(albumentations.Compose(list(given)), "Compose"))
+
+
+def _composed(transform: Any, name: str) -> Any:
+    import albumentations
+
+    compose = transform if isinstance(transform, albumentations.BaseCompose) else albumentations.Compose([transform])
+    check_transforms(compose, name)
+    return compose

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from imgstream.augment.advice import transforms_of
 from imgstream.errors import AugmentError
 
 Function = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -48,8 +49,8 @@ class Policy:
             result = result[..., None]
         if not isinstance(result, np.ndarray) or result.shape != image.shape or result.dtype != np.uint8:
             raise AugmentError(
-                f"augmentation {self.name} returned {found}; it was given uint8 {image.shape} and must return the same"
-                f"{self._culprit(image)}. Scaling to float is the SampleSpec's work; resizing too."
+                f"augmentation {self.name} returned {found}; it was given uint8 {image.shape} and must return the same. "
+                + (self._culprit(image) or "Scaling to float is the SampleSpec's work; resizing too")
             )
         return result
 
@@ -68,8 +69,8 @@ class Policy:
             self._idle.append(compose)
 
     def _culprit(self, image: np.ndarray) -> str:
-        """Which transform of an albumentations policy changed the shape or dtype first, if one does so on its own."""
-        for transform in getattr(self.compose, "transforms", ()):
+        """Which transform of an albumentations policy changed the shape or dtype first, if one does so on its own, and what to do."""
+        for transform in transforms_of(self.compose):
             alone = copy.deepcopy(transform)
             alone.p = 1.0
             try:
@@ -77,7 +78,8 @@ class Policy:
             except Exception:  # it cannot run alone: then it cannot be named, and the message above stands without it
                 continue
             if result.shape != image.shape or result.dtype != image.dtype:
-                return f" ({type(transform).__name__} gives {result.dtype} {result.shape})"
+                advice = "give it the size that the images have" if result.dtype == image.dtype else "have it give uint8"
+                return f"{type(transform).__name__} gives {result.dtype} {result.shape}: {advice}, or leave it out"
         return ""
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from imgstream import __version__
 from imgstream.cli import bench, cache, check, embed, evaluate, index, lr, merge, predict, show, sort, train
+from imgstream.versions import versions
 
 app = typer.Typer(
     name="imgstream",
@@ -16,6 +18,25 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+
+def _print_versions(asked: bool) -> None:
+    if asked:
+        found = versions("keras", "tensorflow")
+        print(f"imgstream {__version__}", f"Python {found.pop('python')}", *(f"{name} {found[name]}" for name in found), sep=", ")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_versions, is_eager=True, help="Print the versions of imgstream and of what it runs on."),
+    ] = False,
+) -> None:
+    pass
+
+
 app.command("train")(train.train)
 app.command("lr")(lr.lr)
 app.command("evaluate")(evaluate.evaluate)

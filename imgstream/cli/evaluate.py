@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -39,6 +40,7 @@ def evaluate(
 
       imgstream evaluate runs/pets test.csv --columns path=img,label=species
     """
+    from imgstream.prediction.metrics import FIGURES
     from imgstream.report.progress import counting
     from imgstream.report.terminal import Reasons, printable
     from imgstream.runs import load_run
@@ -54,26 +56,44 @@ def evaluate(
         return
     console = output_console()
     table = Table("class")
-    for name in ("precision", "recall", "f1", "images"):
+    for name in (*FIGURES, "images"):
         table.add_column(name, justify="right")
     report = result.report()
     for name, scores in report["per_class"].items():
-        figures = (f"{scores[key]:.3f}" for key in ("precision", "recall", "f1"))
-        table.add_row(Text(printable(name)), *figures, f"{scores['n']:,}")
+        table.add_row(Text(printable(name)), *_figures(scores), f"{scores['n']:,}")
+    average = report["macro_average"]
+    table.add_section()
+    table.add_row(Text(f"(mean of {average['classes']:,})", "dim"), *_figures(average), f"{report['images']:,}")
     console.print(table)
-    console.print(f"Accuracy {100 * result.accuracy:.2f} % on {report['images']:,} images, loss {result.loss:.4f}")
-    console.print(
-        f"Calibration error (ECE) {100 * result.ece:.2f} %, {100 * result.ece_uncalibrated:.2f} % without the run's temperature of "
-        f"{result.temperature:.3f}",
-        soft_wrap=True,
-    )
+    if report["images"]:
+        console.print(f"Accuracy {100 * result.accuracy:.2f} % on {report['images']:,} images, loss {result.loss:.4f}")
+        console.print(
+            f"Calibration error (ECE) {100 * result.ece:.2f} %, {100 * result.ece_uncalibrated:.2f} % without the run's temperature of "
+            f"{result.temperature:.3f}",
+            soft_wrap=True,
+        )
+    else:
+        console.print("Nothing was measured: no image of the model's classes could be read")
     console.print(f"Pipeline: {chosen.pipeline} ({chosen.why})", soft_wrap=True)
-    for what, classes in (
-        ("Left out, as no class of the model", result.unknown_classes),
-        ("No image here of the model's", result.missing_classes),
+    for what, classes, count in (
+        ("Left out, as no class of the model", result.unknown_classes, f" ({_images(result.unknown_images)})"),
+        ("No image here of the model's", result.missing_classes, ""),
     ):
         if classes:
             more = f" and {len(classes) - 10:,} more" if len(classes) > 10 else ""
-            console.print(f"{what}: {', '.join(printable(n) for n in classes[:10])}{more}", markup=False, soft_wrap=True)
+            console.print(f"{what}: {', '.join(printable(n) for n in classes[:10])}{more}{count}", markup=False, soft_wrap=True)
+    if result.unlabelled:
+        console.print(f"Left out, without a class: {_images(result.unlabelled)}")
     if result.skipped:
         console.print(Reasons(result.skipped).table())
+
+
+def _figures(scores: dict[str, Any]) -> Iterator[str]:
+    """Precision, recall and F1, or dashes where they were not measured."""
+    from imgstream.prediction.metrics import FIGURES
+
+    return ("–" if scores[key] is None else f"{scores[key]:.3f}" for key in FIGURES)
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' if count != 1 else ''}"

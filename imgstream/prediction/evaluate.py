@@ -37,6 +37,10 @@ class Evaluation:
     """(path, reason) of the files that were left out as bad."""
     unknown_classes: list[str]
     """Folders that are no class of the model: their images were left out."""
+    unknown_images: int
+    """Readable images that were left out so."""
+    unlabelled: int
+    """Readable images of no class, which were left out too."""
     missing_classes: list[str]
     """Classes of the model that no image here belongs to."""
 
@@ -46,15 +50,17 @@ class Evaluation:
         return self.confusion.accuracy
 
     def report(self) -> dict[str, Any]:
-        """JSON-ready: ConfusionMatrix.report, with the fields of this class; skipped as a count."""
+        """JSON-ready: ConfusionMatrix.report, with the fields of this class; skipped as a count. What was not measured is None."""
+        confusion = self.confusion.report()
+        measured = {"loss": self.loss, "ece": self.ece, "ece_uncalibrated": self.ece_uncalibrated}
         return {
-            **self.confusion.report(),
-            "loss": self.loss,
-            "ece": self.ece,
-            "ece_uncalibrated": self.ece_uncalibrated,
+            **confusion,
+            **(measured if confusion["images"] else dict.fromkeys(measured)),
             "temperature": self.temperature,
             "skipped": len(self.skipped),
             "unknown_classes": self.unknown_classes,
+            "unknown_images": self.unknown_images,
+            "unlabelled": self.unlabelled,
             "missing_classes": self.missing_classes,
         }
 
@@ -88,10 +94,12 @@ def evaluate(
         )
     forward, confusion = Forward(model, stream.batch_size), ConfusionMatrix(names)
     calibrated, uncalibrated = CalibrationError(), CalibrationError()
-    losses, rows = 0.0, 0
+    losses, rows, unknown_images, unlabelled = 0.0, 0, 0, 0
     for batch in stream.traced_batches():
         labels = np.where(batch.labels >= 0, to_model[batch.labels], -1)
         rows += len(labels) + len(batch.bad)
+        unlabelled += int((batch.labels < 0).sum())
+        unknown_images += int(((batch.labels >= 0) & (labels < 0)).sum())
         if (known := labels >= 0).any():
             logits, true = forward(batch.images)[known], labels[known]
             raw, scores = softmax(logits), softmax(logits / temperature)
@@ -117,5 +125,7 @@ def evaluate(
         ece_uncalibrated=uncalibrated.value,
         skipped=stream.skipped,
         unknown_classes=unknown,
+        unknown_images=unknown_images,
+        unlabelled=unlabelled,
         missing_classes=[n for n in names if n not in there],
     )

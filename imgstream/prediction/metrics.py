@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+FIGURES = ("precision", "recall", "f1")
+"""What is told of a class."""
+
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities of `logits` (..., K) along the last axis, float32 of the same shape; in float64 inside, safe for any finite float32."""
@@ -40,24 +43,25 @@ class ConfusionMatrix:
         return _ratio(self.counts.trace(), self.counts.sum())
 
     def report(self) -> dict[str, Any]:
-        """JSON-ready: accuracy, images, class_names, per_class {name: precision, recall, f1, n}, confusion_matrix.
+        """JSON-ready: accuracy, images, class_names, per_class {name: precision, recall, f1, n}, macro_average, confusion_matrix.
 
-        n is the number of images of the class; a ratio of nothing is 0.0.
+        n is the number of images of the class. What was not measured is None: the three figures of a class without an image, the accuracy
+        of no images. The precision of a class that has images and was never predicted is 0.0, as scikit-learn has it. macro_average is the
+        mean of the measured classes, whatever their sizes, with their number as `classes`.
         """
-        per_class = {}
+        per_class: dict[str, dict[str, float | int | None]] = {}
         for i, name in enumerate(self.class_names):
             hits, n, claimed = self.counts[i, i], self.counts[i].sum(), self.counts[:, i].sum()
-            per_class[name] = {
-                "precision": _ratio(hits, claimed),
-                "recall": _ratio(hits, n),
-                "f1": _ratio(2 * hits, n + claimed),
-                "n": int(n),
-            }
+            figures = (_ratio(hits, claimed), _ratio(hits, n), _ratio(2 * hits, n + claimed)) if n else (None, None, None)
+            per_class[name] = {**dict(zip(FIGURES, figures, strict=True)), "n": int(n)}
+        measured = [figures for figures in per_class.values() if figures["n"]]
+        means = {key: float(np.mean([figures[key] for figures in measured])) if measured else None for key in FIGURES}
         return {
-            "accuracy": self.accuracy,
+            "accuracy": self.accuracy if measured else None,
             "images": int(self.counts.sum()),
             "class_names": self.class_names,
             "per_class": per_class,
+            "macro_average": {**means, "classes": len(measured)},
             "confusion_matrix": self.counts.tolist(),
         }
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,6 +32,9 @@ from imgstream.training.resuming import check_same, tell_changes
 from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
 from imgstream.training.transfer import train_head
+from imgstream.versions import versions
+
+_PACKAGES = ("imgstream", "keras", "tensorflow", "numpy", "opencv-python-headless", "simplejpeg", "pillow", "albumentations")
 
 
 def train(
@@ -120,7 +121,7 @@ def train(
         folder.write_json("settings.json", recorded)
         chosen: dict[str, Any] = {"pipeline": pipeline, "pipeline_why": why, "split": split_report.to_json()}
         chosen |= {"model": info.name, "precision": models.policy, "batch_size": memory.batch_size}
-        folder.write_state({"state": "running", "created": _now(), "versions": _versions(), **chosen})
+        folder.write_state({"state": "running", "created": _now(), "versions": versions(*_PACKAGES), **chosen})
     with MemoryRecord(folder.memory, settings.memory) as record:
         shared["pipeline"] = pipeline
         train_stream = Stream(train_index, spec, augment=augmentation, batch_size=memory.batch_size, **shared)
@@ -206,14 +207,3 @@ def _profile(train: ImageIndex, validated: Profile) -> Profile:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _versions() -> dict[str, str]:
-    packages = ("imgstream", "keras", "tensorflow", "numpy", "opencv-python-headless", "simplejpeg", "pillow", "albumentations")
-    versions = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # TensorFlow under another backend
-    return versions

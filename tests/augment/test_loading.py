@@ -129,7 +129,68 @@ def test_an_unknown_name_lists_the_choices() -> None:
         resolve("stronk")
 
 
-@pytest.mark.parametrize("given", [3, ["light"], object()])
+def test_a_list_of_albumentations_transforms_is_composed(tmp_path: Path) -> None:
+    for given in (COMPOSE.transforms, tuple(COMPOSE.transforms)):
+        policy = resolve(given)
+        assert same(pixels(policy), pixels(resolve(COMPOSE)))
+        assert same(pixels(kept(policy)), pixels(policy))
+    code = tmp_path / "mine.py"
+    code.write_text("import albumentations as A\npolicy = [A.VerticalFlip(p=1)]\n")
+    assert np.array_equal(pixels(resolve(f"{code}:policy"))[0], IMAGE[::-1])
+
+
+@pytest.mark.parametrize("other", ["light", np.flipud])
+def test_a_list_of_other_things_says_to_write_a_function(other: Any) -> None:
+    with pytest.raises(AugmentError, match=r"a list as augment must be .*write one function, def augment\(image, rng\).* got"):
+        resolve([A.HorizontalFlip(), other])
+
+
+def test_a_function_of_one_argument_is_told_what_to_write(tmp_path: Path) -> None:
+    class Old:
+        def __call__(self, image: np.ndarray) -> np.ndarray:
+            return image
+
+    code = tmp_path / "mine.py"
+    code.write_text("def flip(image):\n    return image\n")
+    given: tuple[Any, ...] = (lambda image: image, lambda image, *, rng: image, np.flipud, Old(), f"{code}:flip")
+    for augment in given:
+        with pytest.raises(AugmentError, match=r"cannot be called with an image and a random generator: write def augment\(image, rng\)"):
+            resolve(augment)
+    assert isinstance(resolve(lambda image, rng, strength=1: image), Policy)
+    with pytest.raises(AugmentError, match=r"HorizontalFlip is a class: give an object of it, such as HorizontalFlip\(\)"):
+        resolve(A.HorizontalFlip)
+
+
+class ToTensorV2(A.ImageOnlyTransform):
+    """As albumentations.pytorch has it, without torch."""
+
+    def apply(self, img: np.ndarray, **_: Any) -> np.ndarray:
+        return img.transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("transforms", "told"),
+    [
+        ([A.HorizontalFlip(), A.Normalize()], "has Normalize: write it without, for pixels are scaled afterwards"),
+        ([A.OneOf([A.Blur(), A.ToFloat()])], "has ToFloat: write it without, for pixels are scaled afterwards"),
+        ([ToTensorV2()], "has ToTensorV2: write it without, for batches are NumPy arrays"),
+        (
+            [A.Resize(224, 224), A.Normalize(), ToTensorV2()],
+            "has Normalize, ToTensorV2, Resize: write it without, for pixels .* and batches .* images come in their size",
+        ),
+    ],
+)
+def test_a_pipeline_that_scales_or_makes_tensors_is_told_to_do_without(transforms: list[Any], told: str) -> None:
+    for given in (transforms, A.Compose(transforms)):
+        with pytest.raises(AugmentError, match=told):
+            resolve(given)
+
+
+def test_a_policy_may_compute_in_floats_that_it_takes_back() -> None:
+    assert pixels(resolve([A.ToFloat(), A.GaussNoise(p=1), A.FromFloat(dtype="uint8")]))[0].dtype == np.uint8
+
+
+@pytest.mark.parametrize("given", [3, {"light": 1}, object()])
 def test_what_cannot_be_an_augmentation_is_shown(given: Any) -> None:
     with pytest.raises(AugmentError, match=r"augment must be .* got"):
         resolve(given)

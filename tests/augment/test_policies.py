@@ -102,8 +102,18 @@ def test_what_is_no_sample_is_refused_and_told(returned: Any, found: str) -> Non
         policy(lambda image, rng: returned).apply(IMAGE, sample_generator(0, 0, 0))
 
 
+class Halves(A.ImageOnlyTransform):
+    def apply(self, img: np.ndarray, **_: Any) -> np.ndarray:
+        return img / np.float32(2)
+
+
 @pytest.mark.parametrize(
-    ("guilty", "found"), [(A.Resize(6, 6), r"Resize gives uint8 \(6, 6, 3\)"), (A.ToFloat(), r"ToFloat gives float32 \(12, 10, 3\)")]
+    ("guilty", "found"),
+    [
+        (A.Resize(6, 6), r"Resize gives uint8 \(6, 6, 3\): give it the size that the images have, or leave it out"),
+        (A.Sequential([A.CenterCrop(6, 6)]), r"CenterCrop gives uint8 \(6, 6, 3\): give it the size"),
+        (Halves(), r"Halves gives float32 \(12, 10, 3\): have it give uint8"),
+    ],
 )
 def test_the_guilty_transform_of_a_policy_is_named(guilty: Any, found: str) -> None:
     with pytest.raises(AugmentError, match=found):

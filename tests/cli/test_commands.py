@@ -145,13 +145,37 @@ def test_evaluate_tells_the_calibration_and_which_classes_are_extra_or_missing(
 ) -> None:
     shutil.copytree(two_classes / "light", tmp_path / "light")
     shutil.copytree(two_classes / "dark", tmp_path / "[red]stranger")
+    (tmp_path / "[red]stranger" / "bad.jpg").touch()
     (tmp_path / "dark").mkdir()
+    shutil.copy(two_classes / "dark" / "00.jpg", tmp_path)
     code, out, _ = run(capsys, "evaluate", trained, tmp_path)
     assert code == 0
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in out.splitlines() if line.startswith("│")]
+    assert rows[0] == ["dark", "–", "–", "–", "0"]
+    assert rows[2][0] == "(mean of 1)"
+    assert rows[1][1:] == rows[2][1:]
     assert "Calibration error (ECE) " in out
     assert "temperature of 1.000" in out
-    assert "Left out, as no class of the model: [red]stranger" in out
+    assert "Left out, as no class of the model: [red]stranger (20 images)" in out
     assert "No image here of the model's: dark" in out
+    assert "Left out, without a class: 1 image\n" in out
+    report = json.loads(run(capsys, "evaluate", trained, tmp_path, "--json")[1])
+    assert report["per_class"]["dark"] == {"precision": None, "recall": None, "f1": None, "n": 0}
+    assert report["macro_average"] == {**{key: report["per_class"]["light"][key] for key in ("precision", "recall", "f1")}, "classes": 1}
+    assert [report[name] for name in ("images", "skipped", "unknown_images", "unlabelled")] == [20, 1, 20, 1]
+
+
+def test_evaluate_of_broken_files_alone_says_that_nothing_was_measured(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dark").mkdir()
+    (tmp_path / "dark" / "empty.jpg").touch()
+    code, out, _ = run(capsys, "evaluate", trained, tmp_path)
+    assert code == 0
+    assert "Nothing was measured: no image of the model's classes could be read" in out
+    assert "Accuracy" not in out
+    report = json.loads(run(capsys, "evaluate", trained, tmp_path, "--json")[1])
+    assert [report[name] for name in ("accuracy", "loss", "ece", "ece_uncalibrated", "images", "skipped")] == [None] * 4 + [0, 1]
 
 
 def test_show_draws_a_sheet(two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

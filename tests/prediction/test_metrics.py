@@ -33,8 +33,9 @@ def test_the_report_has_these_values() -> None:
         "per_class": {
             "cat": {"precision": 0.75, "recall": 0.75, "f1": 0.75, "n": 4},
             "dog": {"precision": 0.5, "recall": 0.5, "f1": 0.5, "n": 2},
-            "eel": {"precision": 0.0, "recall": 0.0, "f1": 0.0, "n": 0},
+            "eel": {"precision": None, "recall": None, "f1": None, "n": 0},
         },
+        "macro_average": {"precision": 0.625, "recall": 0.625, "f1": 0.625, "classes": 2},
         "confusion_matrix": [[3, 1, 0], [1, 1, 0], [0, 0, 0]],
     }
 
@@ -49,7 +50,25 @@ def test_precision_and_recall_are_not_mixed_up() -> None:
 def test_the_report_is_json_ready_even_of_no_images() -> None:
     matrix = ConfusionMatrix(["cat", "dog"])
     matrix.update(np.array([], np.int32), np.array([], np.int64))
-    assert json.loads(json.dumps(matrix.report()))["accuracy"] == 0.0
+    report = json.loads(json.dumps(matrix.report()))
+    assert (report["accuracy"], report["images"]) == (None, 0)
+    assert report["macro_average"] == {"precision": None, "recall": None, "f1": None, "classes": 0}
+
+
+def test_a_class_without_images_is_not_measured_though_it_was_predicted() -> None:
+    matrix = ConfusionMatrix(["cat", "dog"])
+    matrix.update(np.array([0, 0, 0, 0]), np.array([0, 0, 0, 1]))
+    report = matrix.report()
+    assert report["per_class"]["dog"] == {"precision": None, "recall": None, "f1": None, "n": 0}
+    assert report["macro_average"] == {"precision": 1.0, "recall": 0.75, "f1": pytest.approx(6 / 7), "classes": 1}
+
+
+def test_a_class_that_was_never_predicted_has_a_precision_of_zero_and_counts_in_the_averages() -> None:
+    matrix = ConfusionMatrix(["cat", "dog"])
+    matrix.update(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]))
+    report = matrix.report()
+    assert report["per_class"]["dog"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "n": 1}
+    assert report["macro_average"] == {"precision": 0.375, "recall": 0.5, "f1": pytest.approx(3 / 7), "classes": 2}
 
 
 @pytest.mark.parametrize(("labels", "predicted"), [([0, -1], [0, 0]), ([0, 2], [0, 0]), ([0, 0], [0, 2])])
