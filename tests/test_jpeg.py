@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_nothing_that_was_cut_is_regular(data: bytes) -> None:
 def test_a_progressive_jpeg_without_one_of_its_scans_is_not_regular() -> None:
     starts = [*scans(PROGRESSIVE), len(PROGRESSIVE) - 2]
     assert len(starts) > 8
-    for first, past in zip(starts, starts[1:], strict=False):
+    for first, past in itertools.pairwise(starts):
         assert not is_regular(PROGRESSIVE[:first] + PROGRESSIVE[past:])
         assert not is_regular(PROGRESSIVE[:past] + PROGRESSIVE[first:])  # twice
 

@@ -229,7 +229,7 @@ IN_TENSORFLOW = [
     "imgstream.stream.maker:Work.begin_pass",
     "imgstream.stream.row_plans:RowPlanner.__call__",
     "imgstream.stream.row_plans:RowPlanner.__init__",
-    "imgstream.stream.row_plans:read_jpeg_header",
+    "imgstream.stream.row_plans:FileReader.read_jpeg",
     "imgstream.stream.stream:Stream.note_bad",
     "imgstream.stream.stream:Stream.ordered",
     "imgstream.stream.tfdata:TfPipeline._mend",
