@@ -15,15 +15,15 @@ from imgstream.errors import StallWarning
 PATIENCE = 30.0
 """Seconds without progress until it is told; it is told again after twice, four times, … as many."""
 OPEN_FILE_BYTES = 1024
-"""What an OpenFile needs."""
+"""Of memory that an OpenFile needs."""
 
-_HEAD = struct.Struct("<dH")  # when it was opened, in seconds of time.monotonic(), 0.0: none is; bytes of its path
-_LONGEST = OPEN_FILE_BYTES - _HEAD.size
+_LONGEST = 1000  # bytes that are kept of a path
+_NOTE = struct.Struct(f"<dI{_LONGEST}s")  # when it was opened, in seconds of time.monotonic(), 0.0: none is; bytes of its path; the path
 _SHOWN = 3
 
 
 class OpenFile:
-    """The file that one thread is at. It is noted in half a microsecond, and looked at by others when a wait takes long."""
+    """The file that one thread is at. To note it takes a microsecond at most; others look when a wait takes long."""
 
     def __init__(self, memory: memoryview | None = None) -> None:
         """`memory`: OPEN_FILE_BYTES that another process may look into; zeros."""
@@ -31,18 +31,16 @@ class OpenFile:
 
     def begin(self, path: bytes) -> None:
         """Note what the thread is at from now on."""
-        path = path[:_LONGEST]
-        _HEAD.pack_into(self._memory, 0, time.monotonic(), len(path))
-        self._memory[_HEAD.size : _HEAD.size + len(path)] = path
+        _NOTE.pack_into(self._memory, 0, time.monotonic(), len(path), path)
 
     def end(self) -> None:
         """It is at none."""
-        _HEAD.pack_into(self._memory, 0, 0.0, 0)
+        _NOTE.pack_into(self._memory, 0, 0.0, 0, b"")
 
     def seen(self) -> tuple[float, bytes] | None:
         """When it was opened, by time.monotonic(), which is that of all processes, and its path; None when none is open."""
-        since, length = _HEAD.unpack_from(self._memory)
-        return (since, bytes(self._memory[_HEAD.size : _HEAD.size + length])) if since else None
+        since, length, path = _NOTE.unpack_from(self._memory)
+        return (since, path[:length]) if since else None
 
 
 def tell(open_files: Iterable[OpenFile], waits: int) -> None:
