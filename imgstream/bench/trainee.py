@@ -27,7 +27,7 @@ class Trainee:
     def step(self, images: np.ndarray, labels: np.ndarray) -> None:
         """One step on float32 (B, H, W, C) and labels, int32 (B,) or float32 (B, K). Returns when it is done.
 
-        A batch that bad files left smaller is filled up: another size would be compiled anew.
+        A batch that bad files left smaller is filled up: each step is to be a whole one.
         """
         self._steps += 1
         rows = np.arange(self.batch_size) % len(images)

@@ -1,8 +1,8 @@
 """The two models of a training, its optimizer and its loss.
 
 The *served* model is what is validated, saved and predicted with: float32, of Keras' own layers only, holding averaged weights. The
-*trained* model is its clone, made for speed: mixed precision where that pays, fused normalisation on TensorFlow. Both have the same
-weights in the same order (docs/decisions/0015-two-models.md).
+*trained* model is its clone, made for speed: mixed precision where that pays, fused normalisation on TensorFlow, where its step is one
+program for batches of every size. Both have the same weights in the same order (docs/decisions/0015-two-models.md).
 """
 
 from __future__ import annotations
@@ -104,6 +104,10 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
         if len(replicas) > 1:  # Keras builds metrics from the first batch it sees, and cannot see into one that is spread already
             images = np.zeros((1, *(n or 32 for n in model.input_shape[1:])), np.float32)
             model.test_on_batch(images, np.zeros((1, model.output_shape[-1]), np.float32))
+        elif keras.backend.backend() == "tensorflow":
+            from imgstream.training.program import trace_once
+
+            trace_once(model)
     return model
 
 

@@ -116,9 +116,17 @@ class Footprint:
         return batch_size * (self.ahead + -(-2 * self.workers // batch_size))
 
 
-def plan(footprint: Footprint, *, ceiling: int | None = None, batch_size: int | None = None, machine: int | None = None) -> MemoryPlan:
-    """The largest of BATCH_SIZES, or `batch_size` if that is given, that fits under `ceiling` bytes, with the largest validation batch
-    that leaves it room. Without a ceiling it is to fit into the machine, `machine` bytes (None asks the system), with FREE_SHARE kept free.
+def plan(
+    footprint: Footprint,
+    *,
+    ceiling: int | None = None,
+    batch_size: int | None = None,
+    validation_batch: int | None = None,
+    machine: int | None = None,
+) -> MemoryPlan:
+    """The largest of BATCH_SIZES, or `batch_size` if that is given, that fits under `ceiling` bytes, with the `validation_batch`, or the
+    largest one, that leaves it room. Without a ceiling it is to fit into the machine, `machine` bytes (None asks the system), with
+    FREE_SHARE kept free.
 
     Raises ModelError, with what would fit, when nothing does, or the `batch_size` does not.
     """
@@ -128,7 +136,7 @@ def plan(footprint: Footprint, *, ceiling: int | None = None, batch_size: int | 
     else:
         limit = ceiling
     for batch in BATCH_SIZES if batch_size is None else (batch_size,):
-        found = _fitting(footprint, batch, limit)
+        found = _fitting(footprint, batch, limit, validation_batch)
         if found is not None:
             return found
     assert limit is not None
@@ -143,9 +151,10 @@ def plan(footprint: Footprint, *, ceiling: int | None = None, batch_size: int | 
     )
 
 
-def _fitting(footprint: Footprint, batch_size: int, limit: int | None) -> MemoryPlan | None:
+def _fitting(footprint: Footprint, batch_size: int, limit: int | None, preferred: int | None = None) -> MemoryPlan | None:
     most = max(VALIDATION_BATCHES[-1], _VALIDATION_BYTES // max(1, footprint.full_sample))
-    for validation in (size for size in VALIDATION_BATCHES if size <= most):
+    sizes = [size for size in VALIDATION_BATCHES if size <= most]
+    for validation in sizes if preferred is None else [preferred, *sizes]:
         expected = footprint.expected(batch_size, validation)
         if limit is None or expected <= limit:
             return MemoryPlan(batch_size, validation, expected, limit)

@@ -107,7 +107,7 @@ def train(
     pipeline, why = choose_pipeline(
         Stream(train_index, spec, augment=augmentation, **shared), settings.pipeline if state is None else state.get("pipeline", "python")
     )
-    memory = _plan(models, settings, spec, sizes, pipeline, (state or {}).get("batch_size"))
+    memory = _plan(models, settings, spec, sizes, pipeline, state or {})
     folder.make()
     if state is None:
         index.save(folder.index)
@@ -120,7 +120,8 @@ def train(
         folder.write_json("class_names.json", {"format": 1, "class_names": class_names})
         folder.write_json("settings.json", recorded)
         chosen: dict[str, Any] = {"pipeline": pipeline, "pipeline_why": why, "split": split_report.to_json()}
-        chosen |= {"model": info.name, "precision": models.policy, "batch_size": memory.batch_size}
+        chosen |= {"model": info.name, "precision": models.policy}
+        chosen |= {"batch_size": memory.batch_size, "validation_batch": memory.validation_batch}
         folder.write_state({"state": "running", "created": _now(), "versions": versions(*_PACKAGES), **chosen})
     with MemoryRecord(folder.memory, settings.memory) as record:
         shared["pipeline"] = pipeline
@@ -144,8 +145,12 @@ def train(
     return Run(folder)
 
 
-def _plan(models: Models, settings: TrainSettings, spec: SampleSpec, sizes: Sizes, pipeline: Pipeline, before: int | None) -> MemoryPlan:
-    """What fits into the memory there is, told by what the process takes now. A resumed run keeps the batch size that it had `before`."""
+def _plan(
+    models: Models, settings: TrainSettings, spec: SampleSpec, sizes: Sizes, pipeline: Pipeline, before: dict[str, Any]
+) -> MemoryPlan:
+    """What fits into the memory there is, told by what the process takes now. A resumed run keeps the batch size that it had `before`, as
+    its run.json tells, and if it fits that of its validation, which the last bits of a loss depend on.
+    """
     footprint = Footprint.of(
         models.trained,
         models.served,
@@ -155,7 +160,12 @@ def _plan(models: Models, settings: TrainSettings, spec: SampleSpec, sizes: Size
         pipeline=pipeline,
         on_gpu=device().endswith("gpu"),
     )
-    return plan(footprint, ceiling=settings.memory, batch_size=before or settings.batch_size)
+    return plan(
+        footprint,
+        ceiling=settings.memory,
+        batch_size=before.get("batch_size") or settings.batch_size,
+        validation_batch=before.get("validation_batch"),
+    )
 
 
 def _settings(options: dict[str, Any]) -> TrainSettings:

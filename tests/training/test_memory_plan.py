@@ -87,6 +87,13 @@ def test_a_batch_size_that_was_asked_for_is_kept_or_refused() -> None:
         plan(FOOTPRINT, ceiling=ceiling, batch_size=64)
 
 
+def test_a_resumed_run_validates_in_the_batches_that_it_had_where_they_fit() -> None:
+    assert plan(FOOTPRINT, ceiling=10**12, validation_batch=16).validation_batch == 16
+    ceiling = FOOTPRINT.expected(64, 8)
+    kept = plan(FOOTPRINT, ceiling=ceiling, batch_size=64, validation_batch=128)
+    assert (kept.batch_size, kept.validation_batch) == (64, 8)
+
+
 def test_what_cannot_fit_is_refused_with_the_least_that_would_do() -> None:
     with pytest.raises(ModelError, match=r"--memory gives 100 MB: the least that would do is (\d+) MB, with batches of 1\.") as caught:
         plan(FOOTPRINT, ceiling=100_000_000)
