@@ -248,7 +248,7 @@ def test_the_one_file_that_does_it_is_found(stub: list[str], tmp_path: Path, con
     assert said in failure.finding.text
     assert record.cases == 8
     assert (tmp_path / "out" / failure.file).read_bytes() == planted[5].data
-    assert (tmp_path / "out" / "failures.tsv").read_text().splitlines()[1].startswith(f"5\t{kind}\t")
+    assert (tmp_path / "out" / "failures.tsv").read_text("utf-8").splitlines()[1].startswith(f"5\t{kind}\t")
 
 
 @pytest.mark.parametrize("content", [b"CRAWL", b"EVIL"])
@@ -312,7 +312,7 @@ def test_the_command_says_what_failed_and_makes_a_case_again(stub: list[str], tm
     assert said.startswith("40 cases in ")
     assert f"pixels{len(gifs):>10}" in said
     assert f"case {gifs[0]}: 7.0 levels apart" in said
-    lines = (out / "failures.tsv").read_text().splitlines()
+    lines = (out / "failures.tsv").read_text("utf-8").splitlines()
     assert sorted(int(line.split("\t")[0]) for line in lines[1:]) == gifs
 
     assert fuzz.main(["--case", str(gifs[0]), "--seed", "5", "--out", str(tmp_path / "again")], stub) == 1

@@ -60,7 +60,7 @@ class Record:
             self.folder.mkdir(parents=True, exist_ok=True)
             table = self.folder / "failures.tsv"
             is_new = not table.exists()
-            with open(table, "a", newline="") as file:
+            with open(table, "a", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, delimiter="\t")
                 if is_new:
                     writer.writerow(("case", "kind", "sort", "what", "seconds", "megabytes", "file", "smallest", "history"))
