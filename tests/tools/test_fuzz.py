@@ -178,8 +178,10 @@ from fuzzing.serve import serve
 
 Path(__file__).with_suffix(".pid").write_text(str(os.getpid()))
 
+mark = Path(__file__).with_suffix(".mark")
+
 def judged(folder, names, setting, tell):
-    findings, seconds, megabytes = [], 0.1, 1.0
+    findings, seconds, megabytes = [], 0.01, 1.0
     if sum(b"PAIR" in (folder / name).read_bytes() for name in names) > 1:
         os.abort()
     for name in names:
@@ -196,18 +198,21 @@ def judged(folder, names, setting, tell):
             time.sleep(100)
         if b"CRAWL" in data:
             seconds = 9.0
-        if b"SWELL" in data:
+        if b"ONCE" in data and not mark.exists():
+            mark.touch()
+            megabytes = 5000.0 if b"SWELL" in data else os.abort()
+        elif b"SWELL" in data and b"ONCE" not in data:
             megabytes = 5000.0
         if b"RAISE" in data:
             findings.append(Finding("", "error", "python KeyError", "python: KeyError: 'x'"))
         if b"EVIL" in data:
             findings.append(Finding(name, "pixels", "", "7.0 levels apart, 1 allowed"))
-    return Verdict(findings, Cost(seconds, megabytes), Cost(0.1, 1.0))
+    return Verdict(findings, Cost(seconds, megabytes), Cost(0.01, 1.0))
 
 serve(judged)
 """
 
-QUICK = Limits(seconds=0.2, megabytes=200.0, silent=1.5, idle=0.5)
+QUICK = Limits(seconds=0.05, megabytes=200.0, silent=1.5, idle=0.5)
 
 
 @pytest.fixture
@@ -248,7 +253,7 @@ def test_the_one_file_that_does_it_is_found(stub: list[str], tmp_path: Path, con
     assert said in failure.finding.text
     assert record.cases == 8
     assert (tmp_path / "out" / failure.file).read_bytes() == planted[5].data
-    assert (tmp_path / "out" / "failures.tsv").read_text().splitlines()[1].startswith(f"5\t{kind}\t")
+    assert (tmp_path / "out" / "failures.tsv").read_text("utf-8").splitlines()[1].startswith(f"5\t{kind}\t")
 
 
 @pytest.mark.parametrize("content", [b"CRAWL", b"EVIL"])
@@ -257,6 +262,16 @@ def test_what_is_found_is_made_as_small_as_it_can_be(stub: list[str], tmp_path: 
     fuzz.hunt(Planted({2: bytes(range(200)) + content + bytes(range(100))}), range(4), record, children=1, command=stub, limits=QUICK)
     (failure,) = record.failures
     assert (tmp_path / "out" / failure.smallest).read_bytes() == content
+
+
+def test_what_a_fresh_process_does_not_repeat_counts_where_it_ended_one(stub: list[str], tmp_path: Path) -> None:
+    kinds = []
+    for content in (b"SWELL ONCE", b"ends ONCE"):
+        (tmp_path / "stub.mark").unlink(missing_ok=True)
+        record = Record(tmp_path / "out", minimising=0)
+        fuzz.hunt(Planted({0: content}), range(1), record, children=1, command=stub, limits=QUICK)
+        kinds.append([(one.finding.kind, one.finding.text.split(" (")[-1]) for one in record.failures])
+    assert kinds == [[], [("crash", "but not in a fresh process)")]]
 
 
 def test_files_that_fail_only_together_are_found_together(stub: list[str], tmp_path: Path) -> None:
@@ -312,7 +327,7 @@ def test_the_command_says_what_failed_and_makes_a_case_again(stub: list[str], tm
     assert said.startswith("40 cases in ")
     assert f"pixels{len(gifs):>10}" in said
     assert f"case {gifs[0]}: 7.0 levels apart" in said
-    lines = (out / "failures.tsv").read_text().splitlines()
+    lines = (out / "failures.tsv").read_text("utf-8").splitlines()
     assert sorted(int(line.split("\t")[0]) for line in lines[1:]) == gifs
 
     assert fuzz.main(["--case", str(gifs[0]), "--seed", "5", "--out", str(tmp_path / "again")], stub) == 1

@@ -60,7 +60,7 @@ class Record:
             self.folder.mkdir(parents=True, exist_ok=True)
             table = self.folder / "failures.tsv"
             is_new = not table.exists()
-            with open(table, "a", newline="") as file:
+            with open(table, "a", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, delimiter="\t")
                 if is_new:
                     writer.writerow(("case", "kind", "sort", "what", "seconds", "megabytes", "file", "smallest", "history"))
@@ -116,12 +116,12 @@ class Hunter:
         if whole is None:
             return [(finding, [finding.name], trial) for finding in trial.findings]
         if len(names) == 1:
-            return [self._confirmed(whole, names, trial), *((finding, names, trial) for finding in trial.findings)]
+            return [*self._confirmed(whole, names, trial), *((finding, names, trial) for finding in trial.findings)]
         size = -(-len(names) // _PARTS)
         found = [one for first in range(0, len(names), size) for one in self._search(names[first : first + size])]
         if any(not finding.name for finding, _, _ in found) or whole.kind == "time":  # a sum of times is no failure
             return found
-        return [*found, (whole, self._fewest(whole, names), trial)]
+        return [*found, *((why, self._fewest(why, names), again) for why, _, again in self._confirmed(whole, names, trial))]
 
     def _fewest(self, whole: Finding, names: list[str]) -> list[str]:
         """Files that fail together, and not by halves."""
@@ -135,13 +135,17 @@ class Hunter:
 
         return list(fewest(tuple(names), first_failing, 4 * self._record.minimising))
 
-    def _confirmed(self, whole: Finding, names: list[str], trial: Trial) -> tuple[Finding, list[str], Trial]:
-        """The same in a fresh process, which no earlier file has touched."""
+    def _confirmed(self, whole: Finding, names: list[str], trial: Trial) -> list[tuple[Finding, list[str], Trial]]:
+        """The same in a fresh process, which no earlier file has touched: what limits of memory and time are about. What ends a process
+        is a failure even when it does not happen again.
+        """
         self._child.close()
         again = self._child.attempt(self._photos, names, self._setting)
         if again.whole is not None:
-            return again.whole, names, again
-        return whole._replace(text=whole.text + " (but not in a fresh process)"), names, trial
+            return [(again.whole, names, again)]
+        if whole.kind in ("memory", "time"):
+            return []
+        return [(whole._replace(text=whole.text + " (but not in a fresh process)"), names, trial)]
 
     def _kept(self, finding: Finding, names: list[str], trial: Trial) -> Failure:
         cases = tuple(self._by_name[name] for name in names)
