@@ -14,7 +14,6 @@ from imgstream.decode import pillow
 from imgstream.decode.shrink import shrink
 from imgstream.errors import BadImage
 from imgstream.header import Header
-from imgstream.jpeg import is_regular
 
 _KEPT = 96 << 20  # bytes, 32 MP of RGB; a larger picture gets memory of its own, which goes when the caller lets go of it
 
@@ -42,7 +41,7 @@ class Decoder:
             return pixels
         return orient(pixels, header.orientation, self._turned.room(pixels.size))
 
-    def _jpeg(self, data: memoryview, header: Header, reduction: int, channels: int, strict: bool = True) -> np.ndarray:
+    def _jpeg(self, data: memoryview, header: Header, reduction: int, channels: int) -> np.ndarray:
         height, width = -(-header.height // reduction), -(-header.width // reduction)
         try:
             pixels = decode_jpeg(
@@ -53,13 +52,11 @@ class Decoder:
                 min_height=height,
                 min_width=width,
                 buffer=self._decoded.room(height * width * channels),
-                strict=strict,  # fail on warnings too: among them is the premature end, and only their text tells them apart
+                strict=True,  # fail on warnings too: among them is the premature end. Without, it would not even fail on errors
             )
         except ValueError as error:
             if channels == 1 and "Unsupported color conversion" in str(error):  # a lossless JPEG of RGB has no luma of its own
                 return self._jpeg(data, header, reduction, 3)
-            if strict and is_regular(data):  # whole, with damage within a scan: what is there is what every decoder makes of it
-                return self._jpeg(data, header, reduction, channels, strict=False)
             pixels = _jpeg_again(data, header, reduction, channels, str(error))
         return _of_size(pixels, header, reduction)
 
