@@ -3,7 +3,7 @@
     python bench/decoding_limits.py                    one drawn picture of every kind, 16 MP: bytes and nanoseconds a pixel
     python bench/decoding_limits.py FILE|FOLDER …     your files
 
-Each file is read in a process of its own, after a small one has warmed the decoder up. Memory is the process's peak (VmHWM) above what it was
+Each file is read in a process of its own, after a small one has warmed the decoder up. Memory is the peak (VmHWM) above what it was
 before. The figures in imgstream/limits.py and header.py are from here.
 """
 

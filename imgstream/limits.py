@@ -10,17 +10,21 @@ from imgstream.errors import BadImage
 from imgstream.header import Header
 from imgstream.spec import DEFAULT_MAX_PIXELS
 
-MEMORY = 400 << 20
-"""Bytes that one file's decoding may take; more, in proportion, where a spec's max_pixels is more than the default."""
+MEMORY_AT_ONCE = 192 << 20
+"""Bytes that all decoders of a process may take together (decode/turns.py): with TensorFlow's own 690 MB, a process stays under 900."""
+
+MEMORY, MEMORY_A_BYTE = 400 << 20, 64
+"""Bytes that one file may take, decoded alone: MEMORY_AT_ONCE and so much more for each of its own, up to MEMORY; in proportion more where a
+spec's max_pixels is more than the default. A photograph of 48 MP has the megabytes that this takes, a bomb has not."""
 
 _PASSES = {"jpeg": (8_000_000, 64), "bmp": (2_000_000, 64)}
 """Header.passes that a kind may have, and more for each byte of the file. A pass over a block of a JPEG takes 8 to 60 ns; ten scans of an
 encoder make 5 passes a byte, those of an empty page 40. A pixel that a BMP's runs leave out takes Pillow 250 ns."""
 
-_PIXELS = {"avif": 24_000_000, "heic": 24_000_000, "tiff": 24_000_000, "gif": 64_000_000}
+_PIXELS = {"tiff": 24_000_000, "gif": 64_000_000}
 _PIXELS_A_BYTE = 300
-"""Pixels of kinds in which a few bytes can declare many; each takes 10 to 40 ns, were there nothing to see. A photograph has 10 pixels a
-byte, a drawing 100."""
+"""Pixels of kinds in which a few bytes can declare more than memory bounds; each takes 10 to 35 ns, were there nothing to see. A photograph has
+10 pixels a byte, a drawing 100."""
 
 
 def check_limits(header: Header, size: int, max_pixels: int) -> None:
@@ -31,10 +35,11 @@ def check_limits(header: Header, size: int, max_pixels: int) -> None:
         raise BadImage("too large", f"declares {width}×{height} = {megapixels(pixels)}; the limit is {megapixels(max_pixels)}")
     if size < header.least:
         raise BadImage("truncated", f"declares {width}×{height} pixels, which take {header.least:,} bytes or more, in {size:,}")
-    memory, most = decoder_memory(header, size), MEMORY * max(max_pixels, DEFAULT_MAX_PIXELS) // DEFAULT_MAX_PIXELS
+    memory = decoder_memory(header, size)
+    most = min(MEMORY, MEMORY_AT_ONCE + MEMORY_A_BYTE * size) * max(max_pixels, DEFAULT_MAX_PIXELS) // DEFAULT_MAX_PIXELS
     if memory > most:
         form = f"declares {width}×{height} pixels, in a form that takes {memory / 1e6:,.0f} MB to decode"
-        raise BadImage("too large", f"{form}; the limit is {most / 1e6:,.0f} MB, and grows with max_pixels")
+        raise BadImage("too large", f"{form}; the limit for {size:,} bytes is {most / 1e6:,.0f} MB, and grows with max_pixels")
     if header.passes:
         passes, a_byte = _PASSES[kind]
         if header.passes > passes + a_byte * size:
@@ -48,7 +53,7 @@ def decoder_memory(header: Header, size: int, reduction: int = 8) -> int:
     pixels = header.width * header.height
     if header.kind == "jpeg":
         return header.held + 3 * pixels // reduction**2
-    return header.held + pixels * header.pixel_bytes + size  # Pillow's decoders have a copy of their own
+    return header.held + pixels * header.pixel_bytes + 8 * header.height + size  # Pillow has a pointer a row, and a copy of the file
 
 
 def megapixels(pixels: int) -> str:

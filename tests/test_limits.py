@@ -59,11 +59,11 @@ def test_a_jpeg_whose_bytes_cannot_hold_its_blocks_is_truncated() -> None:
 
 
 def test_what_a_progressive_jpeg_makes_its_decoder_hold_has_a_limit() -> None:
-    assert refused(jpeg(13_000, 13_000, 1, size=1 << 20)) is None  # grey: 2 bytes a pixel
-    assert read_header(jpeg(13_000, 13_000, 1, size=1 << 20)).held == 128 * 1625**2
-    wide = jpeg(16_000, 16_000, 1, size=1 << 20)
+    assert refused(jpeg(13_000, 13_000, 1, size=3 << 20)) is None  # grey: 2 bytes a pixel
+    assert read_header(jpeg(13_000, 13_000, 1, size=3 << 20)).held == 128 * 1625**2
+    wide = jpeg(16_000, 16_000, 1, size=5 << 20)
     assert str(refused(wide, 300_000_000)) == "None"  # whoever allows more pixels has more memory for them
-    colour = bytearray(encode("JPEG", (90, 90), progressive=True, subsampling=0).ljust(500_000, b"\0"))
+    colour = bytearray(encode("JPEG", (90, 90), progressive=True, subsampling=0).ljust(5_000_000, b"\0"))
     struct.pack_into(">HH", colour, colour.index(b"\xff\xc2") + 5, 9000, 9000)
     assert str(refused(bytes(colour))).startswith("too large: declares 9000×9000 pixels, in a form that takes 490 MB")
 
@@ -80,10 +80,6 @@ def test_a_tile_larger_than_all_images_is_too_large() -> None:
 
 
 def test_a_few_bytes_that_declare_a_very_large_picture_are_a_bomb() -> None:
-    avif = read_header(encode("AVIF", (100, 100)))._replace(width=5000, height=5000)
-    with pytest.raises(BadImage, match="too large: a decompression bomb: declares 25 MP in 300 bytes"):
-        check_limits(avif, 300, DEFAULT_MAX_PIXELS)
-    check_limits(avif, 30_000, DEFAULT_MAX_PIXELS)
     assert refused(tiff(4000, 4000, t277=3, t278=16)) is None
     assert refused(tiff(5000, 5000, t277=3, t278=16)) == "too large: a decompression bomb: declares 25 MP in 98 bytes"
     assert refused(tiff(5000, 5000, t277=3, t278=16) + bytes(10_000)) is None
@@ -124,10 +120,12 @@ def test_no_photograph_is_refused(folder: str) -> None:
 
 
 def test_a_png_is_judged_by_what_its_pixels_take() -> None:
-    def png(colour: int, depth: int) -> bytes:
+    def png(colour: int, depth: int, size: int = 0) -> bytes:
         body = b"IHDR" + struct.pack(">IIBBBBB", 12_000, 12_000, depth, colour, 0, 0, 0)
-        return b"\x89PNG\r\n\x1a\n\0\0\0\r" + body + struct.pack(">I", zlib.crc32(body))
+        pixels = struct.pack(">I4s", size, b"IDAT") + bytes(size + 4)
+        return b"\x89PNG\r\n\x1a\n\0\0\0\r" + body + struct.pack(">I", zlib.crc32(body)) + pixels
 
     assert refused(png(0, 8)) is None  # grey, 144 MB
-    assert refused(png(0, 16)) is None
-    assert str(refused(png(2, 8))).startswith("too large: declares 12000×12000 pixels, in a form that takes 576 MB")
+    assert str(refused(png(0, 16))).startswith("too large: declares 12000×12000 pixels, in a form that takes 288 MB")
+    assert refused(png(0, 16, 3_000_000)) is None  # a photograph has as many bytes
+    assert str(refused(png(2, 8, 50_000_000))).startswith("too large: declares 12000×12000 pixels, in a form that takes 626 MB")

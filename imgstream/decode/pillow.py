@@ -37,7 +37,7 @@ _PLUGINS = {
 }
 
 
-_BAND = 4 << 20  # pixels that are made 8-bit RGB or grey at a time
+_BAND = 1 << 20  # pixels that are made 8-bit RGB or grey at a time
 
 
 def load(data: memoryview, header: Header, reduction: int = 1, grey: bool = False) -> np.ndarray:
@@ -48,19 +48,27 @@ def load(data: memoryview, header: Header, reduction: int = 1, grey: bool = Fals
     """
     try:
         with _plugin(header.kind)(io.BytesIO(_bare(data, header.kind))) as image:
-            if image.size != (header.width, header.height):  # the size that was checked must be the one that is decoded
-                raise BadImage("corrupt", f"declares two sizes: {header.width}×{header.height} and {image.width}×{image.height}")
+            _check_size(image, header)  # the size that was checked must be the one that is decoded
             if header.kind == "jpeg":
                 image.draft("L" if grey else None, (max(1, header.width // reduction), max(1, header.height // reduction)))
-            image.load()
-            scaled = header.kind == "jpeg" and image.size != (header.width, header.height)
-            return _pixels(image, 1 if scaled else reduction)
+                if image.size != (header.width, header.height):
+                    reduction = 1  # its decoder does it
+                image.load()
+            else:
+                image.load()
+                _check_size(image, header)  # which may be another one now, of a HEIC
+            return _pixels(image, reduction)
     except BadImage:
         raise
     except Exception as error:  # decoders raise nearly everything on damaged files
         if header.kind == "tiff" and tiff.Directory(data).is_cut_short:
             raise BadImage("truncated", f"a TIFF whose pixels lie behind its end, at {len(data):,} bytes") from None
         raise _bad(error, header.kind) from None
+
+
+def _check_size(image: Any, header: Header) -> None:
+    if image.size != (header.width, header.height):
+        raise BadImage("corrupt", f"declares two sizes: {header.width}×{header.height} and {image.width}×{image.height}")
 
 
 def _pixels(image: Any, reduction: int) -> np.ndarray:

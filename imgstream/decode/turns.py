@@ -7,10 +7,8 @@ import threading
 from collections.abc import Iterator
 
 from imgstream.header import Header
-from imgstream.limits import decoder_memory
+from imgstream.limits import MEMORY_AT_ONCE, decoder_memory
 
-_TOGETHER = 192 << 20
-"""Bytes that decoding may take at once, in this process; a picture that takes more is decoded alone."""
 _SMALL = 16 << 20
 """Bytes up to which nobody waits for anybody: one such picture a thread is in the bound."""
 
@@ -39,7 +37,7 @@ class Turns:
                 self._room.notify()
 
 
-_turns = Turns(_TOGETHER)
+_turns = Turns(MEMORY_AT_ONCE)
 _at_once = contextlib.nullcontext()
 
 
