@@ -5,6 +5,7 @@ schedule.py    how far along training is, and the learning rate there; fitted to
 averaging.py   the moving average of the weights: what is evaluated and saved
 checkpoint.py  everything that training goes on from, in one file
 compiling.py   model, optimizer and loss
+program.py     a step as one TensorFlow program, for batches of every size
 fit.py         the loop
 train.py       the whole command: index, model, loop, run folder
 """
