@@ -23,8 +23,8 @@ encoder make 5 passes a byte, those of an empty page 40. A pixel that a BMP's ru
 
 _PIXELS = {"tiff": 24_000_000, "gif": 64_000_000}
 _PIXELS_A_BYTE = 300
-"""Pixels of kinds in which a few bytes can declare more than memory bounds; each takes 10 to 35 ns, were there nothing to see. A photograph has
-10 pixels a byte, a drawing 100."""
+"""Pixels of kinds in which a few bytes can declare more than memory bounds; each takes 10 to 35 ns, were there nothing to see. A photograph
+has 10 pixels a byte, a drawing 100."""
 
 
 def check_limits(header: Header, size: int, max_pixels: int) -> None:

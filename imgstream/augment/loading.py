@@ -56,19 +56,19 @@ def to_json(augmentation: Preset | Policy | None) -> dict[str, Any]:
 
 
 def from_json(data: dict[str, Any]) -> Preset | Policy | None:
-    """What to_json kept. Raises AugmentError for a function that was defined in Python and so has no file to load it from."""
+    """What to_json kept. Raises AugmentError for a function: code is run only where somebody names it, and a run folder is somebody else's
+    as likely as not.
+    """
     if data.get("format") != FORMAT_VERSION:
         raise AugmentError(f"the run's augmentation has format {data.get('format')!r}; this imgstream reads format {FORMAT_VERSION}")
     kind = data["kind"]
     if kind == "none":
         return None
-    if kind == "preset":
-        return _by_name(data["name"])
+    if kind == "preset" and data["name"] in PRESETS:
+        return PRESETS[data["name"]]
     if kind == "albumentations":
         return Policy(data["name"], compose=_deserialised(data["policy"], data["name"]))
-    if data.get("source"):
-        return _by_name(data["source"])
-    raise AugmentError(f"the run was trained with the Python function {data['name']}: give it again as augment=")
+    raise AugmentError(f"the run was trained with the Python function {data.get('source') or data['name']}: give it again as augment=")
 
 
 def _by_name(name: str) -> Preset | Policy | None:
@@ -105,6 +105,16 @@ def _deserialised(data: Any, name: str) -> Any:
         raise AugmentError(
             f"{name} is no albumentations policy: it must be what albumentations.save() writes, with a `transform` at the top"
         )
+    left: list[Any] = [data]
+    while left:  # a name of another module would be looked up among the classes that are there, whoever has written them
+        part = left.pop()
+        if isinstance(part, dict):
+            left += part.values()
+            kind = part.get("__class_fullname__", "")
+            if not isinstance(kind, str) or ("." in kind and not kind.startswith("albumentations.")):
+                raise AugmentError(f"{name} names {kind}, which is no transform of albumentations. Give it as file.py:function")
+        elif isinstance(part, list):
+            left += part
     try:
         transform = albumentations.from_dict(data)
     except Exception as error:

@@ -9,9 +9,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from imgstream.errors import ModelError, SpecError
+from imgstream.errors import ModelError, RunError, SpecError
 from imgstream.models.recognition import network_of_layers, network_of_name
-from imgstream.models.weights import file_of, is_model_path, load_weights, load_whole, read_config
+from imgstream.models.saved import file_of, is_model_path, load_whole, read_config
+from imgstream.models.weights import load_weights
+from imgstream.seal import FILES, check_files
 from imgstream.spec import SampleSpec, Scale
 
 MODEL_NAMES = (
@@ -195,7 +197,7 @@ def _file_info(name: str) -> ModelInfo:
     size = (takes[0], takes[1]) if takes[0] and takes[1] else (224, 224)
     spec = path.with_name("spec.json")
     if path.suffix.lower() == ".keras" and spec.exists():
-        of_run = _read_spec(spec)
+        of_run = _spec_of_run(spec)
         return ModelInfo(name, of_run.scale, of_run.size, any_size=False, channels=of_run.channels, is_saved=True)
     scale, guessed = _file_scale(layers)
     channels = takes[2] if takes[2] in (1, 3) else None
@@ -204,11 +206,13 @@ def _file_info(name: str) -> ModelInfo:
     return ModelInfo(name, scale, size, any_size=False, channels=channels, scale_guessed=guessed, is_saved=True)
 
 
-def _read_spec(path: Path) -> SampleSpec:
+def _spec_of_run(path: Path) -> SampleSpec:
     try:
+        if (run := path.with_name("run.json")).exists():
+            check_files(path.parent, dict(json.loads(run.read_text(encoding="utf-8"))).get(FILES), [path.name])
         return SampleSpec.from_json(dict(json.loads(path.read_text(encoding="utf-8"))))
-    except (OSError, ValueError, TypeError, SpecError) as error:
-        raise ModelError(f"{path} stands beside the model and cannot be read: {error}") from error
+    except (OSError, ValueError, TypeError, SpecError, RunError) as error:
+        raise ModelError(f"{path} stands beside the model and cannot be used: {error}") from error
 
 
 def _flat(config: dict[str, Any]) -> list[dict[str, Any]]:

@@ -47,6 +47,7 @@ CREATE TABLE rows (
 CREATE INDEX rows_in_order ON rows (position);
 CREATE INDEX rows_planned ON rows (batch, place) WHERE error IS NULL AND scores IS NULL;
 """
+_SCHEMA_HAS = (("table", "meta"), ("table", "rows"), ("index", "rows_in_order"), ("index", "rows_planned"))
 _LISTING = """
 CREATE TEMP TABLE listing (
     position INTEGER PRIMARY KEY, path BLOB NOT NULL, copy INTEGER NOT NULL DEFAULT 0, size INTEGER NOT NULL, mtime INTEGER NOT NULL
@@ -324,6 +325,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     """A connection that no other process shares: a second prediction into one store would wait for the first, or undo it."""
     database = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
+        database.execute("PRAGMA trusted_schema = OFF")  # the file may be somebody else's
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
         # A write-ahead log needs memory that processes share, which network disks do not give; there a rollback journal does it.
         if is_local(path):
@@ -341,6 +343,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _check_pages(database: sqlite3.Connection) -> None:
+    """Raise sqlite3.DatabaseError for a damaged file, and for one with more than our tables: triggers and views bring SQL of their own."""
+    for kind, name in database.execute("SELECT type, name FROM sqlite_master"):
+        if (kind, name) not in _SCHEMA_HAS and not (kind == "index" and name.startswith("sqlite_autoindex_")):
+            raise sqlite3.DatabaseError(f"it has a {kind} {name[:100]!r}, which imgstream does not make")
     damage = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if damage != "ok":
         raise sqlite3.DatabaseError(" ".join(damage.split()))

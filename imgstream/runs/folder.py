@@ -11,8 +11,11 @@ from typing import Any
 
 from imgstream.atomic import write_bytes, write_json
 from imgstream.errors import OutputError, RunError
+from imgstream.seal import FILES, check_files, digests, is_intact, sealed
 
 FORMAT_VERSION = 1
+_SEALED = ("model.keras", "spec.json", "class_names.json", "settings.json", "golden.npz", "profile.json")
+"""What results depend on. index.arrow and the checkpoints have checksums of their own; the rest are records, which nothing is made of."""
 
 
 class RunFolder:
@@ -73,16 +76,19 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"cannot make the run folder {self.path}: {error.strerror}. Choose another --out") from error
 
-    def read_json(self, name: str) -> Any:
-        """The contents of one of the JSON files. Raises RunError when it is missing or damaged."""
+    def read_json(self, name: str) -> dict[str, Any]:
+        """The contents of one of the JSON files, an object. Raises RunError when it is missing or damaged."""
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            data = json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError(
                 f"{self.path} is no run folder: it has no {name}. A run folder is what `imgstream train DIR --out RUN` writes"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{self.path / name} cannot be read: {error}") from error
+        if not isinstance(data, dict):
+            raise RunError(f"{self.path / name} holds no JSON object. Copy the whole folder again")
+        return data
 
     def write_json(self, name: str, data: Any) -> None:
         """Write one of the JSON files. Raises OutputError."""
@@ -91,14 +97,21 @@ class RunFolder:
     def state(self) -> dict[str, Any]:
         """run.json, of a version this imgstream reads. Raises RunError."""
         state = self.read_json("run.json")
-        if not isinstance(state, dict) or state.get("format") != FORMAT_VERSION:
-            found = state.get("format") if isinstance(state, dict) else type(state).__name__
-            raise RunError(f"{self.path}/run.json has format {found!r}; this imgstream reads format {FORMAT_VERSION}")
+        if state.get("format") != FORMAT_VERSION:
+            raise RunError(f"{self.path}/run.json has format {state.get('format')!r}; this imgstream reads format {FORMAT_VERSION}")
+        if not is_intact(state):
+            raise RunError(
+                f"{self.path}/run.json does not match its own checksum: it is damaged, or was changed. Copy the whole folder again"
+            )
         return state
 
     def write_state(self, state: dict[str, Any]) -> None:
-        """Write run.json."""
-        self.write_json("run.json", {"format": FORMAT_VERSION, **state})
+        """Write run.json, with the digests of the other files as they are now."""
+        self.write_json("run.json", sealed({**state, "format": FORMAT_VERSION, FILES: digests(self.path, _SEALED)}))
+
+    def check(self, state: dict[str, Any], *names: str) -> None:
+        """Raise RunError when one of the files is not what it was when run.json, whose contents are `state`, was written."""
+        check_files(self.path, state.get(FILES), names)
 
     def save_model(self, model: Any, shape: tuple[int, int, int]) -> Any:
         """Write model.keras, without its optimizer and with its input's size fixed to `shape`; returns the model as it was written.
@@ -123,8 +136,8 @@ class RunFolder:
     def fingerprint(self, temperature: float) -> str:
         """What predictions depend on, as 16 hex digits: the model's bytes, the spec, the class names, and a temperature that is not 1."""
         digest = hashlib.sha256()
-        for name in ("model.keras", "spec.json", "class_names.json"):
-            digest.update(hashlib.sha256((self.path / name).read_bytes()).digest())
+        for each in digests(self.path, ("model.keras", "spec.json", "class_names.json")).values():
+            digest.update(bytes.fromhex(each))
         if temperature != 1:
             digest.update(repr(temperature).encode())
         return digest.hexdigest()[:16]

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from imgstream.embedding.embed import Embedding, embed, embed_batches
-from imgstream.errors import RunError
+from imgstream.errors import ModelError, RunError
 from imgstream.index import ImageIndex, Source, open_index
 from imgstream.models import features
+from imgstream.models.saved import load_whole
 from imgstream.prediction.arrays import array_batches
 from imgstream.prediction.drift import Profile
 from imgstream.prediction.evaluate import Evaluation, Progress, evaluate
@@ -41,9 +42,10 @@ class Run:
         """run.json: state, fingerprint, plans, metrics, versions."""
         if not folder.model.exists():
             raise RunError(f"{folder.path} holds no model yet (state: {self.state.get('state')}). Go on with imgstream train … --resume")
+        folder.check(self.state, "spec.json", "class_names.json")
         self.spec = SampleSpec.from_json(folder.read_json("spec.json"))
         """How a file becomes a sample."""
-        self.class_names: list[str] = list(folder.read_json("class_names.json")["class_names"])
+        self.class_names = _class_names(folder)
         """The meaning of each logit."""
         self.temperature = _temperature(self.state, folder)
         """What logits are divided by before the softmax, fitted on validation; 1.0 in a run that has none."""
@@ -64,20 +66,25 @@ class Run:
     @cached_property
     def profile(self) -> Profile | None:
         """What the images were like that it was trained and validated on; None in a run that has no profile. Raises RunError."""
+        self.folder.check(self.state, "profile.json")
         return Profile.from_json(self.folder.read_json("profile.json")) if self.folder.profile.exists() else None
 
     @cached_property
     def model(self) -> Any:
         """The Keras model: float32 (B, *spec.shape) → logits float32 (B, K). Checked against its golden samples when it is loaded.
 
-        Raises RunError when the file is damaged, or gives other logits than it gave when it was saved.
+        Nothing that the file names is run: docs/security.md. Raises RunError when it is damaged, names anything but Keras' own layers, or
+        gives other logits than it gave when it was saved.
         """
-        import keras
-
+        self.folder.check(self.state, "model.keras", "golden.npz")
+        if (
+            "files" not in self.state and self.state.get("fingerprint", self.fingerprint) != self.fingerprint
+        ):  # of before there were digests
+            raise RunError(f"{self.path} is not what it was when it was written: its model, spec, class names or temperature are others")
         try:
-            model = keras.saving.load_model(self.folder.model, compile=False)
-        except Exception as error:
-            raise RunError(f"{self.folder.model} cannot be loaded: {str(error).splitlines()[0]}") from error
+            model = load_whole(self.folder.model)
+        except ModelError as error:
+            raise RunError(str(error)) from error
         mixed = any(layer.dtype_policy.compute_dtype != "float32" for layer in model.layers)
         check_golden(self.folder.golden, self.spec, Forward(model, max(BATCH_SIZE, len(KINDS))), device(), mixed)
         return model
@@ -186,6 +193,13 @@ def device() -> str:
     else:
         on_gpu = any(name.lower().startswith(("gpu", "cuda")) for name in keras.distribution.list_devices())
     return f"{backend} {'gpu' if on_gpu else 'cpu'}"
+
+
+def _class_names(folder: RunFolder) -> list[str]:
+    names = folder.read_json("class_names.json").get("class_names")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise RunError(f"{folder.path}/class_names.json has no list of names. Copy the whole folder again")
+    return names
 
 
 def _temperature(state: dict[str, Any], folder: RunFolder) -> float:

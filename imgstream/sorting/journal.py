@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ FORMAT_VERSION = 1
 Line = dict[str, Any]
 
 _CHUNK = 1 << 20
+_SEPARATORS = rb"[/\\]" if os.name == "nt" else rb"/"
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -172,6 +174,14 @@ def text(path: bytes) -> str:
 def exact(path: str) -> bytes:
     """What text() was given."""
     return path.encode("utf-8", "surrogateescape")
+
+
+def inside(path: str) -> bytes:
+    """exact() of a path below the folder that is sorted into. Raises DatasetError for one that leads out of it."""
+    found = exact(path)
+    if os.path.isabs(found) or b".." in re.split(_SEPARATORS, found):
+        raise DatasetError(f"an undo file says {path!r}, which is not below the folder that was sorted into: imgstream did not write that")
+    return found
 
 
 def _encoded(line: Line) -> bytes:

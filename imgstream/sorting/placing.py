@@ -19,7 +19,7 @@ from imgstream.errors import BadImage, DatasetError, OutputError
 from imgstream.prediction.readers import PredictedRow, read_predictions
 from imgstream.sorting import files
 from imgstream.sorting.files import Unplaceable
-from imgstream.sorting.journal import Journal, Line, exact, text
+from imgstream.sorting.journal import Journal, Line, inside, text
 from imgstream.sorting.names import UNREADABLE, UNSURE, folder_name
 from imgstream.sorting.plan import Action, Intent, Planner, failure
 from imgstream.sorting.undoing import undo
@@ -78,6 +78,7 @@ def stored_root(predictions: str | os.PathLike[str]) -> str | None:
     try:
         connection = sqlite3.connect(f"file:{quote(os.fsencode(store))}?mode=ro", uri=True)
         try:
+            connection.execute("PRAGMA trusted_schema = OFF")
             found = connection.execute("SELECT value FROM meta WHERE key = 'root'").fetchone()
         finally:
             connection.close()
@@ -166,11 +167,11 @@ class _Work:
             elif "from" in line:
                 intents[line["row"]] = Intent.of(line)
             elif "to" in line:
-                intents[line["row"]].target = exact(line["to"])
+                intents[line["row"]].target = inside(line["to"])
             elif "digest" in line:
                 intents[line["row"]].digest = line["digest"]
             elif "folder" in line:
-                self._make_folder(exact(line["folder"]))
+                self._make_folder(inside(line["folder"]))
             planned = line if "planned" in line else planned
             placed = placed or "placed" in line
         if not placed:

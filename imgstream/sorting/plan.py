@@ -10,7 +10,7 @@ from typing import Literal
 
 from imgstream.prediction.readers import PredictedRow
 from imgstream.sorting.files import Unplaceable, status, unreadable
-from imgstream.sorting.journal import Line, exact, text
+from imgstream.sorting.journal import Line, exact, inside, text
 from imgstream.sorting.names import UNREADABLE, folder_name, numbered
 
 Action = Literal["link", "copy", "move"]
@@ -47,7 +47,7 @@ class Intent:
     def of(cls, line: Line) -> Intent:
         """From the journal."""
         said = exact(line["text"]) if "text" in line else None
-        return cls(line["row"], exact(line["from"]), exact(line["to"]), line["size"], line["mtime"], line["inode"], said)
+        return cls(line["row"], exact(line["from"]), inside(line["to"]), line["size"], line["mtime"], line["inode"], said)
 
 
 class Planner:

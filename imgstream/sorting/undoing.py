@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imgstream.atomic import sync_folder, translated
+from imgstream.errors import DatasetError
 from imgstream.sorting import files
 from imgstream.sorting.files import Unplaceable
-from imgstream.sorting.journal import Journal, Line, exact, text
+from imgstream.sorting.journal import Journal, Line, exact, inside, text
 from imgstream.sorting.plan import Intent
 
 _MOST_LISTED = 100
@@ -56,13 +57,13 @@ def undo(path: Path, progress: Callable[[int], None] | None = None) -> UndoRepor
                 results, rows, left = {}, [], []
             elif "folder" in line:
                 with contextlib.suppress(OSError):
-                    os.rmdir(os.path.join(back.into, exact(line["folder"])))
+                    os.rmdir(os.path.join(back.into, inside(line["folder"])))
             elif "size" in line:
                 if line["row"] >= first_undone and line["row"] not in tried_again:
                     continue
                 rows.append(line["row"])
                 intent, result = Intent.of(line), results.get(line["row"], {})
-                intent.target = exact(result["to"]) if "to" in result else intent.target
+                intent.target = inside(result["to"]) if "to" in result else intent.target
                 try:
                     report.back += back.bring(intent, result)
                 except _Left as reason:
@@ -99,6 +100,12 @@ class _Back:
     def __init__(self, journal: Journal) -> None:
         self.root, self.into = exact(journal.header["from"]), exact(journal.header["into"])
         self._action, self._journal = journal.header["action"], journal.path
+        lies_in = os.path.dirname(os.path.realpath(os.fsencode(journal.path)))
+        if self.into != lies_in:  # it is somebody else's, or has been moved: what it says of this machine's files is not true of them
+            raise DatasetError(
+                f"{str(journal.path)!r} was made in {text(self.into)!r}, and lies in {text(lies_in)!r}: put it back where it was made. "
+                "An undo file moves files to where it says: undo only what you have sorted yourself"
+            )
 
     def bring(self, intent: Intent, result: Line) -> bool:
         """Whether there was something to undo; `result`: what the journal says came of it. Raises _Left, and OutputError for what the

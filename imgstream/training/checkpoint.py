@@ -95,9 +95,11 @@ def restore(file: Path, model: Any, average: WeightAverage) -> tuple[dict[str, A
             values = [data[f"variable_{i}"] for i in range(len(variables))]
             if any(tuple(v.shape) != a.shape for v, a in zip(variables, values, strict=True)):
                 raise RunError(f"{file} is of another model: resume with the options that the run was started with")
-            best = [data[f"best_{i}"] for i in range(len(average.values))] if "best_0" in data else None
+            best = [data[f"best_{i}"] for i in range(len(average.values))] if state["best"] is not None else None
             averaged = [data[f"average_{i}"] for i in range(len(average.values))]
-    except (OSError, ValueError, KeyError) as error:
+    except RunError:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy raise of everything
         raise RunError(f"the checkpoint {file} cannot be used: {error}. Delete it to go on from the one before it") from error
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

@@ -74,6 +74,7 @@ def train(
             raise RunError(f"{folder.path} holds a run already ({state['state']}). Go on with it with --resume, or choose another --out")
         if state["state"] == "finished":
             return Run(folder)
+        folder.check(state, "spec.json", "class_names.json", "settings.json")
         check_same(folder, recorded)
     if settings.memory is not None:
         limit_arenas()
@@ -203,7 +204,6 @@ def _write_run(folder: RunFolder, fit: Fit, spec: SampleSpec, finished: bool, me
         seconds=round(fit.elapsed(), 1),
         images_per_second=round(fit.images_seen / max(1e-9, fit.train_seconds), 1),
     )
-    state.pop("format")
     folder.write_state(state)
 
 

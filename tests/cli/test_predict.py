@@ -20,6 +20,7 @@ import imgstream as ims
 from imgstream.cli import main
 from imgstream.prediction import job
 from imgstream.prediction.store import PredictionStore
+from imgstream.runs.folder import RunFolder
 
 BATCH = 8
 
@@ -135,6 +136,7 @@ import os, sys
 from imgstream.cli import main
 from imgstream.prediction import job
 from imgstream.prediction.store import PredictionStore
+from imgstream.runs.folder import RunFolder
 job.batch_size_for = lambda shape: 8
 record, left = PredictionStore.record, [2]
 def killed(self, *arguments):
@@ -224,6 +226,7 @@ def test_runs_of_other_classes_cannot_predict_together(
     other = Path(shutil.copytree(trained, tmp_path / "other"))
     named = json.loads((other / "class_names.json").read_text())
     (other / "class_names.json").write_text(json.dumps({**named, "class_names": ["dark", "heavy"]}))
+    RunFolder(other).write_state(json.loads((other / "run.json").read_text()))
     code, out, err = run(capsys, "predict", f"{trained},{other}", photos, "-o", tmp_path / "out.csv")
     assert (code, out) == (1, "")
     assert "the runs have different classes (dark, light … and dark, heavy …)" in err
