@@ -53,9 +53,9 @@ def index(
     """
     from imgstream.atomic import check_target
     from imgstream.errors import OutputError
-    from imgstream.index import IMAGE_EXTENSIONS, scan
+    from imgstream.index import IMAGE_EXTENSIONS, kind_of, open_index
     from imgstream.index.facts import open_all
-    from imgstream.index.manifest import is_manifest, read_manifest
+    from imgstream.index.manifest import is_manifest
     from imgstream.report.progress import counting
     from imgstream.spec import SampleSpec
 
@@ -65,21 +65,23 @@ def index(
                 f"{str(output)!r} is named as an image, or is a list of images: those are never written to. End the name in .arrow"
             )
         check_target(output)
-    report = None
+    if (root or columns or classes or allow_outside) and kind_of(source) != "manifest":
+        raise typer.BadParameter(f"--root, --columns, --classes and --allow-outside are for manifests; {source!r} is none")
+    reports: list[ManifestReport] = []
     with counting("Listing images") as scanned:
-        if is_manifest(source):
-            found, report = read_manifest(
-                source,
-                root=root,
-                columns=columns,
-                class_names=classes.split(",") if classes else None,
-                allow_outside=allow_outside,
-                progress=scanned,
-            )
-        elif root or columns or classes or allow_outside:
-            raise typer.BadParameter(f"--root, --columns, --classes and --allow-outside are for manifests; {source!r} is none")
-        else:
-            found = scan(source, label_pattern, index=output or "auto", full=full, progress=scanned)
+        found = open_index(
+            source,
+            label_pattern,
+            index=output or "auto",
+            full=full,
+            root=root,
+            columns=columns,
+            class_names=classes.split(",") if classes else None,
+            allow_outside=allow_outside,
+            progress=scanned,
+            reported=reports.append,
+        )
+    report = reports[0] if reports else None
     changed, examples = 0, list[str]()
     if full:
         with counting("Opening files", len(found)) as opened:

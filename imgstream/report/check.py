@@ -38,7 +38,8 @@ def _summary(findings: Findings) -> str:
     files, seconds = len(findings.index), findings.seconds
     size = amount(int(findings.facts.records["size"].sum()))
     how = "all decoded" if findings.decoded else "headers read, not decoded"
-    return f"{printable(findings.index.root)}: {files:,} files, {size}; {how}: {duration(seconds)}, {files / seconds:,.0f} files/s."
+    root = printable(findings.index.root) or "The paths given"
+    return f"{root}: {files:,} files, {size}; {how}: {duration(seconds)}, {files / seconds:,.0f} files/s."
 
 
 def _classes(findings: Findings) -> Table:

@@ -200,11 +200,13 @@ def test_what_cannot_be_listed_or_written_exits_with_1_and_one_line(
     (tmp_path / "empty").mkdir()
     (tmp_path / "junk.parquet").write_text("no parquet")
     for arguments, words in (
-        ([tmp_path / "gone.csv"], "there is no such folder"),
+        ([tmp_path / "gone.csv"], "there is no such folder or file"),
+        ([tmp_path / "photso"], "there is no such folder or file (there is " + str(photos) + ")"),
+        (["s3://bucket/photos"], "is a URL: copy what is there to a disk"),
+        ([tmp_path / "photos.zip"], "is an archive: unpack it, and give the folder. imgstream reads a folder, a manifest (.csv"),
         ([tmp_path / "empty.csv"], "No images"),
         ([tmp_path / "empty"], "No images"),
         ([tmp_path / "junk.parquet"], "cannot be read"),
-        ([photos / "dark" / "00.jpg"], "is a file, not a folder"),
         ([manifest, "--columns", "path=img"], "img"),
         ([photos, "--label-pattern", "("], "no regular expression"),
         ([photos, "-o", tmp_path / "gone" / "t.arrow"], "does not exist"),

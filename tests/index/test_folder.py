@@ -201,7 +201,7 @@ def test_no_images_says_what_was_looked_for_and_what_was_there(tree: Tree) -> No
     [
         ("empty", "found no files at all"),
         ("missing", "there is no such folder"),
-        ("file.jpg", "it is a file"),
+        ("file.txt", "there is no such folder"),
         ("nul\0", "cannot be listed"),
         ("", "no such folder"),
     ],
