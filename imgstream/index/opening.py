@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from imgstream.errors import DatasetError, DatasetWarning, NoImagesError
+from imgstream.index import look_alikes
 from imgstream.index.folder import scan_folder
 from imgstream.index.image_index import ImageIndex
 from imgstream.index.kinds import AnyPath, checked, kind_of
@@ -39,12 +40,12 @@ def scan(
     files: those, without labels; one that is missing is found to be bad when it is read. An index: itself.
 
     `exclude`: a file of paths to leave out, as check --quarantine writes it. `progress` is called now and then with the number of images
-    found so far. Bad rows of a manifest are a DatasetWarning.
+    found so far. Bad rows of a manifest are a DatasetWarning, and so are classes whose names look alike.
 
     Raises NoImagesError (nothing there, or nothing to list), DatasetError (what cannot be read, such as a URL or an archive; an option that
     is not for this source) and OutputError (no room for the table anywhere, or `index` cannot be written).
     """
-    return open_index(
+    found = open_index(
         source,
         label_pattern,
         index=index,
@@ -56,6 +57,16 @@ def scan(
         allow_outside=allow_outside,
         progress=progress,
     )
+    warn_of_look_alikes(found, source, label_pattern, columns)
+    return found
+
+
+def warn_of_look_alikes(
+    found: ImageIndex, source: Source, label_pattern: str | None, columns: Mapping[str, str] | None, stacklevel: int = 3
+) -> None:
+    """A DatasetWarning when classes of `found` have names that look alike; the other arguments are what it was opened with."""
+    if found is not source and (line := look_alikes.warning(found, source, label_pattern, columns)):
+        warnings.warn(line, DatasetWarning, stacklevel=stacklevel)
 
 
 def open_index(

@@ -10,6 +10,7 @@ import numpy as np
 from imgstream.errors import DatasetError
 from imgstream.index import ImageIndex, Source, kind_of, open_index
 from imgstream.index.groups import groups
+from imgstream.index.opening import warn_of_look_alikes
 from imgstream.index.split import SplitReport
 from imgstream.models import ModelInfo
 from imgstream.prediction.drift import sample_headers
@@ -64,6 +65,7 @@ def labelled(
         progress=scanned,
         notice=notice,
     )
+    warn_of_look_alikes(index, source, settings.label_pattern, settings.columns)
     names = index.class_names
     if len(names) < 2:
         found = f"one class, {names[0]!r}" if names else "no classes"
