@@ -49,11 +49,12 @@ def warning(index: ImageIndex, source: object, label_pattern: str | None = None,
         return None
     images = dict(zip(index.class_names, index.class_counts().tolist(), strict=True))
     listed = "; ".join(
-        " and ".join(f"{shown} ({images[name]:,} images)" for name, shown in zip(names, told(names), strict=True))
-        for names in groups[:_MOST_TOLD]
+        " and ".join(f"{shown} ({images[name]:,})" for name, shown in zip(names, told(names), strict=True)) for names in groups[:_MOST_TOLD]
     )
     more = f"; and {len(groups) - _MOST_TOLD:,} more" if len(groups) > _MOST_TOLD else ""
-    return f"These classes look alike and are not one: {listed}{more}. {_advice(index, source, label_pattern, columns)}"
+    return (
+        f"These classes look alike and are not one, with so many images: {listed}{more}. {_advice(index, source, label_pattern, columns)}"
+    )
 
 
 def _advice(index: ImageIndex, source: object, label_pattern: str | None, columns: Mapping[str, str] | None) -> str:

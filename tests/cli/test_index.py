@@ -249,7 +249,9 @@ def test_classes_that_look_alike_are_told_with_the_command_that_joins_them(
         warnings.simplefilter("always")
         code, out, err = run(capsys, "index", "photos", "--json")
         assert (code, json.loads(out)["look_alike_classes"]) == (0, [["Dark", "dark"], ["light", "light "]])
-        assert err.startswith("imgstream: These classes look alike and are not one: 'Dark' (5 images) and 'dark' (15 images); 'light' (15")
+        assert err.startswith(
+            "imgstream: These classes look alike and are not one, with so many images: 'Dark' (5) and 'dark' (15); 'light' (15)"
+        )
         code, _, of_train = run(capsys, "train", "photos", "--out", "run", "--group", "(?P<group>x)(")  # which ends it
         assert (code, of_train.count("\n")) == (1, 2)
         assert of_train.startswith(err)

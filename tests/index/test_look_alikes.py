@@ -53,7 +53,7 @@ def test_scan_warns_with_a_command_that_joins_them(tree: Tree) -> None:
         index = ims.scan(root)
     assert index.class_names == [DECOMPOSED, COMPOSED, "dogs"]
     assert [str(warning.message) for warning in caught] == [
-        r"These classes look alike and are not one: 'cafe\u0301' (1 images) and 'caf\xe9' (2 images). To join them: imgstream index "
+        r"These classes look alike and are not one, with so many images: 'cafe\u0301' (1) and 'caf\xe9' (2). To join them: imgstream index "
         f"{root} --join-classes -o photos-joined.csv ; then give photos-joined.csv --root {root} in place of {root}"
     ]
     assert caught[0].filename == __file__
