@@ -61,12 +61,10 @@ def scan(
     return found
 
 
-def warn_of_look_alikes(
-    found: ImageIndex, source: Source, label_pattern: str | None, columns: Mapping[str, str] | None, stacklevel: int = 3
-) -> None:
+def warn_of_look_alikes(found: ImageIndex, source: Source, label_pattern: str | None, columns: Mapping[str, str] | None) -> None:
     """A DatasetWarning when classes of `found` have names that look alike; the other arguments are what it was opened with."""
     if found is not source and (line := look_alikes.warning(found, source, label_pattern, columns)):
-        warnings.warn(line, DatasetWarning, stacklevel=stacklevel)
+        warnings.warn(line, DatasetWarning, stacklevel=3)
 
 
 def open_index(

@@ -136,7 +136,16 @@ def test_check_json_is_one_object_with_the_documented_fields(planted: Path, caps
     assert (code, err, out.count("\n")) == (3, "", 1)
     assert set(result) == {
         *("format", "directory", "files", "clean", "decoded", "seconds", "bytes", "classes", "other_files", "unreadable_folders", "kinds"),
-        *("sizes", "broken", "exact_duplicates", "near_duplicates", "conflicting_labels", "across_splits", "extreme_aspects"),
+        *(
+            "look_alike_classes",
+            "sizes",
+            "broken",
+            "exact_duplicates",
+            "near_duplicates",
+            "conflicting_labels",
+            "across_splits",
+            "extreme_aspects",
+        ),
     }
     assert (result["format"], result["files"], result["clean"], result["decoded"]) == (1, 45, False, True)
     assert result["classes"] == [{"name": "dark", "files": 21, "bad": 0}, {"name": "light", "files": 24, "bad": 1}]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from imgstream.errors import DatasetError, NoImagesError
-from imgstream.index import IMAGE_EXTENSIONS, ImageIndex, scan
+from imgstream.index import IMAGE_EXTENSIONS, ImageIndex
+from imgstream.index import scan_folder as scan
 
 Tree = Callable[..., Path]
 as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not bind root")
@@ -201,7 +202,7 @@ def test_no_images_says_what_was_looked_for_and_what_was_there(tree: Tree) -> No
     [
         ("empty", "found no files at all"),
         ("missing", "there is no such folder"),
-        ("file.txt", "there is no such folder"),
+        ("file.jpg", "it is a file"),
         ("nul\0", "cannot be listed"),
         ("", "no such folder"),
     ],
