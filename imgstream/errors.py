@@ -11,7 +11,7 @@ ImgstreamError                 everything imgstream raises on purpose; the comma
 └── BadImage                   one file that is no usable image: .reason (of REASONS), .detail, .path
 
 CacheWarning (UserWarning)     the pixel cache has stopped growing
-DatasetWarning (UserWarning)   rows of a manifest that cannot be used
+DatasetWarning (UserWarning)   rows of a manifest that cannot be used, or classes whose names look alike
 StallWarning (UserWarning)     nothing was done for a long time: which files are open
 """
 
@@ -69,7 +69,7 @@ class CacheWarning(UserWarning):
 
 
 class DatasetWarning(UserWarning):
-    """Rows of a manifest cannot be used, and are left out; or their files are missing."""
+    """Rows of a manifest cannot be used, and are left out; or their files are missing; or classes have names that look alike."""
 
 
 class StallWarning(UserWarning):

@@ -13,6 +13,7 @@ import numpy as np
 from imgstream.check.clusters import Clusters
 from imgstream.check.facts import BadFile, Facts
 from imgstream.index import ImageIndex
+from imgstream.index.look_alikes import look_alikes
 
 EXTREME_ASPECT = 4
 """An image is extreme when its longer side is more than this many times its shorter one: of a square crop, a quarter would be left."""
@@ -58,7 +59,12 @@ class Findings:
     @property
     def clean(self) -> bool:
         """Whether nothing was found; a class of findings that was not looked for is not found."""
-        return not (self.bad or len(self.alike) or len(self.extreme))
+        return not (self.bad or len(self.alike) or len(self.extreme) or self.look_alikes)
+
+    @property
+    def look_alikes(self) -> list[list[str]]:
+        """Groups of classes whose names look alike, and that are not one class."""
+        return look_alikes(self.index.class_names)
 
     def path(self, row: int) -> str:
         """Relative to the folder, with "/"; bytes that are no UTF-8 are surrogates."""
@@ -103,6 +109,7 @@ class Findings:
             "decoded": self.decoded,
             "seconds": self.seconds,
             "bytes": int(self.facts.records["size"].sum()),
+            "look_alike_classes": self.look_alikes,
             "classes": [{"name": name, "files": files, "bad": bad} for name, files, bad in self.classes()],
             "other_files": self.index.skipped_extensions,
             "unreadable_folders": self.index.unreadable_count,

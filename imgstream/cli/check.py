@@ -49,7 +49,7 @@ def check(
     augment: Annotated[list[str] | None, typer.Option("--augment", metavar="NAME|FILE", help="With --parity: repeat for several.")] = None,
 ) -> None:
     """Check a folder: classes, kinds and sizes; broken files, duplicates, duplicates with different labels or on both sides of a split,
-    extreme aspects. No file is touched.
+    extreme aspects, classes whose names look alike. No file is touched.
 
     Without --decode headers are read, which takes seconds; with it every file is decoded as train would, and pictures are compared, so that
     re-encoded and resized copies are found too.
@@ -84,7 +84,7 @@ def check(
     from imgstream.atomic import check_target
     from imgstream.check import examine, write_groups, write_quarantine
     from imgstream.errors import OutputError
-    from imgstream.index import IMAGE_EXTENSIONS
+    from imgstream.index import IMAGE_EXTENSIONS, look_alikes
     from imgstream.report.check import check_report
     from imgstream.report.progress import counting
     from imgstream.report.terminal import printable
@@ -110,6 +110,8 @@ def check(
             console.print(part)
         for line in written:
             console.print(line, markup=False, soft_wrap=True)
+        if advice := look_alikes.warning(index, directory, label_pattern, columns):
+            console.print(printable(advice), markup=False, soft_wrap=True)
     if not findings.clean:
         raise typer.Exit(FOUND)
 

@@ -219,11 +219,14 @@ def _runs(text: str) -> list[Run]:
 
 
 def _index(sources: list[str], **of_index: Any) -> ImageIndex:
-    folders = [source for source in sources if os.path.isdir(source)]
-    if folders and len(sources) > 1:
-        raise typer.BadParameter(f"give one folder, or files; got the folder {folders[0]!r} among {len(sources)} paths")
-    source = _stdin_paths() if sources == ["-"] else sources[0] if len(sources) == 1 and os.path.exists(sources[0]) else sources
-    return options.open_images(source, **of_index)
+    from imgstream.index import ImageIndex, kind_of
+
+    if sources == ["-"]:  # what a program lists is taken as it is: a row for each
+        return options.open_images(ImageIndex.from_paths(_stdin_paths()), **of_index)
+    if len(sources) > 1 and (others := {kind: source for source in sources if (kind := kind_of(source)) != "image"}):
+        kind, source = others.popitem()
+        raise typer.BadParameter(f"give one folder, or files; got the {kind} {source!r} among {len(sources)} paths")
+    return options.open_images(sources[0] if len(sources) == 1 else sources, **of_index)
 
 
 def _stdin_paths() -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""scan: what lies under a folder, as a table. One os.scandir per folder, no stat per file, memory that does not grow with either."""
+"""scan_folder: what lies under a folder, as a table. One os.scandir per folder, no stat per file, memory that does not grow with either."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from imgstream.index.walk import PARTS, Contents, Walk, shown, unchanged
 from imgstream.locations import cache_folder
 
 
-def scan(
+def scan_folder(
     directory: str | bytes | os.PathLike[str],
     label_pattern: str | None = None,
     *,

@@ -33,6 +33,8 @@ _READERS: dict[str, Callable[[Path, Mapping[str, str], BadRows], Rows]] = {
     ".parquet": read_parquet,
     ".txt": read_text,
 }
+MANIFEST_EXTENSIONS = tuple(_READERS)
+"""A file whose name ends in one of these, in any case, is a manifest."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,9 +74,9 @@ def is_manifest(path: str | os.PathLike[str]) -> bool:
         if not os.path.isdir(path):
             return os.path.isfile(path) and Path(path).suffix.lower() in _READERS
         found = False
-        with os.scandir(path) as entries:
+        with os.scandir(os.fsencode(path)) as entries:
             for entry in entries:
-                name = entry.name.lower()
+                name = os.fsdecode(entry.name).lower()
                 if name.endswith(IMAGE_EXTENSIONS) or (entry.is_dir() and not name.startswith(".")):
                     return False
                 found = found or (name.endswith(".parquet") and not name.startswith(".") and entry.is_file())

@@ -89,8 +89,8 @@ def evaluate(
     there = {n for n, count in zip(stream.index.class_names, counts, strict=True) if count}
     if not (to_model >= 0).any():
         raise DatasetError(
-            f"no image under {stream.index.root} lies in a folder named for one of the model's classes ({', '.join(names[:20])}); "
-            f"found {', '.join(unknown[:20]) or 'no class folders'}"
+            f"no image under {stream.index.root or 'the paths given'} lies in a folder named for one of the model's classes "
+            f"({', '.join(names[:20])}); found {', '.join(unknown[:20]) or 'no class folders'}"
         )
     forward, confusion = Forward(model, stream.batch_size), ConfusionMatrix(names)
     calibrated, uncalibrated = CalibrationError(), CalibrationError()

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from imgstream.check.clusters import Clusters
 from imgstream.check.findings import EXTREME_ASPECT, Findings
+from imgstream.index.look_alikes import told
 from imgstream.report.progress import duration
 from imgstream.report.terminal import amount, printable
 
@@ -38,7 +39,8 @@ def _summary(findings: Findings) -> str:
     files, seconds = len(findings.index), findings.seconds
     size = amount(int(findings.facts.records["size"].sum()))
     how = "all decoded" if findings.decoded else "headers read, not decoded"
-    return f"{printable(findings.index.root)}: {files:,} files, {size}; {how}: {duration(seconds)}, {files / seconds:,.0f} files/s."
+    root = printable(findings.index.root) or "The paths given"
+    return f"{root}: {files:,} files, {size}; {how}: {duration(seconds)}, {files / seconds:,.0f} files/s."
 
 
 def _classes(findings: Findings) -> Table:
@@ -88,6 +90,9 @@ def _table(findings: Findings) -> Table:
     else:
         files, note = _counted(alike, findings.across.tolist())
         row("duplicates across splits", files, f"{note}; {split}" if note else split)
+    of_class, groups = {name: count for name, count, _ in findings.classes()}, findings.look_alikes
+    shown = "; ".join(" and ".join(map(printable, told(names))) for names in groups[:_MOST_LISTED])
+    row("classes that look alike", sum(of_class[name] for names in groups for name in names), shown)
     row(f"longer side over {EXTREME_ASPECT}x the shorter", len(findings.extreme))
     return table
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from imgstream.errors import DatasetError
-from imgstream.index import ImageIndex, open_index
+from imgstream.index import ImageIndex, Source, kind_of, open_index
 from imgstream.index.groups import groups
+from imgstream.index.opening import warn_of_look_alikes
 from imgstream.index.split import SplitReport
 from imgstream.models import ModelInfo
 from imgstream.prediction.drift import sample_headers
@@ -48,7 +49,7 @@ def _not_much_larger(size: tuple[int, int], index: ImageIndex) -> tuple[int, int
 
 
 def labelled(
-    source: str | os.PathLike[str] | ImageIndex,
+    source: Source,
     settings: TrainSettings,
     scanned: Callable[[int], None] | None,
     notice: Callable[[str], None] | None,
@@ -64,11 +65,19 @@ def labelled(
         progress=scanned,
         notice=notice,
     )
+    warn_of_look_alikes(index, source, settings.label_pattern, settings.columns)
     names = index.class_names
     if len(names) < 2:
-        found = f"one class, {names[0]!r}" if names else "no class folders"
+        found = f"one class, {names[0]!r}" if names else "no classes"
+        needed = "training needs two classes or more, and"
+        if not index.root:
+            raise DatasetError(f"{needed} the images given have {found}. Give a folder of class folders, or a manifest with their labels")
+        if isinstance(source, str | bytes | os.PathLike) and kind_of(source) == "manifest":
+            raise DatasetError(
+                f"{needed} {os.fsdecode(source)} names {found}. Say which column holds the labels, such as --columns path=img,label=species"
+            )
         raise DatasetError(
-            f"training needs two classes or more, and {index.root} has {found}. Put each class's images in a folder of its own, such as "
+            f"{needed} {index.root} has {found if names else 'no class folders'}. Put each class's images in a folder of its own, such as "
             f"{os.path.join(index.root, 'cats')} and {os.path.join(index.root, 'dogs')}, or name the classes with --label-pattern"
         )
     counts = index.class_counts()
@@ -82,7 +91,7 @@ def split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, Image
     """What to train on, what to validate on, and what the split did. Raises DatasetError when one of them lacks images, or shares some."""
     group = None if settings.group is None else groups(settings.group)
     if settings.val is not None:
-        val_index = open_index(settings.val, settings.label_pattern)
+        val_index = open_index(settings.val, settings.label_pattern if kind_of(settings.val) == "folder" else None)
         return index, val_index, _uncrossed(SplitReport.of(index, val_index, how=f"validation is {settings.val}"))
     if settings.fold_numbers is not None:
         k, n = settings.fold_numbers

@@ -10,7 +10,7 @@ from typing import Any
 
 from imgstream.augment import resolve, to_json
 from imgstream.errors import DatasetError, ModelError, RunError
-from imgstream.index import ImageIndex
+from imgstream.index import ImageIndex, Source
 from imgstream.models import infer_model, model_info
 from imgstream.prediction.drift import Profile, ProfileBuilder, sample_headers
 from imgstream.prediction.forward import Forward
@@ -38,7 +38,7 @@ _PACKAGES = ("imgstream", "keras", "tensorflow", "numpy", "opencv-python-headles
 
 
 def train(
-    source: str | os.PathLike[str] | ImageIndex,
+    source: Source,
     *,
     out: str | os.PathLike[str],
     resume: bool = False,
@@ -52,6 +52,7 @@ def train(
 ) -> Run:
     """Train a classifier on a folder of class folders and leave a run folder at `out`; returns its Run.
 
+    `source` may also be a manifest (with root= and columns=), a table or an index: what imgstream.scan takes.
     `options` are the fields of TrainSettings, which are the command line's options: minutes=15, model="MobileNetV2", …
     `callbacks` are Keras callbacks; they see the model that is trained, and may stop it (model.stop_training). The learning rate is this
     function's own. `report` is called with a Status after each step and validation, `scanned` with the number of files found so far,

@@ -136,7 +136,16 @@ def test_check_json_is_one_object_with_the_documented_fields(planted: Path, caps
     assert (code, err, out.count("\n")) == (3, "", 1)
     assert set(result) == {
         *("format", "directory", "files", "clean", "decoded", "seconds", "bytes", "classes", "other_files", "unreadable_folders", "kinds"),
-        *("sizes", "broken", "exact_duplicates", "near_duplicates", "conflicting_labels", "across_splits", "extreme_aspects"),
+        *(
+            "look_alike_classes",
+            "sizes",
+            "broken",
+            "exact_duplicates",
+            "near_duplicates",
+            "conflicting_labels",
+            "across_splits",
+            "extreme_aspects",
+        ),
     }
     assert (result["format"], result["files"], result["clean"], result["decoded"]) == (1, 45, False, True)
     assert result["classes"] == [{"name": "dark", "files": 21, "bad": 0}, {"name": "light", "files": 24, "bad": 1}]
@@ -224,3 +233,19 @@ def test_what_check_wrote_keeps_every_picture_on_one_side_of_training(
     assert (state["how"], state["train"], state["val"], state["crossing"]) == (f"by hash, groups by {copies}", len(train), len(val), 0)
     assert shared(train, val) == set()
     assert shared(*index.split(0.2, 0)) != set()  # without the groups some would be validated on what was learnt from them
+
+
+def test_classes_that_look_alike_are_a_finding(two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, name in enumerate(("caf\xe9", "cafe\u0301", "dogs")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        shutil.copy(two_classes / "dark" / f"{number:02}.jpg", tmp_path / "photos" / name)
+    code, out, err = run(capsys, tmp_path / "photos")
+    assert (code, err) == (3, "")
+    assert r"'cafe\u0301' and 'caf\xe9'" in " ".join(out.replace("│", " ").split())
+    assert "To join them: imgstream index" in out
+    assert "--join-classes -o photos-joined.csv" in out
+    code, out, _ = run(capsys, tmp_path / "photos", "--json")
+    assert (code, json.loads(out)["clean"], json.loads(out)["look_alike_classes"]) == (3, False, [["cafe\u0301", "caf\xe9"]])
+    shutil.rmtree(tmp_path / "photos" / "cafe\u0301")
+    code, out, _ = run(capsys, tmp_path / "photos", "--json")
+    assert (code, json.loads(out)["look_alike_classes"]) == (0, [])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,7 @@ def test_json_is_one_object_with_the_documented_fields(photos: Path, manifest: P
         "unlabelled": 1,
         "other_files": {".csv": 1},
         "unreadable_folders": 0,
+        "look_alike_classes": [],
         "added": None,
         "removed": None,
         "changed": 0,
@@ -200,11 +203,13 @@ def test_what_cannot_be_listed_or_written_exits_with_1_and_one_line(
     (tmp_path / "empty").mkdir()
     (tmp_path / "junk.parquet").write_text("no parquet")
     for arguments, words in (
-        ([tmp_path / "gone.csv"], "there is no such folder"),
+        ([tmp_path / "gone.csv"], "there is no such folder or file"),
+        ([tmp_path / "photso"], "there is no such folder or file (there is " + str(photos) + ")"),
+        (["s3://bucket/photos"], "is a URL: copy what is there to a disk"),
+        ([tmp_path / "photos.zip"], "is an archive: unpack it, and give the folder. imgstream reads a folder, a manifest (.csv"),
         ([tmp_path / "empty.csv"], "No images"),
         ([tmp_path / "empty"], "No images"),
         ([tmp_path / "junk.parquet"], "cannot be read"),
-        ([photos / "dark" / "00.jpg"], "is a file, not a folder"),
         ([manifest, "--columns", "path=img"], "img"),
         ([photos, "--label-pattern", "("], "no regular expression"),
         ([photos, "-o", tmp_path / "gone" / "t.arrow"], "does not exist"),
@@ -224,6 +229,61 @@ def test_the_table_is_never_written_over_an_image_or_a_list(photos: Path, manife
             assert (code, out, err.count("\n")) == (1, "", 1)
             assert "never written to" in err
             assert (target.read_bytes() if target.exists() else None) == before
+
+
+@pytest.fixture
+def alike(photos: Path) -> Path:
+    """Four classes that are meant to be two."""
+    for name, other in (("dark", "Dark"), ("light", "light ")):
+        (photos / other).mkdir()
+        for i in range(5):
+            (photos / name / f"{i:02}.jpg").rename(photos / other / f"{i:02}.jpg")
+    return photos
+
+
+def test_classes_that_look_alike_are_told_with_the_command_that_joins_them(
+    alike: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(alike.parent)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code, out, err = run(capsys, "index", "photos", "--json")
+        assert (code, json.loads(out)["look_alike_classes"]) == (0, [["Dark", "dark"], ["light", "light "]])
+        assert err.startswith(
+            "imgstream: These classes look alike and are not one, with so many images: 'Dark' (5) and 'dark' (15); 'light' (15)"
+        )
+        code, _, of_train = run(capsys, "train", "photos", "--out", "run", "--group", "(?P<group>x)(")  # which ends it
+        assert (code, of_train.count("\n")) == (1, 2)
+        assert of_train.startswith(err)
+    command, _, rest = err.strip().partition("To join them: ")[2].partition(" ; then give ")
+    out = said(capsys, *shlex.split(command)[2:])
+    assert "Joined: 'Dark' is 'dark' now\n" in out
+    assert "Joined: 'light ' is 'light' now\n" in out
+    given = shlex.split(rest.partition(" in place of ")[0])
+    assert given == ["photos-joined.csv", "--root", "photos"]
+    assert json.loads(said(capsys, *given, "--json"))["classes"] == {"dark": 20, "light": 20}
+    code, _, err = run(capsys, *shlex.split(command)[1:])  # lists are never written over
+    assert code == 1
+    assert "there already" in err
+
+
+def test_joining_needs_a_manifest_to_write(alike: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for output in ([], ["-o", tmp_path / "t.arrow"]):
+        code, _, err = run(capsys, "index", alike, "--join-classes", *output)
+        assert code == 2
+        assert "FILE.csv" in err
+    for name in ("t.jsonl", "t.parquet", "t.txt"):
+        code, _, err = run(capsys, "index", alike, "-o", tmp_path / name)
+        assert (code, err.count("\n")) == (1, 1)
+        assert "a manifest is written as .csv, a table as .arrow" in err
+        assert not (tmp_path / name).exists()
+
+
+def test_a_manifest_of_a_folder_keeps_its_classes_as_they_are(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"Manifest: {tmp_path}/list.csv, for --root {photos}\n" in said(capsys, photos, "-o", tmp_path / "list.csv")
+    index = ims.scan(tmp_path / "list.csv", root=photos)
+    assert (index.class_names, index.class_counts().tolist()) == (["dark", "light"], [20, 20])
+    assert [index.path(i) for i in range(40)] == [ims.scan(photos).path(i) for i in range(40)]
 
 
 def test_show_takes_a_list_with_weights(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

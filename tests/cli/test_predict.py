@@ -372,6 +372,51 @@ def test_a_folder_whose_name_holds_a_comma_is_one_run(
     assert summary_of(capsys, f"{trained},", photos, "-o", tmp_path / "out.csv")["decoded"] == 0  # the same run
 
 
+def test_a_name_where_nothing_lies_and_what_is_not_read_are_told_before_any_output_is_touched(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.csv"
+    output.write_text("kept")
+    (tmp_path / "photos.zip").touch()
+    for sources, words in (
+        ([tmp_path / "nwe photos"], f"nwe photos: there is no such folder or file (there is {photos}). Check the path"),
+        ([photos / "00.jpg", tmp_path / "nwe"], "nwe: there is no such folder or file"),
+        (["s3://bucket/photos"], "s3://bucket/photos is a URL"),
+        (["https://example.org/cat.jpg", photos / "00.jpg"], "https://example.org/cat.jpg is a URL"),
+        ([tmp_path / "photos.zip"], "is an archive"),
+        ([tmp_path / "photos.zip", photos / "00.jpg"], "is an archive"),
+        (["train.tfrecord"], "is a file of packed samples"),
+    ):
+        code, out, err = run(capsys, "predict", trained, *sources, "-o", output)
+        assert (code, out, err.count("\n")) == (1, "", 1), sources
+        assert words in err
+        assert output.read_text() == "kept"
+        assert not (tmp_path / "out.csv.store").exists()
+    code, out, err = run(capsys, "predict", trained, photos / "00.jpg", tmp_path / "gone.jpg", "-o", output)
+    assert code == 0
+    assert [row["error"].partition(":")[0] for row in rows_of(output)] == ["", "missing"]
+
+
+def test_one_missing_file_that_is_named_as_an_image_is_a_row(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = summary_of(capsys, trained, tmp_path / "gone.jpg", "-o", tmp_path / "out.csv")
+    assert (found["rows"], found["bad"]) == (1, 1)
+
+
+def test_paths_on_stdin_are_rows_whatever_they_are(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"0f3a\n" + bytes(photos / "00.jpg") + b"\n")))
+    found = summary_of(capsys, trained, "-", "-o", tmp_path / "out.csv")
+    assert (found["rows"], found["ok"], found["bad"]) == (2, 1, 1)
+
+
+def test_a_list_of_images_among_files_is_refused(trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list.csv").write_text("path\n00.jpg\n")
+    code, _, err = run(capsys, "predict", trained, photos / "00.jpg", tmp_path / "list.csv", "-o", tmp_path / "o.csv")
+    assert code == 2
+    assert "manifest" in err
+
+
 def test_wrong_arguments_exit_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, words in (
         (["--shard", "0/3"], "0/3"),

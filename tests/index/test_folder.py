@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from imgstream.errors import DatasetError, NoImagesError
-from imgstream.index import IMAGE_EXTENSIONS, ImageIndex, scan
+from imgstream.index import IMAGE_EXTENSIONS, ImageIndex
+from imgstream.index import scan_folder as scan
 
 Tree = Callable[..., Path]
 as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not bind root")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import imgstream as ims
 from imgstream.errors import DatasetError, DatasetWarning, NoImagesError
 from imgstream.index import ImageIndex, open_index, scan
 
@@ -163,3 +164,96 @@ def test_a_manifest_without_a_fault_warns_of_nothing(photos: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(open_index(photos / "list.csv")) == 1
+
+
+# ---- the front door
+
+
+def test_scan_takes_what_the_command_line_takes(photos: Path, tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text("img,species\na/1.jpg,cat\nb/3.jpg,dog\n")
+    index = ims.scan(file, root=photos, columns={"path": "img", "label": "species"})
+    assert (relative(index), index.class_names, index.path(0)) == (["a/1.jpg", "b/3.jpg"], ["cat", "dog"], str(photos / "a/1.jpg"))
+    named = ims.scan(str(file), root=photos, columns={"path": "img", "label": "species"}, class_names=["dog", "cat", "eel"])
+    assert (named.class_names, named.labels.tolist()) == (["cat", "dog", "eel"], [0, 1])
+    index.save(tmp_path / "table.arrow")
+    assert relative(ims.scan(tmp_path / "table.arrow")) == ["a/1.jpg", "b/3.jpg"]
+    assert relative(ims.scan(bytes(photos))) == NAMES
+    assert ims.scan(index) is index
+    assert relative(ims.scan([photos / "a/1.jpg", os.fsencode(photos / "b/3.jpg")])) == [f"{photos}/a/1.jpg", f"{photos}/b/3.jpg"]
+    assert relative(ims.scan(photos / "a/1.jpg")) == [f"{photos}/a/1.jpg"]
+    (tmp_path / "bad.txt").write_text("a/1.jpg\n")
+    assert relative(ims.scan(photos, exclude=tmp_path / "bad.txt")) == NAMES[1:]
+    with pytest.raises(DatasetError, match="are for manifests"):
+        ims.scan(photos, root=tmp_path)
+    with pytest.raises(DatasetError, match=r"a label pattern takes labels from the paths in a folder, and '.*labels\.csv' is none"):
+        ims.scan(file, r"(?P<label>\d)")
+
+
+def test_scan_itself_lists_a_folder_anew_and_compares_when_it_is_told_to(photos: Path, tree: Tree) -> None:
+    assert ims.scan(photos).changes is None
+    tree("a/0.jpg")
+    assert ims.scan(photos).changes is None
+    tree("a/00.jpg")
+    assert ims.scan(photos, index="auto").changes.added == 1  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["nwe_photos", "gone.csv", "gone.arrow", "a/2.jpg/x", ""])
+def test_a_name_where_nothing_lies_is_a_typing_mistake_alone_and_in_a_list(
+    name: str, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    for source in (name, ["a/1.jpg", name], (p for p in ["a/1.jpg", os.fsencode(name)])):
+        with pytest.raises(NoImagesError, match="there is no such folder or file"):
+            ims.scan(source)
+
+
+def test_the_name_that_may_be_meant_is_told(photos: Path) -> None:
+    with pytest.raises(NoImagesError, match=rf"photso: there is no such folder or file \(there is {photos}\)\. Check the path"):
+        ims.scan(photos.parent / "photso")
+
+
+def test_a_missing_file_with_an_images_name_is_left_to_be_found_missing(photos: Path) -> None:
+    for source in (photos / "gone.JPG", [photos / "gone.JPG"]):
+        assert relative(ims.scan(source)) == [f"{photos}/gone.JPG"]
+
+
+def test_what_lies_in_a_list_of_paths_is_taken_whatever_its_name(photos: Path) -> None:
+    (photos / "0f3a").touch()
+    (photos / "notes.txt").touch()
+    (photos / "dangling").symlink_to("nowhere")
+    given = sorted(photos.rglob("*"))
+    assert relative(ims.scan(given)) == [str(path) for path in given]  # folders too: each is told of when it is read
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("s3://bucket/photos", "is a URL: copy what is there to a disk, and give that folder"),
+        ("https://example.org/cat.jpg", "is a URL"),
+        ("photos.zip", "is an archive: unpack it, and give the folder"),
+        ("photos.tar.gz", "is an archive"),
+        ("train-00000.TAR", "is an archive"),
+        ("train.tfrecord-00000-of-00010", "is a file of packed samples: write image files, and give their folder"),
+        ("X.npy", "is a file of packed samples"),
+        ("labels.json", "is no list that is read: save it as .csv or .jsonl"),
+    ],
+)
+def test_what_is_not_read_says_what_is(name: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for there in (False, True):
+        if there and "://" not in name:
+            Path(name).touch()
+        with pytest.raises(DatasetError) as error:
+            ims.scan(name)
+        assert f"{name} {advice}" in str(error.value)
+        assert "imgstream reads a folder, a manifest (.csv .tsv" in str(error.value)
+    with pytest.raises(DatasetError, match="is a URL"):
+        ims.scan(["s3://bucket/cat.jpg"])
+
+
+def test_a_folder_or_a_table_may_have_any_name(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tree("x.zip/a.jpg", "s3:/bucket/b.jpg")
+    monkeypatch.chdir(root)
+    assert relative(ims.scan("x.zip")) == ["a.jpg"]
+    assert relative(ims.scan("s3://bucket")) == ["b.jpg"]

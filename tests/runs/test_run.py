@@ -13,7 +13,7 @@ import pytest
 
 import imgstream as ims
 from imgstream.cli import main
-from imgstream.errors import DatasetError, ImgstreamError, ModelError, RunError
+from imgstream.errors import DatasetError, ImgstreamError, ModelError, NoImagesError, RunError
 from imgstream.index import ImageIndex
 from imgstream.models import model_info
 from imgstream.prediction.calibration import expected_calibration_error
@@ -105,6 +105,16 @@ def test_single_files_and_lists_of_paths_can_be_predicted(trained: Path, two_cla
     assert rows[2].error is not None
     assert rows[2].error.startswith("missing: ")
     assert next(iter(run.predict(files[0]))).path_bytes == bytes(files[0])
+
+
+def test_a_name_where_nothing_lies_is_an_error_of_predict_embed_and_evaluate(trained: Path, two_classes: Path) -> None:
+    run = ims.load_run(trained)
+    for call in (run.predict, run.embed, run.evaluate):
+        for source in ("nwe_photos", [two_classes / "dark" / "00.jpg", "nwe_photos"]):
+            with pytest.raises(NoImagesError, match="nwe_photos: there is no such folder or file"):
+                call(source)
+        with pytest.raises(DatasetError, match="is a URL"):
+            call("gs://bucket/photos")
 
 
 def test_evaluation_matches_classes_by_name_and_tells_folders_that_are_none(trained: Path, two_classes: Path, tmp_path: Path) -> None:
