@@ -10,8 +10,6 @@ import cv2
 import numpy as np
 import pytest
 
-from imgstream.training.memory import release
-
 ROOT = Path(__file__).parents[1]
 
 os.environ["COLUMNS"] = "120"  # of the help, which is laid out for the terminal that the suite is started from
@@ -45,6 +43,8 @@ def no_graphs_left() -> Iterator[None]:
         return
     registered = sys.modules["tensorflow.python.framework.ops"].gradient_registry._registry
     if names := [name for name in registered if name.startswith("CustomGradient-")]:
+        from imgstream.training.memory import release  # not at the top: it would load TensorFlow for tests that need none
+
         for name in names:
             del registered[name]
         sys.modules["keras"].backend.clear_session(free_memory=False)  # the kernels that were made for those graphs
