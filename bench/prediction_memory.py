@@ -84,7 +84,12 @@ def main() -> None:
         command = [sys.executable, "-m", "imgstream", "predict", options.run, str(links), "-o", f"{temporary}/out.csv"]
         samples = watch([*command, "--pipeline", options.pipeline], options.minutes)
     means = [statistics.mean(minute) for minute in samples]
-    lines = [f"## The memory of {options.minutes:g} minutes of prediction", "", "| minute | anonymous memory, MB | its most |", "|---|---|---|"]
+    lines = [
+        f"## The memory of {options.minutes:g} minutes of prediction",
+        "",
+        "| minute | anonymous memory, MB | its most |",
+        "|---|---|---|",
+    ]
     lines += [_line(number, minute) for number, minute in enumerate(samples, 1)]
     if len(means) > 2:
         lines += ["", f"- **From the second minute to the last**: {(means[-1] - means[1]) / 1e6:+,.1f} MB."]

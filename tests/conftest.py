@@ -9,14 +9,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
-from imgstream.training.memory import release
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 
 os.environ["COLUMNS"] = "120"  # of the help, which is laid out for the terminal that the suite is started from
 for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TERMINAL_WIDTH"):  # some are read when typer is imported
     os.environ.pop(name, None)
+# Nothing of earlier runs, which also need not be writable; and no example is too slow, as on a busy machine many are.
+settings.register_profile("suite", database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell in the background has its children ignore Ctrl-C: the tests send it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -45,6 +47,8 @@ def no_graphs_left() -> Iterator[None]:
         return
     registered = sys.modules["tensorflow.python.framework.ops"].gradient_registry._registry
     if names := [name for name in registered if name.startswith("CustomGradient-")]:
+        from imgstream.training.memory import release  # not at the top: it would load TensorFlow for tests that need none
+
         for name in names:
             del registered[name]
         sys.modules["keras"].backend.clear_session(free_memory=False)  # the kernels that were made for those graphs

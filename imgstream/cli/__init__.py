@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import io
 import os
 import sys
 import threading
@@ -25,6 +26,8 @@ STARTED = time.monotonic()
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line with `arguments` (sys.argv's own when None) and exit with its code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whoever calls main may have put another in its place
+        sys.stdout.reconfigure(errors="backslashreplace")  # as Python's stderr: an encoding that lacks an arrow is no reason to fail
     code = 1
     try:
         with _quiet_decoders():

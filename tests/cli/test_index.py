@@ -7,6 +7,8 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -291,3 +293,12 @@ def test_show_takes_a_list_with_weights(photos: Path, tmp_path: Path, capsys: py
     code, out, _ = run(capsys, "show", photos / "list.csv", "--augment", "light", "-o", tmp_path / "s.png", "--size", 16, "--rows", 2)
     assert code == 0
     assert "µs an image" in out
+
+
+def test_where_stdout_is_no_utf_8_what_it_lacks_is_escaped(two_classes: Path, tmp_path: Path) -> None:
+    shutil.copytree(two_classes / "dark", tmp_path / "größe →")
+    command = [sys.executable, "-m", "imgstream", "index", tmp_path]
+    done = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "latin-1"}, capture_output=True, encoding="latin-1", check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "größe \\u2192" in done.stdout
+    assert "20 images" in done.stdout
