@@ -28,7 +28,7 @@ from page import machine, put
 def link(source: Path, target: Path, rows: int) -> None:
     """`rows` symbolic links to the images of `source` in turn, a thousand a folder."""
     files = sorted(path.resolve() for path in source.rglob("*") if path.is_file())
-    for row, file in zip(range(rows), itertools.cycle(files)):  # noqa: B905  # the one without an end
+    for row, file in zip(range(rows), itertools.cycle(files)):  # the one without an end
         folder = target / f"{row // 1000:05}"
         folder.mkdir(exist_ok=True)
         os.symlink(file, folder / f"{row:08}{file.suffix}")
