@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
-from imgstream import tiff
+from imgstream import iso, tiff
 from imgstream.errors import BadImage
 from imgstream.jpeg import passes, read_frame
 
@@ -251,96 +251,29 @@ def _tiff(data: Bytes) -> Header:
     return Header("tiff", width, height, orientation if 1 <= orientation <= 8 else 1, pixel_bytes=pixel_bytes, held=part)
 
 
-# ---- AVIF and HEIC: ISO boxes
+# ---- AVIF and HEIC
 
-_AVIF_BRANDS = {b"avif", b"avis"}
-_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"mif2"}
-_CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0}  # boxes that hold boxes, and the bytes before the first
+_AVIF, _HEIC = 11, 8  # bytes a pixel, as measured: bench/decoding_limits.py
+
+
+def _iso(data: Bytes) -> Header:
+    found = iso.read_picture(data)
+    if found is None:
+        _refuse(data)
+    turned = found.kind == "heic" and found.turns % 2
+    width, height = (found.height, found.width) if turned else (found.width, found.height)
+    pixel_bytes = _AVIF if found.kind == "avif" else _HEIC
+    held = pixel_bytes * max(0, found.coded_pixels - width * height)
+    orientation = _TURNS[found.turns, found.mirror] if found.kind == "avif" else 1
+    return Header(found.kind, width, height, orientation, pixel_bytes=pixel_bytes, held=held)
+
+
 _TURNS = {  # EXIF orientation of (quarter turns against the clock, then mirrored: None, 0 top-bottom, 1 left-right)
     (0, None): 1, (0, 0): 4, (0, 1): 2,
     (1, None): 8, (1, 0): 5, (1, 1): 7,
     (2, None): 3, (2, 0): 2, (2, 1): 4,
     (3, None): 6, (3, 0): 7, (3, 1): 5,
 }  # fmt: skip
-
-
-def iso_boxes(data: Bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start of body and end of each box between two offsets; an end may lie past the data where the data was cut."""
-    for _ in range(_MOST_PARTS):
-        if at + 8 > end:
-            return
-        size, name = struct.unpack_from(">I4s", data, at)
-        body = at + 8
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", data, body)
-            body += 8
-        after = at + size if size else end
-        if after < body:
-            raise BadImage("corrupt", f"a box {name!r} of {size} bytes")
-        yield name, body, after
-        at = after
-
-
-_AVIF, _HEIC = 11, 8  # bytes a pixel, as measured: bench/decoding_limits.py
-
-
-def _iso(data: Bytes) -> Header:
-    (size,) = struct.unpack_from(">I", data)
-    brands = {bytes(data[at : at + 4]) for at in (8, *range(16, min(size, 512), 4))}
-    kind = "avif" if brands & _AVIF_BRANDS else "heic" if brands & _HEIC_BRANDS else None
-    if kind is None:
-        _refuse(data)
-    primary, properties, used = 1, [], {}
-    stack = [(0, len(data))]
-    while stack:
-        for name, start, end in iso_boxes(data, *stack.pop()):
-            if name in _CONTAINERS:
-                if end > len(data):
-                    raise IndexError
-                stack.append((start + _CONTAINERS[name], end))
-                if name == b"ipco":
-                    properties = list(iso_boxes(data, start, end))
-            elif name == b"pitm":
-                (primary,) = struct.unpack_from(">I" if data[start] else ">H", data, start + 4)
-            elif name == b"ipma":
-                used = _associations(data, start)
-    width = height = turns = 0
-    mirror = crop = None
-    for index in used.get(primary, ()):
-        if not 1 <= index <= len(properties):
-            continue
-        name, start, _ = properties[index - 1]
-        if name == b"ispe":
-            width, height = struct.unpack_from(">II", data, start + 4)
-        elif name == b"irot":
-            turns = data[start] & 3
-        elif name == b"imir":
-            mirror = data[start] & 1
-        elif name == b"clap":
-            crop = struct.unpack_from(">IIII", data, start)
-    if not width:
-        raise BadImage("truncated" if not properties else "corrupt", "declares no size for its main image")
-    if kind == "avif":
-        return Header("avif", width, height, _TURNS[turns, mirror], pixel_bytes=_AVIF)
-    if crop and crop[1] and crop[3]:
-        width, height = crop[0] // crop[1], crop[2] // crop[3]
-    return Header("heic", *((height, width) if turns % 2 else (width, height)), 1, pixel_bytes=_HEIC)
-
-
-def _associations(data: Bytes, start: int) -> dict[int, list[int]]:
-    """Which properties (1-based) belong to which item: the body of an ipma box."""
-    version, flags, items = struct.unpack_from(">B2xBI", data, start)
-    item_form, index_form, index_mask = ">I" if version else ">H", ">H" if flags & 1 else ">B", 0x7FFF if flags & 1 else 0x7F
-    at, used = start + 8, {}
-    for _ in range(min(items, _MOST_PARTS)):
-        (item,) = struct.unpack_from(item_form, data, at)
-        at += struct.calcsize(item_form)
-        count = data[at]
-        at += 1
-        width = struct.calcsize(index_form)
-        used[item] = [struct.unpack_from(index_form, data, at + i * width)[0] & index_mask for i in range(count)]
-        at += count * width
-    return used
 
 
 # ---- everything else

@@ -14,8 +14,8 @@ MEMORY_AT_ONCE = 192 << 20
 """Bytes that all decoders of a process may take together (decode/turns.py): with TensorFlow's own 690 MB, a process stays under 900."""
 
 MEMORY, MEMORY_A_BYTE = 400 << 20, 64
-"""Bytes that one file may take, decoded alone: MEMORY_AT_ONCE and so much more for each of its own, up to MEMORY; in proportion more where a
-spec's max_pixels is more than the default. A photograph of 48 MP has the megabytes that this takes, a bomb has not."""
+"""Bytes that one file may take, decoded alone: MEMORY_AT_ONCE and so much more for each of its own, up to MEMORY; in proportion more where
+a spec's max_pixels is more than the default. A photograph of 48 MP has the megabytes that this takes, a bomb has not."""
 
 _PASSES = {"jpeg": (8_000_000, 64), "bmp": (2_000_000, 64)}
 """Header.passes that a kind may have, and more for each byte of the file. A pass over a block of a JPEG takes 8 to 60 ns; ten scans of an

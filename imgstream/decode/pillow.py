@@ -22,7 +22,8 @@ import numpy as np
 from imgstream import tiff
 from imgstream.decode.shrink import shrink
 from imgstream.errors import BadImage
-from imgstream.header import Header, iso_boxes, png_chunks
+from imgstream.header import Header, png_chunks
+from imgstream.iso import iso_boxes
 from imgstream.jpeg import bare_jpeg, read_frame
 
 _PLUGINS = {
