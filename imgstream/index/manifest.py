@@ -74,9 +74,9 @@ def is_manifest(path: str | os.PathLike[str]) -> bool:
         if not os.path.isdir(path):
             return os.path.isfile(path) and Path(path).suffix.lower() in _READERS
         found = False
-        with os.scandir(os.fsencode(path)) as entries:
+        with os.scandir(path) as entries:
             for entry in entries:
-                name = os.fsdecode(entry.name).lower()
+                name = entry.name.lower()
                 if name.endswith(IMAGE_EXTENSIONS) or (entry.is_dir() and not name.startswith(".")):
                     return False
                 found = found or (name.endswith(".parquet") and not name.startswith(".") and entry.is_file())

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from imgstream.errors import DatasetError, NoImagesError, OutputError
-from imgstream.index import ImageIndex, scan, table
+from imgstream.index import ImageIndex, table
+from imgstream.index import scan_folder as scan
 from imgstream.index.refresh import Changes, changes_between
 
 Tree = Callable[..., Path]
