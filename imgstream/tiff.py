@@ -17,6 +17,8 @@ STRIP_OFFSETS, STRIP_BYTES, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES = 
 
 _FORMS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # BYTE SHORT LONG LONG8: what a number may be
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_FLOATS = (11, 12)
+"""No pixel needs one, and whether 1e-40 is 0 depends on the thread: TensorFlow's flush such numbers."""
 _MOST_ENTRIES = 0xFFFF
 
 
@@ -116,7 +118,7 @@ class Directory:
         """The file with only what its pixels need in its directory: without orientation, further pages, Exif, profiles, and the bombs in
         them. Nothing else moves. Raises BadImage "truncated" or "corrupt".
         """
-        kept = sorted((tag, entry) for tag, entry in self._entries.items() if tag in _PIXEL_TAGS)
+        kept = sorted((tag, entry) for tag, entry in self._entries.items() if tag in _PIXEL_TAGS and entry.form not in _FLOATS)
         size = len(self._data)
         if any(entry.values_at + entry.size > size for _, entry in kept):
             raise BadImage("truncated", f"a TIFF whose tags lie behind its end, at {size:,} bytes")

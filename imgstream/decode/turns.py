@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from imgstream.header import Header
 from imgstream.limits import MEMORY_AT_ONCE, decoder_memory
 
 _SMALL = 16 << 20
 """Bytes up to which nobody waits for anybody: one such picture a thread is in the bound."""
+
+
+_TRIMMED = 64 << 20
+"""Bytes from which on the system's allocator is asked to give back what was freed: glibc keeps it for the thread that freed it, and two threads
+would hold two large pictures. It takes some milliseconds, of the hundreds that such a picture does."""
 
 
 class Turns:
@@ -32,9 +39,20 @@ class Turns:
         try:
             yield
         finally:
+            if size >= _TRIMMED:
+                _trim()(0)
             with self._room:
                 self._free += size
                 self._room.notify()
+
+
+@functools.cache
+def _trim() -> Callable[[int], object]:
+    """Glibc's malloc_trim; elsewhere, what does nothing."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, TypeError, AttributeError):
+        return bool
 
 
 _turns = Turns(MEMORY_AT_ONCE)
