@@ -16,7 +16,7 @@ _SMALL = 16 << 20
 
 
 _TRIMMED = 64 << 20
-"""Bytes from which on the system's allocator is asked to give back what was freed: glibc keeps it for the thread that freed it, and two threads
+"""Bytes from which on the system is asked to take back what was freed: glibc keeps it for the thread that freed it, and two threads
 would hold two large pictures. It takes some milliseconds, of the hundreds that such a picture does."""
 
 

@@ -43,9 +43,9 @@ def undo(path: Path, progress: Callable[[int], None] | None = None) -> UndoRepor
     undo file, OutputError when it cannot be read, is in use, or the disk refuses.
     """
     with Journal(path) as journal:
+        back, report = _Back(journal), UndoReport()
         if not journal.undoing:
             journal.add([{"undo": True}])
-        back, report = _Back(journal), UndoReport()
         first_undone, tried_again = _undone(journal)
         results: dict[int, Line] = {}  # of a block: what came of a file stands behind its intent
         rows: list[int] = []

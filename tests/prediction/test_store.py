@@ -397,3 +397,19 @@ def test_a_folder_in_the_way_is_told(path: Path) -> None:
 
 def test_the_store_stands_beside_the_output() -> None:
     assert store_path("folder/out.csv") == Path("folder/out.csv.store")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TRIGGER t AFTER UPDATE ON rows BEGIN UPDATE rows SET error = NULL; END",
+        "CREATE VIEW more AS SELECT * FROM rows",
+        "CREATE TABLE more (x)",
+    ],
+)
+def test_a_store_from_somebody_else_with_sql_of_its_own_is_refused(filled: Path, sql: str) -> None:
+    with contextlib.closing(sqlite3.connect(filled)) as database:
+        database.execute(sql)
+    for open_it in (lambda: PredictionStore(filled, IDENTITY, ranks=2), lambda: described(filled)):
+        with pytest.raises(RunError, match="which imgstream does not make"):
+            open_it()

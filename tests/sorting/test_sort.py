@@ -615,3 +615,31 @@ def test_whatever_the_names_and_labels_every_file_arrives_once_and_comes_back(
     assert undo(report.undo).left == 0
     assert tree(root) == before
     assert not (above / "s").exists()
+
+
+@pytest.mark.parametrize("action", ["copy", "move"])
+@pytest.mark.parametrize("place", ["../outside.jpg", "cat/../../outside.jpg", "/outside.jpg"])
+def test_an_undo_file_that_leads_out_of_its_folder_touches_nothing(
+    photos: Path, out: Path, tmp_path: Path, action: Any, place: str
+) -> None:
+    report = sort(out, str(photos), tmp_path / "sorted", action)
+    (tmp_path / "outside.jpg").write_bytes(b"mine")
+    lines = report.undo.read_text(errors="surrogateescape").splitlines()
+    at = next(i for i, line in enumerate(lines) if '"size":' in line)
+    lines[at] = json.dumps({**json.loads(lines[at]), "to": place})
+    report.undo.write_text("\n".join(lines) + "\n", errors="surrogateescape")
+    with pytest.raises(DatasetError, match="not below the folder"):
+        undo(report.undo)
+    assert (tmp_path / "outside.jpg").read_bytes() == b"mine"
+
+
+def test_an_undo_file_works_only_where_it_was_made(photos: Path, out: Path, tmp_path: Path) -> None:
+    report = sort(out, str(photos), tmp_path / "sorted", "move")
+    before = tree(tmp_path)
+    elsewhere = tmp_path / report.undo.name
+    report.undo.rename(elsewhere)
+    with pytest.raises(DatasetError, match="put it back where it was made"):
+        undo(elsewhere)
+    assert tree(tmp_path) == before
+    elsewhere.rename(report.undo)
+    assert undo(report.undo).left == 0
