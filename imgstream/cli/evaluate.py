@@ -39,7 +39,7 @@ def evaluate(
 
       imgstream evaluate runs/pets test.csv --columns path=img,label=species
     """
-    from imgstream.report.progress import counting
+    from imgstream.progress import counting
     from imgstream.report.terminal import Reasons, printable
     from imgstream.runs import load_run
 

@@ -56,7 +56,7 @@ def index(
     from imgstream.index import IMAGE_EXTENSIONS, scan
     from imgstream.index.facts import open_all
     from imgstream.index.manifest import is_manifest, read_manifest
-    from imgstream.report.progress import counting
+    from imgstream.progress import counting
     from imgstream.spec import SampleSpec
 
     if output is not None:

@@ -129,59 +129,54 @@ def train(
 
     from imgstream.cache import PixelCache
     from imgstream.index.split import SplitReport
-    from imgstream.report.progress import TrainingProgress, duration
+    from imgstream.progress import duration
     from imgstream.report.terminal import amount, printable
     from imgstream.training import train as run_training
 
     was_finished = resume and is_finished(out)
-    with TrainingProgress() as progress:
-        try:
-            run = run_training(
-                directory,
-                out=out,
-                resume=resume,
-                report=progress,
-                scanned=progress.scanned,
-                embedded=progress.embedded,
-                notice=progress.notice,
-                started=STARTED,
-                val=val,
-                group=group,
-                fold=fold,
-                exclude=None if exclude is None else str(exclude),
-                root=root,
-                columns=columns,
-                allow_outside=allow_outside,
-                size=size,
-                fit=fit,
-                channels=channels,
-                model=model,
-                weights=weights,
-                head_only=head_only,
-                features=features,
-                augment=augment,
-                epochs=epochs,
-                minutes=minutes,
-                batch_size=batch_size,
-                memory=memory,
-                gpu_memory=gpu_memory,
-                precision=precision,
-                checkpoint_every=checkpoint_every,
-                learning_rate=learning_rate,
-                balance=balance,
-                patience=patience,
-                pipeline=pipeline,
-                cache=cache,
-                cache_limit=cache_limit,
-                seed=seed,
-                workers=workers,
-                label_pattern=label_pattern,
-                max_bad=max_bad,
-            )
-        except KeyboardInterrupt:
-            if (out / "model.keras").exists():
-                print(f"Interrupted. What was learnt is kept in {printable(str(out))}; the same command with --resume goes on from there.")
-            raise
+    try:
+        run = run_training(
+            directory,
+            out=out,
+            resume=resume,
+            started=STARTED,
+            val=val,
+            group=group,
+            fold=fold,
+            exclude=None if exclude is None else str(exclude),
+            root=root,
+            columns=columns,
+            allow_outside=allow_outside,
+            size=size,
+            fit=fit,
+            channels=channels,
+            model=model,
+            weights=weights,
+            head_only=head_only,
+            features=features,
+            augment=augment,
+            epochs=epochs,
+            minutes=minutes,
+            batch_size=batch_size,
+            memory=memory,
+            gpu_memory=gpu_memory,
+            precision=precision,
+            checkpoint_every=checkpoint_every,
+            learning_rate=learning_rate,
+            balance=balance,
+            patience=patience,
+            pipeline=pipeline,
+            cache=cache,
+            cache_limit=cache_limit,
+            seed=seed,
+            workers=workers,
+            label_pattern=label_pattern,
+            max_bad=max_bad,
+        )
+    except KeyboardInterrupt:
+        if (out / "model.keras").exists():
+            print(f"Interrupted. What was learnt is kept in {printable(str(out))}; the same command with --resume goes on from there.")
+        raise
     console, state = Console(highlight=False), run.state
     metrics = run.metrics
     if as_json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import math
 import signal
 import threading
@@ -18,7 +17,6 @@ from imgstream.errors import BadImage, DatasetError, ModelError
 from imgstream.prediction.calibration import Answers
 from imgstream.prediction.drift import ProfileBuilder
 from imgstream.prediction.evaluate import Evaluation, evaluate
-from imgstream.prediction.forward import Forward
 from imgstream.runs.folder import RunFolder
 from imgstream.stream import Batch, Stream
 from imgstream.training.averaging import WeightAverage
@@ -30,13 +28,11 @@ from imgstream.training.optimizers import peak_learning_rate
 from imgstream.training.records import Records
 from imgstream.training.schedule import Clock, Plan, Sizes, one_cycle
 from imgstream.training.settings import TrainSettings
+from imgstream.training.trial import closing_seconds, try_validation
 
 _MAX_VALIDATION_SHARE = 0.1
-_TRIAL_SHARE, _TRIAL_BATCHES = 0.01, 5
-"""Of the time, and of validation's batches: what is spent at most, beside compiling, on learning how long a validation will take."""
-_CLOSING_FIXED, _CLOSING_COMPILED = 1.0, 2.0
-"""Seconds that the run's end takes, and what it takes in compilations of the network's forward pass: it is cloned, saved, and its golden
-samples are computed. (On two cores, cnn: 1.8 s of writing and 0.5 s of leaving Python, where compiling takes 0.7 s.)"""
+_TRIAL_SHARE = 0.01
+"""Of the time: what is spent at most, beside compiling, on learning how long a validation will take."""
 _MIN_BAD = 20
 
 
@@ -263,37 +259,15 @@ class Fit:
         if self._clock.work_seconds is None:
             return
         if not self._clock.validation_seconds:
-            self._try_validation(self._clock)
-            budget = _MAX_VALIDATION_SHARE * 60 * (self.settings.minutes or 0)
+            whole = 60 * (self.settings.minutes or 0)
+            self._clock.validation_seconds, compiling = try_validation(self.models.served, self.val, _TRIAL_SHARE * whole)
+            self._clock.closing_seconds = closing_seconds(compiling)
+            self._step_ended = time.monotonic()
+            budget = _MAX_VALIDATION_SHARE * whole
             if self._clock.validation_seconds > budget:
                 self._validation_batches = max(1, int(len(self.val) * budget / self._clock.validation_seconds))
                 self._clock.validation_seconds = budget
         self._refit(self.state.work + self._clock.work_left(time.monotonic()))
-
-    def _try_validation(self, clock: Clock) -> None:
-        """Have a few batches validated, to tell `clock` what all of them, and the end of the run, will take."""
-        forward, most = Forward(self.models.served, self.val.batch_size), _TRIAL_SHARE * 60 * (self.settings.minutes or 0)
-        began = time.monotonic()
-        batches = (batch.images for batch in self.val.traced_batches() if len(batch.images))
-        first = next(batches, None)
-        if first is not None:
-            forward(first)
-            compiled = time.monotonic()
-            forward(first)
-            marks = [time.monotonic()]
-            each = marks[0] - compiled
-            clock.closing_seconds = _CLOSING_FIXED + _CLOSING_COMPILED * max(0.0, compiled - began - each)
-            for images in itertools.islice(batches, _TRIAL_BATCHES):  # with their reading
-                forward(images)
-                marks.append(time.monotonic())
-                if marks[-1] - marks[0] > most:
-                    break
-            if len(marks) > 1:
-                each = (marks[-1] - marks[0]) / (len(marks) - 1)
-            clock.validation_seconds = each * len(self.val)
-        else:
-            clock.validation_seconds = time.monotonic() - began
-        self._step_ended = time.monotonic()
 
     def _refit(self, last_work: float) -> None:
         if abs(last_work - self._plan.last_work) > 1e-6 or not self.state.plans:
