@@ -123,10 +123,6 @@ def prepare(
         settings.pipeline if state is None else state.get("pipeline", "python"),
     )
     memory = _plan(models, settings, spec, sizes, pipeline.pipeline, (state or {}).get("batch_size"))
-    for line in (split_report, f"Pipeline: {pipeline.pipeline} ({pipeline.why})"):
-        tell(str(line))
-    tell(f"Precision: {models.policy} ({models.policy_why})")
-    tell(f"Memory: {memory}")
     return Preparation(
         folder=folder,
         settings=settings,

@@ -83,6 +83,9 @@ def _run(
     if prepared.cache is not None:
         prepared.cache.prepare()
     folder.make()
+    pipeline, why = prepared.pipeline
+    for line in (prepared.split, f"Pipeline: {pipeline} ({why})", f"Precision: {models.policy} ({models.policy_why})", f"Memory: {memory}"):
+        tell(str(line))
     if state is None:
         prepared.index.save(folder.index)
         index = ImageIndex.load(folder.index)  # what is found out of the files is kept with the run's own table: a resumed run compares
@@ -91,7 +94,6 @@ def _run(
         folder.write_json("spec.json", prepared.spec.to_json())
         folder.write_json("class_names.json", {"format": 1, "class_names": index.class_names})
         folder.write_json("settings.json", prepared.recorded)
-        pipeline, why = prepared.pipeline
         chosen: dict[str, Any] = {"pipeline": pipeline, "pipeline_why": why, "split": prepared.split.to_json()}
         chosen |= {"model": prepared.info.name, "precision": models.policy, "batch_size": memory.batch_size}
         folder.write_state({"state": "running", "created": _now(), "versions": _versions(), **chosen})
