@@ -28,7 +28,7 @@ from page import machine, put
 def link(source: Path, target: Path, rows: int) -> None:
     """`rows` symbolic links to the images of `source` in turn, a thousand a folder."""
     files = sorted(path.resolve() for path in source.rglob("*") if path.is_file())
-    for row, file in zip(range(rows), itertools.cycle(files)):  # noqa: B905  # the one without an end
+    for row, file in zip(range(rows), itertools.cycle(files)):  # the one without an end
         folder = target / f"{row // 1000:05}"
         folder.mkdir(exist_ok=True)
         os.symlink(file, folder / f"{row:08}{file.suffix}")
@@ -84,7 +84,12 @@ def main() -> None:
         command = [sys.executable, "-m", "imgstream", "predict", options.run, str(links), "-o", f"{temporary}/out.csv"]
         samples = watch([*command, "--pipeline", options.pipeline], options.minutes)
     means = [statistics.mean(minute) for minute in samples]
-    lines = [f"## The memory of {options.minutes:g} minutes of prediction", "", "| minute | anonymous memory, MB | its most |", "|---|---|---|"]
+    lines = [
+        f"## The memory of {options.minutes:g} minutes of prediction",
+        "",
+        "| minute | anonymous memory, MB | its most |",
+        "|---|---|---|",
+    ]
     lines += [_line(number, minute) for number, minute in enumerate(samples, 1)]
     if len(means) > 2:
         lines += ["", f"- **From the second minute to the last**: {(means[-1] - means[1]) / 1e6:+,.1f} MB."]

@@ -12,6 +12,7 @@ from imgstream.cache import PixelCache
 from imgstream.errors import DatasetError, ModelError, RunError
 from imgstream.index import ImageIndex
 from imgstream.index.split import SplitReport
+from imgstream.memory import limit_arenas
 from imgstream.models import ModelInfo, infer_model, model_info
 from imgstream.runs.folder import RunFolder
 from imgstream.runs.run import device
@@ -22,7 +23,6 @@ from imgstream.stream.stream import Pipeline, cpu_count
 from imgstream.training.compiling import Models, is_transfer
 from imgstream.training.data import labelled, sample_spec, split
 from imgstream.training.devices import limit_gpu
-from imgstream.training.memory import limit_arenas
 from imgstream.training.memory_plan import Footprint, MemoryPlan, plan
 from imgstream.training.resuming import check_same, tell_changes
 from imgstream.training.schedule import Sizes
