@@ -23,10 +23,10 @@ CASES = (("cnn", 96, 64), ("cnn", 128, 64), ("cnn", 96, 16), ("MobileNetV2", 96,
 def measure(directory: str, model: str, size: int, batch_size: int, steps: int, policy: str) -> None:
     """Train, validate and print what was expected and the peak, in bytes."""
     import imgstream as ims
+    from imgstream.memory import anonymous_bytes
     from imgstream.prediction.forward import Forward
     from imgstream.training.averaging import WeightAverage
     from imgstream.training.compiling import served_model, trained_model
-    from imgstream.training.memory import anonymous_bytes
     from imgstream.training.memory_plan import Footprint
     from imgstream.training.replicas import Replicas
     from imgstream.training.settings import TrainSettings

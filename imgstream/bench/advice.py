@@ -190,7 +190,7 @@ def _small(figures: Figures, slowest: str) -> Iterator[str]:
     height, width = figures.spec.size
     cost = figures.small[0] * figures.small[1] / (height * width)
     yield (
-        f"All this is for {height}x{width}. Training does the first {100 * Sizes.SMALL_UNTIL:.0f} % of its work at "
+        f"All this is for {height}x{width}. Training does the first {100 * Sizes.small_until:.0f} % of its work at "
         f"{figures.small[0]}x{figures.small[1]}, where a step has {100 * cost:.0f} % of the pixels and is quicker by about as much."
     )
 

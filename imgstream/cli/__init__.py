@@ -55,7 +55,7 @@ def _run(arguments: list[str]) -> int:
 
     from imgstream.cli.app import command
     from imgstream.errors import ImgstreamError
-    from imgstream.report.progress import error_console
+    from imgstream.progress import error_console
     from imgstream.report.terminal import printable
 
     shown = warnings.showwarning
@@ -87,7 +87,7 @@ def _run(arguments: list[str]) -> int:
 def _one_line(others: Callable[..., None]) -> Callable[..., None]:
     """What shows a warning: ours as a line, `others` as they were."""
     from imgstream.errors import CacheWarning, DatasetWarning, StallWarning
-    from imgstream.report.progress import error_console
+    from imgstream.progress import error_console
     from imgstream.report.terminal import printable
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:

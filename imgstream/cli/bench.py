@@ -33,8 +33,8 @@ def bench(
       imgstream bench photos/ --json --seconds 60
     """
     from imgstream.bench import advise, examine
+    from imgstream.progress import error_console
     from imgstream.report.bench import bench_report
-    from imgstream.report.progress import error_console
 
     index = options.open_images(directory)
     with error_console().status("Starting …") as status:

@@ -85,8 +85,8 @@ def check(
     from imgstream.check import examine, write_groups, write_quarantine
     from imgstream.errors import OutputError
     from imgstream.index import IMAGE_EXTENSIONS, look_alikes
+    from imgstream.progress import counting
     from imgstream.report.check import check_report
-    from imgstream.report.progress import counting
     from imgstream.report.terminal import printable
 
     for target in (quarantine, groups):
@@ -132,8 +132,8 @@ def _compare_pipelines(
         raise typer.BadParameter("--run brings its own size, fit and channels")
 
     from imgstream.errors import NoImagesError
+    from imgstream.progress import counting
     from imgstream.report.parity import parity_report
-    from imgstream.report.progress import counting
     from imgstream.runs import load_run
     from imgstream.spec import SampleSpec
     from imgstream.stream import Stream

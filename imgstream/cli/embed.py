@@ -49,7 +49,7 @@ def embed(
     from imgstream.embedding import FeaturesInfo, check_output, open_writer
     from imgstream.embedding import embed as embeddings
     from imgstream.prediction.job import batch_size_for
-    from imgstream.report.progress import counting
+    from imgstream.progress import counting
     from imgstream.report.terminal import Reasons, printable
     from imgstream.stream import Stream
 
@@ -97,7 +97,7 @@ def embed(
 def _network(network: str, weights: str | None, size: tuple[int, int] | None) -> tuple[Any, SampleSpec, str]:
     """Images → features, what a sample is, and the network's name."""
     from imgstream.models import build_model, features, infer_model, model_info
-    from imgstream.report.progress import error_console
+    from imgstream.progress import error_console
     from imgstream.report.terminal import printable
     from imgstream.runs import load_run
     from imgstream.spec import SampleSpec

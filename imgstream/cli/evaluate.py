@@ -41,7 +41,7 @@ def evaluate(
       imgstream evaluate runs/pets test.csv --columns path=img,label=species
     """
     from imgstream.prediction.metrics import FIGURES
-    from imgstream.report.progress import counting
+    from imgstream.progress import counting
     from imgstream.report.terminal import Reasons, printable
     from imgstream.runs import load_run
 

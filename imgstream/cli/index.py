@@ -71,7 +71,7 @@ def index(
     from imgstream.index.manifest import MANIFEST_EXTENSIONS, is_manifest
     from imgstream.index.manifest_writing import write_manifest
     from imgstream.index.opening import warn_of_look_alikes
-    from imgstream.report.progress import counting
+    from imgstream.progress import counting
     from imgstream.spec import SampleSpec
 
     as_manifest = output is not None and output.suffix.lower() == ".csv"

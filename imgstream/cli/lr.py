@@ -46,8 +46,8 @@ def lr(
 
       imgstream lr photos/ --json | jq .learning_rate
     """
+    from imgstream.progress import counting
     from imgstream.report.curve import draw_rates
-    from imgstream.report.progress import counting
     from imgstream.report.terminal import printable
     from imgstream.training.rates import find_rate
 

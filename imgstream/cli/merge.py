@@ -30,7 +30,7 @@ def merge(
     from imgstream.prediction.job import merge_stores, write_output
     from imgstream.prediction.store import store_path
     from imgstream.prediction.writers import check_output
-    from imgstream.report.progress import counting
+    from imgstream.progress import counting
     from imgstream.report.terminal import printable
 
     check_output(output)

@@ -117,7 +117,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 def choose(stream: Stream, asked: str) -> Choice:
     """The pipeline for `stream`, with a word on a terminal while "auto" measures."""
-    from imgstream.report.progress import error_console
+    from imgstream.progress import error_console
     from imgstream.stream import choose_pipeline
 
     console = error_console()
@@ -130,7 +130,7 @@ def choose(stream: Stream, asked: str) -> Choice:
 def open_images(source: Source, label_pattern: str | None = None, **of_index: Any) -> ImageIndex:
     """open_index with progress; what it has to tell goes to stderr."""
     from imgstream.index import open_index
-    from imgstream.report.progress import counting, error_console
+    from imgstream.progress import counting, error_console
     from imgstream.report.terminal import printable
 
     lines: list[str] = []
@@ -143,7 +143,7 @@ def open_images(source: Source, label_pattern: str | None = None, **of_index: An
 
 def tell_changed(index: ImageIndex) -> None:
     """Say on stderr which files turned out to be others than when they were first opened."""
-    from imgstream.report.progress import error_console
+    from imgstream.progress import error_console
     from imgstream.report.terminal import printable
 
     if changed := index.changed():

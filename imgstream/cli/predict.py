@@ -81,7 +81,7 @@ def predict(
     from imgstream.prediction.job import LEAST_RANKS, batch_size_for, write_output
     from imgstream.prediction.store import PredictionStore, store_path
     from imgstream.prediction.writers import check_output
-    from imgstream.report.progress import counting, error_console
+    from imgstream.progress import counting, error_console
     from imgstream.report.terminal import MOST_ROWS, Reasons, printable
 
     check_output(output)
@@ -167,7 +167,7 @@ def _predict(
 ) -> Summary:
     from imgstream.prediction.job import predict_into
     from imgstream.prediction.scorer import Scorer
-    from imgstream.report.progress import counting, error_console
+    from imgstream.progress import counting, error_console
 
     chosen = store.get("pipeline")
     if not plan.planned:

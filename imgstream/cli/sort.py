@@ -63,7 +63,7 @@ def sort(
         raise typer.BadParameter("give one of --link, --copy and --move")
 
     from imgstream.errors import DatasetError
-    from imgstream.report.progress import counting
+    from imgstream.progress import counting
     from imgstream.sorting import preview, stored_root
     from imgstream.sorting import sort as sort_files
 
@@ -143,7 +143,7 @@ def _tell_preview(plan: Preview, action: Action, into: Path, as_json: bool) -> N
 
 def _undo(path: Path, as_json: bool) -> None:
     from imgstream.errors import OutputError
-    from imgstream.report.progress import counting
+    from imgstream.progress import counting
     from imgstream.report.terminal import printable
     from imgstream.sorting import undo
 

@@ -14,6 +14,9 @@ from imgstream.report.console import output_console
 
 if TYPE_CHECKING:
     from imgstream.runs import Run
+    from imgstream.training import DryRun
+
+_MOST_CLASSES = 10
 
 
 def train(
@@ -100,6 +103,7 @@ def train(
     label_pattern: options.LabelPattern = None,
     max_bad: Annotated[float, typer.Option("--max-bad", help="Stop when more than max(20, this share) of the files are bad.")] = 0.05,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN, or start it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, how long it would take, and write nothing.")] = False,
     as_json: options.Json = False,
 ) -> None:
     r"""Train a classifier on a folder of class folders.
@@ -123,65 +127,63 @@ def train(
       imgstream train photos/ --out runs/quick --weights squeezenet.h5 --head-only
 
       imgstream train photos/ --out runs/small --minutes 60 --memory 1500MB --checkpoint-every 5min --resume
+
+      imgstream train photos/ --out runs/pets --minutes 15 --dry-run
     """
     if epochs is not None and minutes is not None:
         raise typer.BadParameter("--epochs fixes the work and --minutes the time: give one of them")
 
     from imgstream.cache import PixelCache
     from imgstream.index.split import SplitReport
-    from imgstream.report.progress import TrainingProgress, duration
+    from imgstream.progress import duration
     from imgstream.report.terminal import amount, printable
+    from imgstream.training import dry_run as run_dry
     from imgstream.training import train as run_training
 
+    asked: dict[str, Any] = {
+        "val": val,
+        "group": group,
+        "fold": fold,
+        "exclude": None if exclude is None else str(exclude),
+        "root": root,
+        "columns": columns,
+        "allow_outside": allow_outside,
+        "size": size,
+        "fit": fit,
+        "channels": channels,
+        "model": model,
+        "weights": weights,
+        "head_only": head_only,
+        "features": features,
+        "augment": augment,
+        "epochs": epochs,
+        "minutes": minutes,
+        "batch_size": batch_size,
+        "memory": memory,
+        "gpu_memory": gpu_memory,
+        "precision": precision,
+        "checkpoint_every": checkpoint_every,
+        "learning_rate": learning_rate,
+        "balance": balance,
+        "patience": patience,
+        "pipeline": pipeline,
+        "cache": cache,
+        "cache_limit": cache_limit,
+        "seed": seed,
+        "workers": workers,
+        "label_pattern": label_pattern,
+        "max_bad": max_bad,
+    }
     was_finished = resume and is_finished(out)
-    with TrainingProgress() as progress:
-        try:
-            run = run_training(
-                directory,
-                out=out,
-                resume=resume,
-                report=progress,
-                scanned=progress.scanned,
-                embedded=progress.embedded,
-                notice=progress.notice,
-                started=STARTED,
-                val=val,
-                group=group,
-                fold=fold,
-                exclude=None if exclude is None else str(exclude),
-                root=root,
-                columns=columns,
-                allow_outside=allow_outside,
-                size=size,
-                fit=fit,
-                channels=channels,
-                model=model,
-                weights=weights,
-                head_only=head_only,
-                features=features,
-                augment=augment,
-                epochs=epochs,
-                minutes=minutes,
-                batch_size=batch_size,
-                memory=memory,
-                gpu_memory=gpu_memory,
-                precision=precision,
-                checkpoint_every=checkpoint_every,
-                learning_rate=learning_rate,
-                balance=balance,
-                patience=patience,
-                pipeline=pipeline,
-                cache=cache,
-                cache_limit=cache_limit,
-                seed=seed,
-                workers=workers,
-                label_pattern=label_pattern,
-                max_bad=max_bad,
-            )
-        except KeyboardInterrupt:
-            if (out / "model.keras").exists():
-                print(f"Interrupted. What was learnt is kept in {printable(str(out))}; the same command with --resume goes on from there.")
-            raise
+    if dry_run and not was_finished:
+        _tell(run_dry(directory, out=out, resume=resume, started=STARTED, **asked), as_json)
+        return
+    try:
+        run = run_training(directory, out=out, resume=resume, started=STARTED, **asked)
+    except KeyboardInterrupt:
+        if (out / "model.keras").exists():
+            print(f"Interrupted. What was learnt is kept in {printable(str(out))}; the same command with --resume goes on from there.")
+        raise
     console, state = output_console(), run.state
     metrics = run.metrics
     if as_json:
@@ -208,6 +210,41 @@ def train(
     if skipped:
         console.print(f"Left out as bad: {skipped:,} files, listed in {printable(str(run.folder.skipped))}", soft_wrap=True, markup=False)
     console.print(f"The run is in {printable(run.path)}: model.keras, history.csv, settings.json and more", soft_wrap=True, markup=False)
+
+
+def _tell(plan: DryRun | None, as_json: bool) -> None:
+    from imgstream.progress import duration
+    from imgstream.report.terminal import printable
+
+    assert plan is not None, "a finished run was told of before"
+    if as_json:
+        print(json.dumps(plan.to_json()))
+        return
+    classes = ", ".join(f"{printable(name)} {count:,}" for name, count in list(plan.classes.items())[:_MOST_CLASSES])
+    more = f" and {len(plan.classes) - _MOST_CLASSES:,} more" if len(plan.classes) > _MOST_CLASSES else ""
+    height, width = plan.size
+    first = f"{plan.first_size[0]}x{plan.first_size[1]} for {100 * plan.first_share:.0f} % of the work, then " if plan.first_size else ""
+    begins = "new weights" if plan.weights == "none" else f"the weights {printable(plan.weights)}"
+    if plan.head_only:
+        work = "Its head alone"
+    else:
+        batch = plan.split.train // plan.memory.batch_size or 1
+        passes = (
+            f"{plan.epochs:,} epochs" if plan.epochs is not None else f"about {plan.steps / batch:,.1f} epochs in {plan.minutes:g} minutes"
+        )
+        work = f"{passes}, {plan.steps:,} steps of {plan.step_seconds:.3g} s at the full size"
+    begun = "a new run" if plan.resumed_from_step is None else f"the run that is there goes on from step {plan.resumed_from_step:,}"
+    for line in (
+        f"Model: {printable(plan.model)}, {plan.parameters:,} parameters, from {begins}; precision {plan.precision}",
+        f"Classes: {len(plan.classes):,}: {classes}{more}",
+        printable(str(plan.split)),
+        f"Samples: {first}{height}x{width}; augmentation: {printable(plan.augment.get('name') or plan.augment['kind'])}",
+        f"Pipeline: {plan.pipeline} ({plan.pipeline_why})",
+        f"Memory: {plan.memory}",
+        f"Training: {work}; about {duration(plan.seconds)} in all",
+        f"Run: {printable(plan.run)}, {begun}. Nothing was written",
+    ):
+        print(line)
 
 
 def is_finished(out: Path) -> bool:

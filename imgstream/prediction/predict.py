@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ from imgstream.prediction.forward import Forward
 from imgstream.prediction.metrics import softmax
 from imgstream.prediction.rows import Prediction, shown
 from imgstream.stream.batch import Batch
+
+Waiting = Callable[[int], contextlib.AbstractContextManager[None]]
+"""Given the number of rows done so far: entered while a batch is waited for, left before its predictions are given."""
 
 
 def predict(
@@ -19,21 +23,26 @@ def predict(
     *,
     batch_size: int,
     temperature: float = 1.0,
+    waiting: Waiting = lambda done: contextlib.nullcontext(),
 ) -> Iterator[Prediction]:
     """Predictions of `model` (logits) for batches in order, bad files too: scores are softmax(logits / `temperature`).
 
     `path_of`: position → path; `batch_size`: the most images in a batch. A stream's batches are decoded ahead while the model works.
     """
-    forward = Forward(model, batch_size)
-    for batch in batches:
+    forward, rest, done = Forward(model, batch_size), iter(batches), 0
+    while True:
         found: dict[int, Prediction] = {}
-        if len(batch.images):
-            for position, scores in zip(batch.positions.tolist(), softmax(forward(batch.images) / temperature), strict=True):
-                best = int(scores.argmax())
-                path = path_of(position)
-                found[position] = Prediction(shown(path), path, class_names[best], float(scores[best]), scores, None)
+        with waiting(done):
+            if (batch := next(rest, None)) is None:
+                return
+            scored = softmax(forward(batch.images) / temperature) if len(batch.images) else ()
+        for position, scores in zip(batch.positions.tolist(), scored, strict=True):
+            best = int(scores.argmax())
+            path = path_of(position)
+            found[position] = Prediction(shown(path), path, class_names[best], float(scores[best]), scores, None)
         for position, error in batch.bad:
             path = path_of(position)
             found[position] = Prediction(shown(path), path, None, None, None, f"{error.reason}: {error.detail}")
+        done += len(found)
         for position in sorted(found):
             yield found[position]

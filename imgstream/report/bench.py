@@ -10,7 +10,7 @@ from rich.text import Text
 
 from imgstream.bench.advice import Advice, number
 from imgstream.bench.figures import FIRST_BAD, Figures, Reading
-from imgstream.report.progress import duration
+from imgstream.progress import duration
 from imgstream.report.terminal import printable
 
 _LOADER = ("read", "decode", "augment")

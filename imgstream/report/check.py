@@ -12,7 +12,7 @@ from rich.text import Text
 from imgstream.check.clusters import Clusters
 from imgstream.check.findings import EXTREME_ASPECT, Findings
 from imgstream.index.look_alikes import told
-from imgstream.report.progress import duration
+from imgstream.progress import duration
 from imgstream.report.terminal import amount, printable
 
 _MOST_CLASSES = 20

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +25,7 @@ from imgstream.prediction.forward import Forward
 from imgstream.prediction.predict import predict
 from imgstream.prediction.rows import Prediction
 from imgstream.prediction.scorer import Member
+from imgstream.progress import Waiting, counting
 from imgstream.runs.folder import RunFolder
 from imgstream.runs.golden import KINDS, check_golden
 from imgstream.spec import SampleSpec
@@ -116,16 +118,22 @@ class Run:
         workers: int | None = None,
         pipeline: Pipeline = "python",
         flip: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Evaluation:
         """Accuracy, loss, calibration and confusion on labelled images: a folder of class folders, or an index. Classes are matched by
         name. On the images that the run was validated on, calibration is flattered: the temperature was fitted to them.
 
         `pipeline`: as of Stream. With `flip`, an image's scores are the mean of its own and its mirror image's: twice the work, and most
-        often a little better. Raises DatasetError when none of the folder's classes is the model's.
+        often a little better. `progress`: None shows it where a person looks, on a terminal or in a notebook; False never, True elsewhere
+        too; a function is called with the rows done instead. Raises DatasetError when none of the folder's classes is the model's.
         """
         stream = self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline)
-        return evaluate(self.model, self.class_names, stream, temperature=self.temperature, flip=flip, progress=progress)
+        how: dict[str, Any] = {"temperature": self.temperature, "flip": flip}
+        if callable(progress):
+            return evaluate(self.model, self.class_names, stream, progress=progress, **how)
+        model = self.model  # is loaded before anything is counted
+        with counting("Evaluating", stream.sample_count, progress) as done:
+            return evaluate(model, self.class_names, stream, progress=done, **how)
 
     def predict(
         self,
@@ -134,19 +142,29 @@ class Run:
         batch_size: int = BATCH_SIZE,
         workers: int | None = None,
         pipeline: Pipeline = "python",
+        progress: bool | None = None,
     ) -> Iterator[Prediction]:
         """One Prediction for every image, in index order, lazily and in constant memory; bad files too, with their reason.
 
         `source`: a folder, a manifest, one file, an index, an iterable of paths, or images in memory: an array or iterable of uint8
-        (h, w), (h, w, 3) RGB …, whose paths are their numbers. `pipeline`: as of Stream. Raises SpecError for arrays that are no images.
+        (h, w), (h, w, 3) RGB …, whose paths are their numbers. `pipeline`: as of Stream. `progress`: None shows it where a person looks,
+        while a batch is waited for; False never, True elsewhere too. Raises SpecError for arrays that are no images.
         """
         arrays, files = _arrays(source)
         how: dict[str, Any] = {"batch_size": batch_size, "temperature": self.temperature}
         if arrays is not None:
             batches = array_batches(arrays, self.spec, batch_size)
-            return predict(self.model, self.class_names, batches, lambda position: b"%d" % position, **how)
+            waiting = Waiting("Predicting", len(arrays) if isinstance(arrays, Sized) else None, progress)
+            return _shown(
+                predict(self.model, self.class_names, batches, lambda position: b"%d" % position, waiting=waiting, **how), waiting
+            )
         stream = self.stream(files, batch_size=batch_size, workers=workers, pipeline=pipeline)
-        return predict(self.model, self.class_names, stream.traced_batches(), stream.index.relative_bytes, **how)
+        waiting, batches, path_of = (
+            Waiting("Predicting", stream.sample_count, progress),
+            stream.traced_batches(),
+            stream.index.relative_bytes,
+        )
+        return _shown(predict(self.model, self.class_names, batches, path_of, waiting=waiting, **how), waiting)
 
     def embed(
         self,
@@ -164,6 +182,11 @@ class Run:
             batches = array_batches(arrays, self.spec, batch_size)
             return embed_batches(self.body, batches, batch_size, lambda position: b"%d" % position, lambda position: None)
         return embed(self.body, self.spec, open_index(files), batch_size=batch_size, workers=workers, pipeline=pipeline)
+
+
+def _shown(predictions: Iterator[Prediction], waiting: Waiting) -> Iterator[Prediction]:
+    with contextlib.closing(waiting):
+        yield from predictions
 
 
 def _arrays(source: Any) -> tuple[Iterable[np.ndarray] | None, Any]:

@@ -7,12 +7,16 @@ checkpoint.py  everything that training goes on from, in one file
 compiling.py   model, optimizer and loss
 program.py     a step as one TensorFlow program, for batches of every size
 fit.py         the loop
+prepare.py     what a training will do, before anything is written
+trial.py       what steps and validations take, tried on a few batches
+dry_run.py     what a training would do, and nothing written
 train.py       the whole command: index, model, loop, run folder
 """
 
 from __future__ import annotations
 
+from imgstream.training.dry_run import DryRun, dry_run
 from imgstream.training.settings import TrainSettings
 from imgstream.training.train import train
 
-__all__ = ["TrainSettings", "train"]
+__all__ = ["DryRun", "TrainSettings", "dry_run", "train"]

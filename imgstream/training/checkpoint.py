@@ -80,6 +80,11 @@ def latest(folder: Path) -> Path | None:
     return max(_files(folder), default=None)
 
 
+def step_of(file: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(file.stem.removeprefix("step-"))
+
+
 def restore(file: Path, model: Any, average: WeightAverage) -> tuple[dict[str, Any], list[np.ndarray] | None]:
     """Put a checkpoint back into the model, its optimizer and the average; returns (state, best). Raises RunError if it does not fit."""
     try:

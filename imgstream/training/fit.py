@@ -28,8 +28,11 @@ from imgstream.training.optimizers import peak_learning_rate
 from imgstream.training.records import Records
 from imgstream.training.schedule import Clock, Plan, Sizes, one_cycle
 from imgstream.training.settings import TrainSettings
+from imgstream.training.trial import closing_seconds, try_validation
 
 _MAX_VALIDATION_SHARE = 0.1
+_TRIAL_SHARE = 0.01
+"""Of the time: what is spent at most, beside compiling, on learning how long a validation will take."""
 _MIN_BAD = 20
 
 
@@ -144,6 +147,7 @@ class Fit:
             self._clock = Clock(self._started + 60 * settings.minutes - state.elapsed)
         if state.plans:
             self._plan = Plan(**{k: state.plans[-1][k] for k in ("work", "progress", "last_work")})
+            self.sizes = dataclasses.replace(self.sizes, small_until=state.plans[-1].get("small_until", self.sizes.small_until))
         epochs = settings.planned_epochs
         self._checkpointed = time.monotonic()
         with _interrupts(self._stop):
@@ -237,8 +241,10 @@ class Fit:
         took, self._step_ended = now - self._step_ended, now
         self.train_seconds += took
         if self._clock is not None:
-            if self._clock.step_took(took, cost):
+            if self._clock.step_took(took, cost, now):
                 self._refit_to_clock()
+            if self.sizes.cost(self._progress) > cost and not self._clock.has_room_to_compile(now):
+                self.sizes = dataclasses.replace(self.sizes, small_until=2.0)
             if self._clock.is_over(now):
                 return True
         self._tell(now)
@@ -252,9 +258,12 @@ class Fit:
         assert self._clock is not None
         if self._clock.work_seconds is None:
             return
-        if not self._clock.validation_seconds:  # not measured yet: in float32 it takes an image about as long as a step in bfloat16
-            self._clock.validation_seconds = self._clock.work_seconds * self.val.sample_count / self.train.batch_size
-            budget = _MAX_VALIDATION_SHARE * 60 * (self.settings.minutes or 0)
+        if not self._clock.validation_seconds:
+            whole = 60 * (self.settings.minutes or 0)
+            self._clock.validation_seconds, compiling = try_validation(self.models.served, self.val, _TRIAL_SHARE * whole)
+            self._clock.closing_seconds = closing_seconds(compiling)
+            self._step_ended = time.monotonic()
+            budget = _MAX_VALIDATION_SHARE * whole
             if self._clock.validation_seconds > budget:
                 self._validation_batches = max(1, int(len(self.val) * budget / self._clock.validation_seconds))
                 self._clock.validation_seconds = budget
@@ -264,7 +273,7 @@ class Fit:
         if abs(last_work - self._plan.last_work) > 1e-6 or not self.state.plans:
             self._plan = self._plan.refitted(self.state.work, last_work)
             measured = self._clock.to_json() if self._clock is not None else {}
-            self.state.plans.append({**dataclasses.asdict(self._plan), **measured})
+            self.state.plans.append({**dataclasses.asdict(self._plan), "small_until": self.sizes.small_until, **measured})
 
     def _validation_due(self) -> bool:
         """Every epoch, but with a clock not so often that it takes much of the time."""
@@ -280,9 +289,6 @@ class Fit:
 
         self.average.assign_to(self.models.served)
         result = evaluate(self.models.served, self.train.index.class_names, self.val, max_batches=self._validation_batches, observe=observe)
-        self._validated = time.monotonic()
-        if self._clock is not None:
-            self._clock.validation_seconds = self._validated - began
         scores = {"accuracy": result.accuracy, "loss": result.loss, "images": int(result.confusion.counts.sum()), "epoch": state.epoch}
         if self.best is None or state.best is None or (-result.accuracy, result.loss) <= (-state.best["accuracy"], state.best["loss"]):
             self.best, state.best, state.since_best = [v.copy() for v in self.average.values], scores, 0
@@ -309,7 +315,10 @@ class Fit:
             self._records.add_bad(path, BadImage(reason, ""))
         self._records.write_history(state.history)
         self._records.write_skipped()
-        self._tell(time.monotonic(), result)
+        self._validated = time.monotonic()
+        if self._clock is not None:
+            self._clock.validation_seconds = self._validated - began
+        self._tell(self._validated, result)
 
     def _mean(self, what: int) -> float:
         """Of the epoch's training batches so far: 1 the loss, 2 the accuracy."""

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from imgstream.errors import ModelError
-from imgstream.training.memory import anonymous_bytes, machine_limit
+from imgstream.memory import anonymous_bytes, machine_limit
 
 BATCH_SIZES = (64, 48, 32, 24, 16, 8, 4, 2, 1)
 VALIDATION_BATCHES = (128, 64, 32, 16, 8, 4, 2, 1)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from imgstream.atomic import write_text
 from imgstream.errors import OutputError
-from imgstream.training.memory import Resident, release, resident
+from imgstream.memory import Resident, release, resident
 
 EVERY = 0.5
 """Seconds between samples."""

@@ -30,9 +30,8 @@ class Sizes:
 
     full: tuple[int, int]
     small: tuple[int, int] | None
-
-    SMALL_UNTIL = 0.6
-    """The share of the work done with small samples."""
+    small_until: float = 0.6
+    """The share of the work done with small samples; above 1: all of it."""
 
     @classmethod
     def of(cls, full: tuple[int, int]) -> Sizes:
@@ -42,7 +41,7 @@ class Sizes:
 
     def at(self, progress: float) -> tuple[int, int]:
         """The size to train with at `progress`, 0 to 1."""
-        return self.small if self.small is not None and progress < self.SMALL_UNTIL else self.full
+        return self.small if self.small is not None and progress < self.small_until else self.full
 
     def cost(self, progress: float) -> float:
         """The work of a step: its share of a full-size step's pixels."""
@@ -51,7 +50,7 @@ class Sizes:
 
     def steps_in(self, work: float, progress: float) -> float:
         """The steps that `work` from `progress` to the end is."""
-        early = max(0.0, self.SMALL_UNTIL - progress) / max(1e-9, 1 - progress) if self.small is not None else 0.0
+        early = max(0.0, min(1.0, self.small_until) - progress) / max(1e-9, 1 - progress) if self.small is not None else 0.0
         return work * (early / self.cost(0.0) + 1 - early)
 
 
@@ -85,43 +84,66 @@ class Clock:
     All times are seconds of one monotonic clock, given from outside.
     """
 
-    CLOSING_SECONDS = 4.0
-    """Kept back at the end for writing the run and leaving Python."""
     VALIDATION_SHARE = 1 / 20
     """Validating takes about this share of the time, at most."""
-    _COMPILING, _FIRST_STRETCH = 4, 4
+    REFIT_SHARE = 1 / 10
+    """Of the time left, or of the work planned for it: once so much is gone, or done, it is time to fit the schedule again. So what a wrong
+    measurement does to the end grows smaller and smaller, and the fits do not become many: a hundred in ten hours."""
+    _COMPILING = 2
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self.work_seconds: float | None = None
         """What a unit of work (a step at full size) takes; None before the first measurement."""
         self.validation_seconds = 0.0
-        """What the last validation took."""
-        self._steps, self._seconds, self._work = -self._COMPILING, 0.0, 0.0
-        self._stretch = self._FIRST_STRETCH
+        """What the last validation took, or one is expected to; 0: nobody knows yet."""
+        self.closing_seconds = 4.0
+        """Kept back at the end for writing the run and leaving Python."""
+        self.compiling_seconds = 0.0
+        """What the first step took: as much as the first one of another size will."""
+        self._size = 0.0
+        self._steps, self._seconds, self._work = 0, 0.0, 0.0
+        self._fitted_room = self._fitted_work = math.inf
+        self._worked = 0.0
+        """Since the last fit."""
 
-    def step_took(self, seconds: float, work: float) -> bool:
-        """Tell what a step of `work` took. True when `work_seconds` has been measured anew: the first four steps, which compile, do not
-        count; then stretches of 4, 8, 16, 32, … steps are measured, and newer ones count for half.
+    def step_took(self, seconds: float, work: float, now: float) -> bool:
+        """Tell what a step of `work` took, which tells its size too. True when it is time to fit the schedule anew.
+
+        The first two steps of a size, which compile, do not count. What was measured before the last fit counts for half.
         """
-        if self._steps >= 0:
-            self._seconds, self._work = self._seconds + seconds, self._work + work
-        self._steps += 1
-        if self._steps < self._stretch:
+        if work != self._size:
+            self._size, self._steps, self._seconds, self._work = work, -self._COMPILING, 0.0, 0.0
+        if self._steps < 0:
+            self.compiling_seconds = max(self.compiling_seconds, seconds)
+        self._steps, self._worked = self._steps + 1, self._worked + work
+        if self._steps <= 0:
             return False
-        each = self._seconds / self._work
-        self.work_seconds = each if self.work_seconds is None else (self.work_seconds + each) / 2
-        self._steps, self._seconds, self._work, self._stretch = 0, 0.0, 0.0, 2 * self._stretch
+        self._seconds, self._work = self._seconds + seconds, self._work + work
+        self.work_seconds = self._seconds / self._work
+        room, left = self._room(now), 1 - self.REFIT_SHARE
+        is_early = self._steps & (self._steps - 1) == 0  # 1, 2, 4, 8, … measured steps
+        if not is_early and room > left * self._fitted_room and self._worked < self.REFIT_SHARE * self._fitted_work:
+            return False
+        self._seconds, self._work, self._worked = self._seconds / 2, self._work / 2, 0.0
+        self._fitted_room, self._fitted_work = room, room / self.work_seconds
         return True
 
     def work_left(self, now: float) -> float:
-        """Work that fits, with the validations between and CLOSING_SECONDS; 0 when none does."""
+        """Work that fits, with the validations between, the last one and the closing; 0 when none does."""
         assert self.work_seconds is not None, "measure first"
-        return max(0.0, self._room(now) * (1 - self.VALIDATION_SHARE) / self.work_seconds)
+        room = max(0.0, self._room(now))
+        if self.validation_seconds:
+            room -= self.validation_seconds * (room * self.VALIDATION_SHARE // self.validation_seconds)
+        return room / self.work_seconds
 
     def is_over(self, now: float) -> bool:
-        """Whether only the last validation and CLOSING_SECONDS are left, or less."""
-        return self._room(now) <= 0
+        """Whether less than half a step's time is left before the last validation and the closing."""
+        return self._room(now) <= (self.work_seconds or 0.0) * self._size / 2
+
+    def has_room_to_compile(self, now: float) -> bool:
+        """Whether steps of another size may begin: compiling for them leaves half of the time or more to take them."""
+        return self.compiling_seconds <= self._room(now) / 2
 
     def validation_due(self, since: float) -> bool:
         """Whether to validate, `since` seconds after the last time."""
@@ -129,7 +151,7 @@ class Clock:
 
     def to_json(self) -> dict[str, Any]:
         """The measurements, for the run's record."""
-        return {"work_seconds": self.work_seconds, "validation_seconds": self.validation_seconds}
+        return {"work_seconds": self.work_seconds, "validation_seconds": self.validation_seconds, "closing_seconds": self.closing_seconds}
 
     def _room(self, now: float) -> float:
-        return self.deadline - now - self.CLOSING_SECONDS - self.validation_seconds
+        return self.deadline - now - self.closing_seconds - self.validation_seconds

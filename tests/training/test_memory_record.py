@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imgstream.training.memory import Resident
+from imgstream.memory import Resident
 from imgstream.training.memory_record import MemoryRecord
 
 HEADER = "seconds,step,anonymous_mb,file_mb"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgstream.training.memory import Resident, anonymous_bytes, machine_limit, release, resident
+from imgstream.memory import Resident, anonymous_bytes, machine_limit, release, resident
 
 
 def write(path: Path, text: str) -> Path:

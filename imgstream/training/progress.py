@@ -1,0 +1,58 @@
+"""What a person who looks sees of a training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imgstream.progress import display, duration, error_console, is_watched
+
+if TYPE_CHECKING:
+    from imgstream.training.fit import Status
+
+
+class TrainingProgress:
+    """One live line for the steps, and a line that stays for each validation. It is a Report, as Fit takes one."""
+
+    def __init__(self, shown: bool | None = None) -> None:
+        """`shown`: None: where a person looks, on a terminal or in a notebook; False: never; True: elsewhere too."""
+        self._console = error_console()
+        self._line = display(self._console, shown)
+        self._keeps = is_watched(self._console) if shown is None else shown
+
+    def __enter__(self) -> TrainingProgress:
+        self._line.show("Starting: building and compiling the model …")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.close()
+
+    def scanned(self, files: int) -> None:
+        """Show how many images have been found so far."""
+        self._line.show(f"Listing images: {files:,}")
+
+    def embedded(self, images: int) -> None:
+        """Show how many images a head's features have been made of."""
+        self._line.show(f"Features for the head: {images:,} images")
+
+    def notice(self, text: str) -> None:
+        """A line that stays."""
+        if self._keeps:
+            self._console.print(text, markup=False, soft_wrap=True)
+
+    def __call__(self, status: Status) -> None:
+        """Show `status`."""
+        if status.validation is not None:
+            result = status.validation
+            self.notice(
+                f"epoch {status.epoch:>3}   loss {status.loss:.4f}   accuracy {status.accuracy:.4f}   validation: "
+                f"loss {result.loss:.4f}   accuracy {result.accuracy:.4f}   {status.images_per_second:,.0f} images/s"
+            )
+            return
+        of = f"/{status.epochs}" if status.epochs else ""
+        steps = f"{status.step:,}/{status.last_step:,}"
+        left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
+        skipped = f", {status.skipped:,} skipped" if status.skipped else ""
+        self._line.show(
+            f"epoch {status.epoch + 1}{of}, step {steps}, loss {status.loss:.4f}, accuracy {status.accuracy:.4f}, "
+            f"{status.images_per_second:,.0f} images/s{left}{skipped}"
+        )
