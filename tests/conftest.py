@@ -47,7 +47,7 @@ def no_graphs_left() -> Iterator[None]:
         return
     registered = sys.modules["tensorflow.python.framework.ops"].gradient_registry._registry
     if names := [name for name in registered if name.startswith("CustomGradient-")]:
-        from imgstream.training.memory import release  # not at the top: it would load TensorFlow for tests that need none
+        from imgstream.memory import release
 
         for name in names:
             del registered[name]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from imgstream.header import Header
 from imgstream.limits import MEMORY_AT_ONCE, decoder_memory
+from imgstream.memory import trim
 
 _SMALL = 16 << 20
 """Bytes up to which nobody waits for anybody: one such picture a thread is in the bound."""
@@ -40,19 +39,10 @@ class Turns:
             yield
         finally:
             if size >= _TRIMMED:
-                _trim()(0)
+                trim()
             with self._room:
                 self._free += size
                 self._room.notify()
-
-
-@functools.cache
-def _trim() -> Callable[[int], object]:
-    """Glibc's malloc_trim; elsewhere, what does nothing."""
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (OSError, TypeError, AttributeError):
-        return bool
 
 
 _turns = Turns(MEMORY_AT_ONCE)
