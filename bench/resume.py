@@ -112,10 +112,8 @@ def sweep(source: Path, root: Path, options: dict[str, Any]) -> bool:
 def kill(source: Path, root: Path, options: dict[str, Any], trainings: int, kills: int, seed: int) -> bool:
     """Kill `trainings` trainings `kills` times each, at random; True when all were equal."""
     draw = random.Random(seed)
-    began = time.monotonic()
     undisturbed = result(child(source, root / "undisturbed", options))
-    seconds = time.monotonic() - began
-    print(f"undisturbed: {undisturbed['steps']} steps in {seconds:.0f} s: {undisturbed['sha256']}\n")
+    print(f"undisturbed: {undisturbed['steps']} steps: {undisturbed['sha256']}\n")
     print("| training | kills | resumed at | SHA-256 | equal |\n|---|---|---|---|---|", flush=True)
     equal = True
     for number in range(trainings):
@@ -123,15 +121,15 @@ def kill(source: Path, root: Path, options: dict[str, Any], trainings: int, kill
         while True:
             process = child(source, out, options)
             if killed < kills:
-                start = max(_checkpoints(out), default=0)
-                while process.poll() is None and max(_checkpoints(out), default=0) <= start:  # each life gets on, or it would never end
+                until = _newest(out) + draw.randint(1, max(1, undisturbed["steps"] // kills))  # each life gets on, or it would never end
+                while process.poll() is None and _newest(out) < until:
                     time.sleep(0.02)
-                time.sleep(draw.uniform(0, seconds / kills))
+                time.sleep(draw.uniform(0, 0.3))
                 if process.poll() is None:
                     os.kill(process.pid, signal.SIGKILL)
                     process.communicate()
                     killed += 1
-                    at.append(max(_checkpoints(out), default=0))
+                    at.append(_newest(out))
                     continue
             resumed = result(process)
             break
@@ -141,8 +139,9 @@ def kill(source: Path, root: Path, options: dict[str, Any], trainings: int, kill
     return equal
 
 
-def _checkpoints(out: Path) -> list[int]:
-    return [int(path.stem.removeprefix("step-")) for path in out.glob("checkpoints/step-*.npz")]
+def _newest(out: Path) -> int:
+    """The step of the newest checkpoint, 0 where there is none."""
+    return max((int(path.stem.removeprefix("step-")) for path in out.glob("checkpoints/step-*.npz")), default=0)
 
 
 def main() -> None:
