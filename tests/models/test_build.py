@@ -100,7 +100,7 @@ def test_wrong_weights_say_what_is_wrong_with_them(tmp_path: Path) -> None:
         ("empty.h5", "is empty"),
         ("empty.keras", "is empty"),
         ("folder.h5", "folder without model.keras"),
-        ("notes.keras", "cannot be read"),
+        ("notes.keras", "notes.txt. inside"),
         ("other.h5", "another network"),
     ):
         with pytest.raises(ModelError, match=words):

@@ -206,7 +206,7 @@ def test_models_of_keras_own_layers_functions_and_operations_are_loaded(tmp_path
     source.compile(keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.1, 10)), "categorical_crossentropy", ["accuracy"])
     source.save(tmp_path / "a.keras")
     images = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
-    np.testing.assert_array_equal(load_whole(tmp_path / "a.keras")(images), source(images))
+    np.testing.assert_array_equal(load_whole(tmp_path / "a.keras")(images, training=False), source(images, training=False))
 
 
 @pytest.mark.parametrize("name", ["ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small"])
