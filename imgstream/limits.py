@@ -17,9 +17,9 @@ MEMORY, MEMORY_A_BYTE = 400 << 20, 128
 """Bytes that one file may take, decoded alone: MEMORY_AT_ONCE and so much more for each of its own, up to MEMORY; in proportion more where
 a spec's max_pixels is more than the default. A photograph of 48 MP has the megabytes that this takes, a bomb has not."""
 
-_PASSES = {"jpeg": (8_000_000, 64), "bmp": (2_000_000, 64)}
+_PASSES = {"jpeg": (8_000_000, 64), "bmp": (1_500_000, 40)}
 """Header.passes that a kind may have, and more for each byte of the file. A pass over a block of a JPEG takes 8 to 60 ns; ten scans of an
-encoder make 5 passes a byte, those of an empty page 40. A pixel that a BMP's runs leave out takes Pillow 250 ns."""
+encoder make 5 passes a byte, those of an empty page 40. A pixel that a BMP's runs leave out takes Pillow 400 ns."""
 
 _PIXELS = {"tiff": 24_000_000, "gif": 64_000_000}
 _PIXELS_A_BYTE = 300
