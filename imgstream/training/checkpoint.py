@@ -47,7 +47,7 @@ class Checkpoints:
         arrays = {f"variable_{i}": _array(v).copy() for i, v in enumerate(_variables(model))}
         arrays |= {f"average_{i}": v.copy() for i, v in enumerate(average.values)}
         arrays |= {f"best_{i}": v for i, v in enumerate(best or [])}  # replaced as a whole, never written to
-        text = json.dumps(state).encode()
+        text = json.dumps(state | {_HAS_BEST: best is not None}).encode()  # told: where its arrays are damaged, they are not merely missing
         self._writer = threading.Thread(target=self._write, args=(int(state["step"]), text, arrays), name="checkpoint")
         self._writer.start()
         self.count += 1
@@ -75,6 +75,9 @@ class Checkpoints:
             self._error = error
 
 
+_HAS_BEST = "has_best"
+
+
 def latest(folder: Path) -> Path | None:
     """The newest checkpoint's file, or None."""
     return max(_files(folder), default=None)
@@ -100,7 +103,7 @@ def restore(file: Path, model: Any, average: WeightAverage) -> tuple[dict[str, A
             values = [data[f"variable_{i}"] for i in range(len(variables))]
             if any(tuple(v.shape) != a.shape for v, a in zip(variables, values, strict=True)):
                 raise RunError(f"{file} is of another model: resume with the options that the run was started with")
-            best = [data[f"best_{i}"] for i in range(len(average.values))] if state["best"] is not None else None
+            best = [data[f"best_{i}"] for i in range(len(average.values))] if state.pop(_HAS_BEST, "best_0" in data) else None
             averaged = [data[f"average_{i}"] for i in range(len(average.values))]
     except RunError:
         raise
