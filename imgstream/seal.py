@@ -23,8 +23,8 @@ def sealed(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_intact(data: dict[str, Any]) -> bool:
-    """Whether data is as `sealed` gave it. True where it has no checksum: it was written before there was one."""
-    return CHECKSUM not in data or data[CHECKSUM] == sealed(data)[CHECKSUM]
+    """Whether data is as `sealed` gave it. True where it has neither checksum nor digests: it was written before there were any."""
+    return data.get(CHECKSUM) == sealed(data)[CHECKSUM] if CHECKSUM in data or FILES in data else True
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:

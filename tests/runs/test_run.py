@@ -272,6 +272,14 @@ def test_a_byte_that_turned_in_any_file_of_a_run_is_told_or_changes_nothing(trai
     assert told > 200
 
 
+@pytest.mark.parametrize("name", ["checksum", "files", "temperature", "format"])
+def test_a_name_that_turned_in_run_json_is_told(copy: Path, name: str) -> None:
+    text = (copy / "run.json").read_text()
+    (copy / "run.json").write_text(text.replace(f'"{name}"', f'"{name[:-1]}~"'))
+    with pytest.raises(RunError, match=r"run\.json"):
+        ims.load_run(copy)
+
+
 def test_a_resumed_training_tells_that_its_settings_are_damaged(copy: Path, two_classes: Path) -> None:
     signed(copy, state="interrupted")
     for name in ("settings.json", "spec.json", "class_names.json"):
