@@ -10,8 +10,8 @@ import numpy as np
 from imgstream.memory import trim
 
 _TRIM_EVERY = 20.0
-"""Seconds. A network's intermediate results come and go on several threads, and malloc keeps what they leave, in pieces: of 400 MB 160 are
-free, and it grows. Giving it back costs the next batch some hundredths of a second."""
+"""Seconds. A network's intermediate results come and go on several threads, and malloc keeps what they leave, in pieces: of 420 MB in
+its arenas 160 were free. Giving it back costs the next batch some hundredths of a second."""
 
 
 class Forward:

@@ -33,7 +33,7 @@ def test_a_dry_run_says_what_training_would_do_and_writes_nothing(
     told = json.loads(capsys.readouterr().out)
     assert exit_.value.code == 0
     train, val = ims.scan(two_classes).split(val=0.2, seed=0)
-    assert told["split"]["train"], told["split"]["val"] == (len(train), len(val))
+    assert (told["split"]["train"], told["split"]["val"]) == (len(train), len(val))
     assert told["classes"] == {"dark": 20, "light": 20}
     assert (told["size"], told["first_size"], told["batch_size"], told["epochs"]) == ([72, 72], [48, 48], 8, 3)
     assert told["steps"] == 3 * -(-len(train) // 8)
