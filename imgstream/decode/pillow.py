@@ -201,7 +201,8 @@ def _bad(error: Exception, kind: str) -> BadImage:
     if isinstance(error, MemoryError) or type(error).__name__ == "DecompressionBombError":
         return BadImage("too large", f"needs more memory than can be had: {text}")
     signs = text.lower()
-    if any(sign in signs for sign in _SIGNS_OF_AN_END) or isinstance(error, EOFError | struct.error):
+    cut = isinstance(error, EOFError | struct.error) or (kind == "jpeg" and isinstance(error, IndexError))  # the last: Pillow before 13
+    if cut or any(sign in signs for sign in _SIGNS_OF_AN_END):
         return BadImage("truncated", text)
     if any(sign in signs for sign in _SIGNS_OF_A_LIMIT) or isinstance(error, NotImplementedError):
         return BadImage("unsupported", text)
