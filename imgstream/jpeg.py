@@ -1,5 +1,4 @@
 """How a JPEG is built: its frame, its scans, its markers in order. No pixel is decoded; between two markers only the next is looked for.
-next one.
 
 ITU-T T.81 is the source of every rule here: B.1 and B.2 for markers and segments, G.1.1 for how progressive scans follow each other.
 """
@@ -35,8 +34,7 @@ class Frame(NamedTuple):
     at: int  # where the frame's own segment begins, and
     end: int  # where it ends
     exif: tuple[int, int]  # where its Exif block begins and ends; (0, 0) if it has none
-    scan: int  # where the first scan's header begins, and
-    scanned: int  # how many components it gives
+    scanned: int  # how many components the first scan gives
 
     @property
     def one_scan_holds_all(self) -> bool:
@@ -113,7 +111,7 @@ def read_frame(data: Bytes) -> Frame:
         if marker == _SOS:
             if frame is None:
                 break
-            return Frame(*frame, exif, at, data[at + 4])
+            return Frame(*frame, exif, data[at + 4])
         if marker in _FRAMES and frame is None:
             frame = _frame(data, at)
         elif marker == _APP1 and exif == (0, 0) and data[at + 4 : at + 9] == b"Exif\0":
@@ -193,7 +191,7 @@ def _is_regular(data: Bytes) -> bool:
         if marker in _FRAMES or marker in _OTHER_FRAMES:
             if frame is not None or marker not in (0xC0, 0xC1, 0xC2):
                 return False
-            frame = Frame(*_frame(data, at), (0, 0), 0, 0)
+            frame = Frame(*_frame(data, at), (0, 0), 0)
             if len(frame.components) != 1 and tuple(sampling for _, *sampling in frame.components) not in _COLOUR:
                 return False
             left = _Left([identifier for identifier, _, _ in frame.components])

@@ -37,7 +37,6 @@ _PLUGINS = {
     "heic": ("pillow_heif.as_plugin", "HeifImageFile"),
 }
 
-
 _BAND = 1 << 20  # pixels that are made 8-bit RGB or grey at a time
 
 

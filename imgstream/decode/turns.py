@@ -13,7 +13,6 @@ from imgstream.memory import trim
 _SMALL = 16 << 20
 """Bytes up to which nobody waits for anybody: one such picture a thread is in the bound."""
 
-
 _TRIMMED = 64 << 20
 """Bytes from which on the system is asked to take back what was freed: glibc keeps it for the thread that freed it, and two threads
 would hold two large pictures. It takes some milliseconds, of the hundreds that such a picture does."""
