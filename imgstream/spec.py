@@ -43,7 +43,9 @@ class SampleSpec:
     tell whether they were reversed, and so everyone's files and ours stay what keras.applications takes them for.
     """
     max_pixels: int = DEFAULT_MAX_PIXELS
-    """Files that declare more stored pixels are bad ("too large"), found before anything is decoded."""
+    """Files that declare more stored pixels are bad ("too large"), found before anything is decoded. Above the default, the memory that one
+    file's decoding may take grows with it; at the default it is 400 MiB (imgstream/limits.py).
+    """
 
     def __post_init__(self) -> None:
         size = self.size

@@ -62,7 +62,7 @@ def test_what_a_progressive_jpeg_makes_its_decoder_hold_has_a_limit() -> None:
     assert refused(jpeg(13_000, 13_000, 1, size=3 << 20)) is None  # grey: 2 bytes a pixel
     assert read_header(jpeg(13_000, 13_000, 1, size=3 << 20)).held == 128 * 1625**2
     wide = jpeg(16_000, 16_000, 1, size=5 << 20)
-    assert str(refused(wide, 300_000_000)) == "None"  # whoever allows more pixels has more memory for them
+    assert refused(wide, 300_000_000) is None  # whoever allows more pixels has more memory for them
     colour = bytearray(encode("JPEG", (90, 90), progressive=True, subsampling=0).ljust(5_000_000, b"\0"))
     struct.pack_into(">HH", colour, colour.index(b"\xff\xc2") + 5, 9000, 9000)
     assert str(refused(bytes(colour))).startswith("too large: declares 9000×9000 pixels, in a form that takes 490 MB")
