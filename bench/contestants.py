@@ -202,9 +202,9 @@ def _cached(augment: str, folder: tempfile.TemporaryDirectory[str], files: list[
     from imgstream.augment import Preset, resolve
     from imgstream.cache import PixelCache
     from imgstream.decode.sample import plan_sample
+    from imgstream.files.reader import file_version
     from imgstream.order import SampleDraws
-    from imgstream.source import file_version
-    from imgstream.stream.cached import Kept
+    from imgstream.stream.workers.cached_samples import Kept
 
     spec, preset, cache = ims.SampleSpec(size=(size, size), fit="stretch"), resolve(augment), PixelCache(folder.name)
     shelf, draws, windows = Kept.of(spec, preset, cache).shelf(cache), SampleDraws(0), []

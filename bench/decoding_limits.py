@@ -4,7 +4,7 @@
     python bench/decoding_limits.py FILE|FOLDER …     your files
 
 Each file is read in a process of its own, after a small one has warmed the decoder up. Memory is the peak (VmHWM) above what it was
-before. The figures in imgstream/limits.py and header.py are from here.
+before. The figures in imgstream/formats/limits.py and header.py are from here.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def in_a_process(path: Path, warm: Path, pipeline: str) -> dict[str, Any]:
 def read(file: str, warm: str) -> dict[str, Any]:
     """One file by the pipeline that PIPELINE names. `warm`: a file to read before, or a folder to put a drawn one into."""
     import imgstream as ims
-    from imgstream.header import read_header
-    from imgstream.limits import decoder_memory
+    from imgstream.formats.header import read_header
+    from imgstream.formats.limits import decoder_memory
 
     if os.path.isdir(warm):
         warm = os.path.join(warm, "warm.jpg")

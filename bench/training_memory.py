@@ -24,12 +24,12 @@ def measure(directory: str, model: str, size: int, batch_size: int, steps: int, 
     """Train, validate and print what was expected and the peak, in bytes."""
     import imgstream as ims
     from imgstream.memory import anonymous_bytes
-    from imgstream.prediction.forward import Forward
-    from imgstream.training.averaging import WeightAverage
-    from imgstream.training.compiling import served_model, trained_model
-    from imgstream.training.memory_plan import Footprint
-    from imgstream.training.replicas import Replicas
+    from imgstream.models.forward import Forward
+    from imgstream.training.memory.plan import Footprint
     from imgstream.training.settings import TrainSettings
+    from imgstream.training.step.compiled_models import served_model, trained_model
+    from imgstream.training.step.replicas import Replicas
+    from imgstream.training.step.weight_average import WeightAverage
 
     train, val = ims.scan(directory).split(val=0.2, seed=0)
     settings, spec = TrainSettings(minutes=1), ims.SampleSpec(size=(size, size), scale="signed")

@@ -44,7 +44,7 @@ class SampleSpec:
     """
     max_pixels: int = DEFAULT_MAX_PIXELS
     """Files that declare more stored pixels are bad ("too large"), found before anything is decoded. Above the default, the memory that one
-    file's decoding may take grows with it; at the default it is 400 MiB (imgstream/limits.py).
+    file's decoding may take grows with it; at the default it is 400 MiB (imgstream/formats/limits.py).
     """
 
     def __post_init__(self) -> None:

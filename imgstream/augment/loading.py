@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
 
-from imgstream.augment.advice import check_arguments, check_transforms
-from imgstream.augment.policies import Policy
+from imgstream.augment.checks import check_arguments, check_transforms
+from imgstream.augment.function_file import load_attribute
+from imgstream.augment.policy import Policy
 from imgstream.augment.presets import PRESETS, Preset
 from imgstream.errors import AugmentError
 
@@ -123,19 +123,7 @@ def _deserialised(data: Any, name: str) -> Any:
 
 
 def _from_python(path: Path, function: str, name: str) -> Policy:
-    if not path.is_file():
-        raise AugmentError(f"no such file: {path} (from --augment {name})")
-    module_spec = importlib.util.spec_from_file_location(f"imgstream_augment_{path.stem}", path)
-    assert module_spec is not None and module_spec.loader is not None  # a .py path always has a loader
-    module = importlib.util.module_from_spec(module_spec)
-    try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        raise AugmentError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    found = getattr(module, function, None)
-    if found is None:
-        names = ", ".join(n for n, v in vars(module).items() if callable(v) and not n.startswith("_")) or "none"
-        raise AugmentError(f"{path} has no function {function!r}; found: {names}")
+    found = load_attribute(path, function, name)
     if _is_albumentations(found) or isinstance(found, list | tuple):
         return _from_albumentations(found)
     if not callable(found):

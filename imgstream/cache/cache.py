@@ -1,4 +1,4 @@
-"""The folder of the pixel cache: a shelf for each form of pixels, and one budget over all of them."""
+"""The folder of the pixel cache: a store for each form of pixels, and one budget over all of them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from imgstream.atomic import write_json
+from imgstream.cache.pixel_store import PixelStore
 from imgstream.cache.records import RECORD_BYTES
-from imgstream.cache.shard import NAMES, ShardWriter, locked
-from imgstream.cache.shelf import Shelf
+from imgstream.cache.shards import NAMES, ShardWriter, locked
 from imgstream.errors import CacheWarning, OutputError, SpecError
-from imgstream.locations import cache_folder
+from imgstream.files.atomic import write_json
+from imgstream.files.locations import cache_folder
 
 FORMAT_VERSION = 1
 DEFAULT_LIMIT = 20 * 10**9
@@ -28,7 +28,7 @@ _LEAST_SHARD, _MOST_SHARDS = 64 << 20, 64
 """A shard is a 64th of the limit, but 64 MB at least: each takes a few descriptors for as long as it is mapped."""
 _DESCRIPTION, _LOCK = "form.json", "imgstream.lock"
 _SHELVES = 16 * "[0-9a-f]"
-"""A pattern that fits the name of every shelf's folder: the user's own folders beside them are left alone."""
+"""A pattern that fits the name of every store's folder: the user's own folders beside them are left alone."""
 _ROWS, _PIXELS = f"{NAMES}.rows", f"{NAMES}.pixels"
 _UNUSED = 24 * 3600
 """Seconds after which a shard that no pass has used may make room for another. Until then what is kept stays: no churn."""
@@ -66,7 +66,7 @@ class PixelCache:
         self.folder = Path(os.path.abspath(os.path.expanduser(folder))) if folder is not None else cache_folder() / "pixels"
         self.limit, self.size = limit, size
         self._unit = min(limit, max(_LEAST_SHARD, limit // _MOST_SHARDS))
-        self._shelves: dict[str, Shelf] = {}
+        self._stores: dict[str, PixelStore] = {}
         self._lock = threading.RLock()
         self._told = False
 
@@ -92,18 +92,18 @@ class PixelCache:
         if not told:
             warnings.warn(f"the cache in {str(self.folder)!r} {why}", CacheWarning, stacklevel=2)
 
-    def shelf(self, form: dict[str, Any]) -> Shelf:
+    def store(self, form: dict[str, Any]) -> PixelStore:
         """What is kept in `form`, a JSON-ready description of all that decides the pixels of a file. Raises OutputError."""
         described = {"format": FORMAT_VERSION, **form}
         name = hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=8).hexdigest()
         with self._lock:
-            if name not in self._shelves:
+            if name not in self._stores:
                 folder = self.folder / name
                 self._make(folder)
                 if not (folder / _DESCRIPTION).exists():
                     write_json(folder / _DESCRIPTION, described)
-                self._shelves[name] = Shelf(folder, lambda: self._reserve(folder), self._unit // 4, self._tell)
-            return self._shelves[name]
+                self._stores[name] = PixelStore(folder, lambda: self._reserve(folder), self._unit // 4, self._tell)
+            return self._stores[name]
 
     def held(self) -> list[Held]:
         """What the folder holds, the last used first."""

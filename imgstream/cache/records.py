@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imgstream.source import FileVersion
+from imgstream.files.reader import FileVersion
 
 WORDS = 8
 RECORD_BYTES = 8 * WORDS

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 
 from imgstream.check.clusters import Clusters, Links
-from imgstream.check.exact import exact_copies, same_size
-from imgstream.check.facts import Facts
+from imgstream.check.exact_copies import exact_copies, same_size
+from imgstream.check.file_records import FileRecords
 from imgstream.check.findings import EXTREME_ASPECT, Findings
-from imgstream.check.near import link_near, plain
+from imgstream.check.near_duplicates import link_near, plain
 from imgstream.check.survey import survey
 from imgstream.index import ImageIndex
 from imgstream.spec import DEFAULT_MAX_PIXELS
@@ -79,7 +79,7 @@ def examine(
     )
 
 
-def _extreme(facts: Facts) -> np.ndarray:
+def _extreme(facts: FileRecords) -> np.ndarray:
     width, height = facts.records["width"].astype(np.uint64), facts.records["height"].astype(np.uint64)
     return np.flatnonzero(facts.good & (np.maximum(width, height) > EXTREME_ASPECT * np.minimum(width, height)))
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from imgstream.check.clusters import Clusters
-from imgstream.check.facts import BadFile, Facts
+from imgstream.check.file_records import BadFile, FileRecords
 from imgstream.index import ImageIndex
 from imgstream.index.look_alikes import look_alikes
 
@@ -26,7 +26,7 @@ class Findings:
     """Of one folder. Rows are positions in `index`; clusters list theirs in index order."""
 
     index: ImageIndex
-    facts: Facts
+    facts: FileRecords
     decoded: bool
     """Whether files were decoded, or their headers read only."""
     seconds: float

@@ -8,13 +8,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from imgstream.check.facts import KINDS, Facts
+from imgstream.check.file_records import KINDS, FileRecords
 from imgstream.check.thumbnail import ThumbnailReader
 from imgstream.errors import REASONS, BadImage
-from imgstream.header import Header
+from imgstream.files.reader import read_declared
+from imgstream.formats.header import Header
 from imgstream.index import ImageIndex
-from imgstream.source import read_declared
-from imgstream.waiting import Lookout, OpenFile
+from imgstream.stalls import OpenFile, StallWatch
 
 _Made = TypeVar("_Made")
 
@@ -24,12 +24,12 @@ _KIND = {kind: number for number, kind in enumerate(KINDS)}
 _REASON = {reason: number for number, reason in enumerate(REASONS, 1)}
 
 
-def survey(index: ImageIndex, decode: bool, threads: int, max_pixels: int, progress: Callable[[int], None]) -> Facts:
+def survey(index: ImageIndex, decode: bool, threads: int, max_pixels: int, progress: Callable[[int], None]) -> FileRecords:
     """The facts of every file of `index`. With `decode`, each is decoded as training would, and has a thumbnail.
 
     `progress` is called with the rows done so far. Raises OutputError when the disk has no room for working data; never for a file.
     """
-    facts, local, lookout = Facts(len(index), thumbnails=decode), threading.local(), Lookout()
+    facts, local, stall_watch = FileRecords(len(index), thumbnails=decode), threading.local(), StallWatch()
     chunk = _CHUNK_DECODED if decode else _CHUNK
 
     def look(row: int, path: bytes) -> tuple[Header, int]:
@@ -43,7 +43,7 @@ def survey(index: ImageIndex, decode: bool, threads: int, max_pixels: int, progr
     def work(first: int) -> list[tuple[int, BadImage]]:
         past = min(first + chunk, len(index))
         records, bad = [], []
-        with lookout.watching(OpenFile()) as open_file:
+        with stall_watch.watching(OpenFile()) as open_file:
             for row in range(first, past):
                 path = index.path_bytes(row)
                 open_file.begin(path)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from imgstream.decode.memory_budget import within_budget
 from imgstream.decode.reference import Decoder, orient
-from imgstream.decode.turns import taking_turns
+from imgstream.files.reader import FileReader
+from imgstream.formats.header import Header
 from imgstream.geometry import REDUCTIONS
-from imgstream.header import Header
-from imgstream.source import FileReader
 
 SIDE = 16
 LUMA_SHAPE, CHROMA_SHAPE = (SIDE, SIDE), (4, 4, 2)
@@ -35,7 +35,7 @@ class ThumbnailReader:
         stored = header._replace(orientation=1)  # 16 pixels are turned sooner than all
         # The scale is told, not the size: the last block of a reduced picture may be cut, and counts for as much as there is of it.
         across, down = SIDE * reduction / header.width, SIDE * reduction / header.height
-        with taking_turns(header, len(data), reduction):
+        with within_budget(header, len(data), reduction):
             pixels = self._decoder.decode(data, stored, reduction, 3)
             small = cv2.resize(pixels, None, fx=across, fy=down, interpolation=cv2.INTER_AREA)
         if header.orientation != 1:

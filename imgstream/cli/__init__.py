@@ -1,130 +1,15 @@
 """The command line. Each command is a thin file: options in, library call, tables out.
 
-main turns what goes wrong into one line and an exit code: 0 done, 1 could not be done, 2 wrong arguments, 3 check found
-something, 130 Ctrl-C.
+entry_point.py  main: errors into one line and an exit code
+clock.py        when the command began
+app.py          the commands, gathered
+options.py      options that several commands share
+data/           index, check, show, sort, cache
+training/       train, lr, bench
+prediction/     predict, evaluate, embed, merge
 """
 
-from __future__ import annotations
+from imgstream.cli.clock import STARTED  # first: the command begins here
+from imgstream.cli.entry_point import main
 
-import contextlib
-import faulthandler
-import io
-import os
-import sys
-import threading
-import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
-
-_INTERRUPTED = 130
-_GRACE = 10.0
-"""Seconds that threads have to finish the file that they are at, when the command is done."""
-STARTED = time.monotonic()
-"""When the command began: what --minutes counts from."""
-
-
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line with `arguments` (sys.argv's own when None) and exit with its code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # whoever calls main may have put another in its place
-        sys.stdout.reconfigure(errors="backslashreplace")  # as Python's stderr: an encoding that lacks an arrow is no reason to fail
-    code = 1
-    try:
-        with _quiet_decoders():
-            code = _run(list(sys.argv[1:] if arguments is None else arguments))
-            sys.stdout.flush()
-    finally:
-        if arguments is None:  # this process is the command
-            threading.Thread(target=_leave, args=(code,), daemon=True).start()
-    sys.exit(code)
-
-
-def _leave(code: int) -> None:
-    """End the process though a thread hangs in a decoder or on a disk: Python would wait for it. Other threads, as one that writes a
-    checkpoint, are waited for.
-    """
-    time.sleep(_GRACE)
-    for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.main_thread() and not thread.name.startswith("imgstream"):
-            thread.join()
-    os._exit(code)
-
-
-def _run(arguments: list[str]) -> int:
-    import typer
-
-    from imgstream.cli.app import command
-    from imgstream.errors import ImgstreamError
-    from imgstream.progress import error_console
-    from imgstream.report.terminal import printable
-
-    shown = warnings.showwarning
-    warnings.showwarning = _one_line(shown)
-    try:
-        result = command().main(arguments, prog_name="imgstream", standalone_mode=False)
-        if result == _INTERRUPTED:  # typer turns Ctrl-C into a result
-            raise KeyboardInterrupt
-        return result if isinstance(result, int) else 0
-    except ImgstreamError as error:
-        error_console().print(f"imgstream: {printable(str(error))}", style="red", markup=False, soft_wrap=True)
-        return 1
-    except (KeyboardInterrupt, typer.Abort):
-        error_console().print("Stopped.", markup=False)
-        return _INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away: its wish
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        if not hasattr(error, "exit_code"):
-            raise  # a fault of ours: the traceback is what a report needs
-        if hasattr(error, "show"):
-            error.show()
-        return int(error.exit_code)
-    finally:
-        warnings.showwarning = shown
-
-
-def _one_line(others: Callable[..., None]) -> Callable[..., None]:
-    """What shows a warning: ours as a line, `others` as they were."""
-    from imgstream.errors import CacheWarning, DatasetWarning, StallWarning
-    from imgstream.progress import error_console
-    from imgstream.report.terminal import printable
-
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, (CacheWarning, DatasetWarning, StallWarning)):
-            error_console().print(f"imgstream: {printable(str(message))}", style="yellow", markup=False, soft_wrap=True)
-        else:
-            others(message, category, *where, **more)
-
-    return show
-
-
-@contextlib.contextmanager
-def _quiet_decoders() -> Iterator[None]:
-    """Send file descriptor 2 away for the block, and sys.stderr to where it led: libjpeg, libpng, libtiff, OpenCV and TensorFlow write
-    to the descriptor, Python to sys.stderr. A crash in native code is still told, by faulthandler.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
-    try:
-        descriptor = sys.stderr.fileno()
-    except (AttributeError, OSError, ValueError):  # no real stderr, as under a test's capture
-        yield
-        return
-    if descriptor != 2:
-        yield
-        return
-    python_stderr = sys.stderr
-    kept = os.dup(2)
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 2)
-    os.close(devnull)
-    sys.stderr = open(kept, "w", buffering=1, encoding=python_stderr.encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
-    faulthandler.enable(sys.stderr)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        faulthandler.disable()
-        os.dup2(kept, 2)
-        sys.stderr = python_stderr
+__all__ = ["STARTED", "main"]

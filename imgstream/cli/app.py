@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from imgstream import __version__
-from imgstream.cli import bench, cache, check, embed, evaluate, index, lr, merge, predict, show, sort, train
+from imgstream.cli.data import cache, check, index, show, sort
+from imgstream.cli.prediction import embed, evaluate, merge, predict
+from imgstream.cli.training import bench, lr, train
 from imgstream.versions import versions
 
 app = typer.Typer(
@@ -22,8 +23,9 @@ app = typer.Typer(
 
 def _print_versions(asked: bool) -> None:
     if asked:
-        found = versions("keras", "tensorflow")
-        print(f"imgstream {__version__}", f"Python {found.pop('python')}", *(f"{name} {found[name]}" for name in found), sep=", ")
+        found = versions("imgstream", "keras", "tensorflow")
+        ours, python = found.pop("imgstream", "(not installed)"), found.pop("python")
+        print(f"imgstream {ours}", f"Python {python}", *(f"{name} {found[name]}" for name in found), sep=", ")
         raise typer.Exit
 
 

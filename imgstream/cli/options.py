@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from imgstream.index import ImageIndex, Source
     from imgstream.stream import Stream
-    from imgstream.stream.choice import Choice
+    from imgstream.stream.pipeline_selection import PipelineSelection
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -115,7 +115,7 @@ Tta = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
 
 
-def choose(stream: Stream, asked: str) -> Choice:
+def choose(stream: Stream, asked: str) -> PipelineSelection:
     """The pipeline for `stream`, with a word on a terminal while "auto" measures."""
     from imgstream.progress import error_console
     from imgstream.stream import choose_pipeline
@@ -131,7 +131,7 @@ def open_images(source: Source, label_pattern: str | None = None, **of_index: An
     """open_index with progress; what it has to tell goes to stderr."""
     from imgstream.index import open_index
     from imgstream.progress import counting, error_console
-    from imgstream.report.terminal import printable
+    from imgstream.terminal.tables import printable
 
     lines: list[str] = []
     with counting("Listing images") as scanned:
@@ -144,7 +144,7 @@ def open_images(source: Source, label_pattern: str | None = None, **of_index: An
 def tell_changed(index: ImageIndex) -> None:
     """Say on stderr which files turned out to be others than when they were first opened."""
     from imgstream.progress import error_console
-    from imgstream.report.terminal import printable
+    from imgstream.terminal.tables import printable
 
     if changed := index.changed():
         text = f"{len(changed):,} files have changed since they were first opened, such as {printable(changed[0])}"

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from imgstream import tiff
-from imgstream.decode.shrink import shrink
+from imgstream.decode.area_mean import shrink
 from imgstream.errors import BadImage
-from imgstream.header import Header, png_chunks
-from imgstream.iso import iso_boxes
-from imgstream.jpeg import bare_jpeg, read_frame
+from imgstream.formats import tiff
+from imgstream.formats.header import Header, png_chunks
+from imgstream.formats.isobmff import iso_boxes
+from imgstream.formats.jpeg import bare_jpeg, read_frame
 
 _PLUGINS = {
     "jpeg": ("PIL.JpegImagePlugin", "JpegImageFile"),

@@ -11,9 +11,9 @@ import numpy as np
 from simplejpeg import decode_jpeg
 
 from imgstream.decode import pillow
-from imgstream.decode.shrink import shrink
+from imgstream.decode.area_mean import shrink
 from imgstream.errors import BadImage
-from imgstream.header import Header
+from imgstream.formats.header import Header
 
 _KEPT = 96 << 20  # bytes, 32 MP of RGB; a larger picture gets memory of its own, which goes when the caller lets go of it
 

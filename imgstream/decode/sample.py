@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
+from imgstream.decode.memory_budget import within_budget
 from imgstream.decode.reference import Decoder, Scratch
-from imgstream.decode.turns import taking_turns
+from imgstream.files.reader import FileReader, FileVersion
+from imgstream.formats.header import Header, read_header
 from imgstream.geometry import REDUCTIONS, Box, Plan, make_plan, reduced_size
-from imgstream.header import Header, read_header
-from imgstream.source import FileReader, FileVersion
 from imgstream.spec import SampleSpec
 
 BoxOf = Callable[[int, int, int, int], Box]
@@ -64,13 +64,13 @@ class SampleReader:
         reduction, reduced_width, reduced_height = reduced_size(*header.oriented, width, height, margin)
         shape = (reduced_height, reduced_width, self._spec.channels)
         reduced = self._reduced.room(math.prod(shape))[: math.prod(shape)].reshape(shape)
-        with taking_turns(header, len(data), reduction):
+        with within_budget(header, len(data), reduction):
             resize(self._decoder.decode(data, header, reduction, self._spec.channels), reduced)
         return reduced
 
     def _decode(self, data: memoryview, header: Header, out: np.ndarray, box_of: BoxOf | None) -> None:
         plan = plan_sample(self._spec, *header.oriented, box_of)
-        with taking_turns(header, len(data), plan.reduction):
+        with within_budget(header, len(data), plan.reduction):
             place(self._decoder.decode(data, header, plan.reduction, self._spec.channels), plan, out)
 
 

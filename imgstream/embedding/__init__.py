@@ -1,11 +1,17 @@
-"""Features: what a network makes of an image before its last layer. Computed, kept in a file, and learnt from by a linear head."""
+"""Features: what a network makes of an image before its last layer. Computed, kept in a file, and learnt from by a linear head.
+
+embed.py          an index → features, batch by batch
+features_file.py  features as Parquet
+feature_table.py  features, labels and weights, mapped from disk
+linear_head.py    multinomial logistic regression on them
+"""
 
 from __future__ import annotations
 
 from imgstream.embedding.embed import Embedding, embed
-from imgstream.embedding.file import FeaturesFile, FeaturesInfo, check_output, open_writer
-from imgstream.embedding.linear import LinearHead, fit_head
-from imgstream.embedding.table import FeatureTable, head_data
+from imgstream.embedding.feature_table import FeatureTable, head_data
+from imgstream.embedding.features_file import FeaturesFile, FeaturesInfo, check_output, open_writer
+from imgstream.embedding.linear_head import LinearHead, fit_head
 
 __all__ = [
     "Embedding",

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from imgstream.index import ImageIndex
-from imgstream.prediction.forward import Forward
+from imgstream.models.forward import Forward
 from imgstream.prediction.job import batch_size_for
 from imgstream.prediction.rows import shown
 from imgstream.spec import SampleSpec
 from imgstream.stream import Stream
 from imgstream.stream.batch import Batch
-from imgstream.stream.stream import Pipeline
+from imgstream.stream.plan import Pipeline
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # eq: comparing arrays has no single answer

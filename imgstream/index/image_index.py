@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from imgstream.errors import DatasetError, NoImagesError
-from imgstream.index.columns import Names
-from imgstream.index.facts import CHANGED, Facts
-from imgstream.index.selection import gather
-from imgstream.index.split import folds, in_validation, keys_of, path_hashes
-from imgstream.index.table import FACT_COLUMNS, FACTS, OPTIONAL, PARTS, Table, TableInfo, unnamed_table
-from imgstream.index.table_writer import CHUNK_ROWS, TableWriter, store_table
-
-if TYPE_CHECKING:
-    from imgstream.index.groups import Groups
-    from imgstream.index.refresh import Changes
-
-_SELECT_ROWS = 1 << 16  # rows that a selection looks at together
+from imgstream.index.changes import Changes
+from imgstream.index.selection import RowSelection, chunks_of
+from imgstream.index.split.groups import Groups
+from imgstream.index.split.path_hash import keys_of, path_hashes
+from imgstream.index.split.validation import folds, in_validation
+from imgstream.index.table.columns import Names
+from imgstream.index.table.file_facts import CHANGED
+from imgstream.index.table.positions import gather
+from imgstream.index.table.table import FACT_COLUMNS, OPTIONAL, PARTS, Table, TableInfo, unnamed_table
+from imgstream.index.table.table_writer import CHUNK_ROWS, TableWriter, store_table
 
 
-class ImageIndex:
+class ImageIndex(RowSelection):
     """A selection of rows of one mapped table. Immutable, and safe to share between threads.
 
     Made by imgstream.scan, read_manifest, from_paths, load, take and split. A pickle holds the table's path and the selected rows (a table
@@ -46,21 +42,10 @@ class ImageIndex:
         classes: tuple[str, ...] | None = None,
         changes: Changes | None = None,
     ) -> None:
-        """`positions`: uint32 (n,) positions in the table, None for all of it; `root`: another spelling of the table's root; `classes`:
-        those that labels count, in their order, None for all of the table's.
-        """
-        self._table = table
-        self._positions = positions
-        self._at = None if positions is None else positions.data  # a memoryview: it gives Python ints
-        self._size = len(table) if positions is None else len(positions)
-        self._classes = classes
-        self._relabel = None if classes is None else _relabelling(table.info.class_names, classes)
-        self.root = table.info.root if root is None else root
-        """The folder as the user gave it; "" when there is none."""
+        """As RowSelection; `changes`: see below."""
+        super().__init__(table, positions, root, classes=classes)
         self.changes = changes
         """What a scan with `index` found to be different from before; None of other indexes."""
-        encoded = os.fsencode(self.root)
-        self._prefix = os.path.join(encoded, b"") if encoded else b""
 
     @classmethod
     def from_paths(cls, paths: Iterable[bytes | str | os.PathLike[str]], root: str | os.PathLike[str] | None = None) -> ImageIndex:
@@ -115,9 +100,6 @@ class ImageIndex:
                 writer.add_rows(names, table.folder_ids[positions], self.labels_at(at), row=self.rows_at(at), **columns)
             writer.finish(info, Path(file))
 
-    def __len__(self) -> int:
-        return self._size
-
     def __repr__(self) -> str:
         return f"<ImageIndex: {self._size:,} images under {self.root!r}, {len(self.class_names)} classes>"
 
@@ -126,116 +108,9 @@ class ImageIndex:
         source = table.path if table.path is not None else bytes(table.mapped)
         return _reopen, (source, table.info.fingerprint, self._positions, self.root, self._classes)
 
-    @property
-    def class_names(self) -> list[str]:
-        r"""Names of the classes in code-point order; labels are positions in it. Also those without an image here.
-
-        Classes of a manifest that are all numbers come in the order of the numbers. Bytes that are no UTF-8 show as \xNN, so that a name
-        can be printed, stored and compared anywhere.
-        """
-        return list(self._table.info.class_names if self._classes is None else self._classes)
-
-    @functools.cached_property
-    def labels(self) -> np.ndarray:
-        """int32 (n,), read-only: position in class_names, -1 = none. A view of the file when this is a whole table; else see labels_at."""
-        return _read_only(self.labels_at(np.arange(self._size)) if self._positions is not None or self._classes else self._table.labels)
-
-    @functools.cached_property
-    def rows(self) -> np.ndarray:
-        """uint32 (n,), read-only: row numbers in the table that scan made; rows_at gives some of them without memory for all."""
-        return _read_only(self.rows_at(np.arange(self._size, dtype=np.uint32)))
-
-    def class_counts(self) -> np.ndarray:
-        """int64 (K,): how many images there are of each class."""
-        counts = np.zeros(len(self.class_names) + 1, np.int64)
-        for at in self.chunks():
-            counts += np.bincount(self.labels_at(at) + 1, minlength=len(counts))
-        return counts[1:]
-
-    def labels_at(self, at: np.ndarray) -> np.ndarray:
-        """int32 (m,): labels of the images at `at`, whole numbers (m,) in 0..n-1."""
-        labels = self._table.labels[self.positions_at(at)]
-        return labels if self._relabel is None else self._relabel[labels]
-
-    def rows_at(self, at: np.ndarray) -> np.ndarray:
-        """uint32 (m,): row numbers of the images at `at`, whole numbers (m,) in 0..n-1."""
-        positions = self.positions_at(at)
-        rows = self._table.columns.get("row")
-        return positions.astype(np.uint32, copy=False) if rows is None else rows[positions]
-
-    def weights_at(self, at: np.ndarray) -> np.ndarray | None:
-        """float32 (m,): sample weights of the images at `at`, whole numbers (m,) in 0..n-1; None when the index has none."""
-        weights = self._table.columns.get("weight")
-        return None if weights is None else weights[self.positions_at(at)]
-
-    def facts_at(self, at: np.ndarray) -> np.ndarray:
-        """What is known of the images at `at`, whole numbers (m,) in 0..n-1, from when their files were last opened: a structured array
-        (m,) with the fields size (bytes), mtime (nanoseconds since 1970), height and width (pixels, as stored), orientation (EXIF 1..8),
-        kind (a number, see KINDS) and state: 0 nothing is known, 1 known, 2 the file has changed since it was first opened.
-        """
-        positions, columns = self.positions_at(at), self._table.columns
-        found = self.facts.at(positions) if self.facts is not None else np.zeros(len(at), FACTS)
-        if "kind" in columns:
-            unknown = found["state"] == 0
-            found = found.copy()
-            for column in FACT_COLUMNS:
-                found[column][unknown] = columns[column][positions[unknown]]
-            found["state"][unknown] = found["kind"][unknown] != 0
-        return found
-
-    @functools.cached_property
-    def facts(self) -> Facts | None:
-        """Where what is found out about the files is kept; None where it cannot be."""
-        return Facts.of(self._table)
-
     def changed(self) -> list[str]:
         """Paths of files that had changed when they were read again: since they were first opened, or last taken as they are."""
         return [self.path(i) for at in self.chunks() for i in at[self.facts_at(at)["state"] == CHANGED].tolist()]
-
-    def positions_at(self, at: np.ndarray) -> np.ndarray:
-        """(m,): positions in the table of the images at `at`."""
-        return at if self._positions is None else self._positions[at]
-
-    @property
-    def table(self) -> Table:
-        """The table that the rows are in."""
-        return self._table
-
-    @property
-    def has_weights(self) -> bool:
-        """Whether images have sample weights."""
-        return "weight" in self._table.columns
-
-    def row(self, i: int) -> int:
-        """Row number of the i-th image: it stays the same in every selection, and keys the image's randomness."""
-        position, rows = self._position(i), self._table.columns.get("row")
-        return position if rows is None else int(rows[position])
-
-    def path(self, i: int) -> str:
-        """Path of the i-th image, root included, as os.fsdecode has it: bytes that are no UTF-8 are surrogates, and open() takes it."""
-        return os.fsdecode(self.path_bytes(i))
-
-    def path_bytes(self, i: int) -> bytes:
-        """Path of the i-th image, root included: the exact bytes."""
-        relative = self._table.relative(self._position(i))
-        return relative if relative.startswith(b"/") else self._prefix + relative  # absolute: a manifest's, outside the root
-
-    def relative_bytes(self, i: int) -> bytes:
-        """Path of the i-th image relative to the root, "/"-separated: the exact bytes."""
-        return self._table.relative(self._position(i))
-
-    @property
-    def fingerprint(self) -> str:
-        """Hex digest of the relative paths, labels, class names and row numbers: equal for equal contents in equal order.
-
-        A selection that is saved and loaded is a table of its own, with a fingerprint of its own.
-        """
-        if self._positions is None and self._classes is None:
-            return self._table.info.fingerprint
-        digest = hashlib.blake2b(f"{self._table.info.fingerprint}{self._classes or ''}".encode(), digest_size=16)
-        for at in self.chunks():
-            digest.update(self.rows_at(at).data)
-        return digest.hexdigest()
 
     @property
     def skipped_extensions(self) -> dict[str, int]:
@@ -274,7 +149,7 @@ class ImageIndex:
             raise IndexError(f"positions must lie in 0..{self._size - 1}; got {wanted.min()}..{wanted.max()}")
         if self._positions is None and wanted.dtype == np.uint32 and not wanted.flags.writeable:
             return self._selected(wanted)
-        return self._selected(gather(self.positions_at(wanted[at]) for at in _chunks(len(wanted))))
+        return self._selected(gather(self.positions_at(wanted[at]) for at in chunks_of(len(wanted))))
 
     def filter(self, keep: np.ndarray | Callable[[str, int], bool]) -> ImageIndex:
         """The images that `keep` says: bool (n,), or a function of (path relative to the root, label). Row numbers stay.
@@ -365,10 +240,6 @@ class ImageIndex:
         fold = folds(index, k, operator.index(seed), group)
         return [index._sides(fold == number) for number in range(k)]
 
-    def chunks(self) -> Iterator[np.ndarray]:
-        """Places 0..n-1, int64, some thousands at a time: what labels_at and the like take."""
-        return _chunks(self._size)
-
     def _for_training(self) -> tuple[ImageIndex, ImageIndex | None]:
         """The images to train on and, where it is given, to validate on."""
         parts = self.explicit_split
@@ -388,23 +259,6 @@ class ImageIndex:
     def _selected(self, positions: np.ndarray) -> ImageIndex:
         return ImageIndex(self._table, positions, self.root, classes=self._classes)
 
-    def _position(self, i: int) -> int:
-        if not 0 <= i < self._size:
-            raise IndexError(f"image {i} of {self._size}")
-        return i if self._at is None else self._at[i]
-
-
-def _chunks(count: int) -> Iterator[np.ndarray]:
-    return (np.arange(start, min(start + _SELECT_ROWS, count)) for start in range(0, count, _SELECT_ROWS))
-
-
-def _relabelling(all_names: list[str], chosen: tuple[str, ...]) -> np.ndarray:
-    """int32 (all + 1,): the new label of each old one; the last entry is what -1 becomes."""
-    new = np.full(len(all_names) + 1, -1, np.int32)
-    for label, name in enumerate(chosen):
-        new[all_names.index(name)] = label
-    return new
-
 
 def _reopen(
     source: str | bytes, fingerprint: str, positions: np.ndarray | None, root: str, classes: tuple[str, ...] | None = None
@@ -414,8 +268,3 @@ def _reopen(
     if table.info.fingerprint != fingerprint:
         raise DatasetError(f"the table of {root!r} was replaced by a newer scan, which found other files; scan the folder again")
     return ImageIndex(table, positions, root, classes=classes)
-
-
-def _read_only(values: np.ndarray) -> np.ndarray:
-    values.flags.writeable = False
-    return values

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from imgstream.index.image_index import ImageIndex
-from imgstream.index.kinds import kind_of
+from imgstream.index.source_kinds import kind_of
 
 _MOST_TOLD = 5
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from imgstream.errors import DatasetError, DatasetWarning, NoImagesError
 from imgstream.index import look_alikes
-from imgstream.index.folder import scan_folder
+from imgstream.index.folder.scan import scan_folder
 from imgstream.index.image_index import ImageIndex
-from imgstream.index.kinds import AnyPath, checked, kind_of
-from imgstream.index.lists import read_paths
-from imgstream.index.manifest import MANIFEST_EXTENSIONS, ManifestReport, read_manifest
+from imgstream.index.manifest.read import MANIFEST_EXTENSIONS, ManifestReport, read_manifest
+from imgstream.index.path_lists import read_paths
+from imgstream.index.source_kinds import AnyPath, checked, kind_of
 
 Source = AnyPath | ImageIndex | Iterable[AnyPath]
 """A folder, a manifest, a table that was saved as .arrow, an image file, an index, or paths of images."""

@@ -1,37 +1,178 @@
-"""Which rows of a table: positions in it, as many as there are, without memory of this process' own where they are many."""
+"""RowSelection: some rows of a mapped table, in some order, with their labels. What splitting, grouping and comparing are functions of."""
 
 from __future__ import annotations
 
-import mmap
-import tempfile
-from collections.abc import Iterable
+import functools
+import hashlib
+import os
+from collections.abc import Iterator
 
 import numpy as np
 
-_IN_MEMORY = 1 << 18
-"""Positions that are held in memory; more go to an unnamed temporary file and are mapped from there."""
+from imgstream.index.table.file_facts import FileFacts
+from imgstream.index.table.table import FACT_COLUMNS, FACTS, Table
+
+_SELECT_ROWS = 1 << 16  # rows that are looked at together
 
 
-def gather(chunks: Iterable[np.ndarray]) -> np.ndarray:
-    """The chunks, each unsigned (m,), one after another: uint32 (n,), read-only."""
-    held: list[np.ndarray] = []
-    rows = 0
-    chunks = iter(chunks)
-    for chunk in chunks:
-        held.append(chunk.astype(np.uint32, copy=False))
-        rows += len(chunk)
-        if rows > _IN_MEMORY:
-            return _spilled(held, chunks)
-    positions = np.concatenate(held) if held else np.zeros(0, np.uint32)
-    positions.flags.writeable = False
-    return positions
+class RowSelection:
+    """A selection of rows of one mapped table. Immutable, and safe to share between threads. No Python object a row."""
+
+    def __init__(
+        self,
+        table: Table,
+        positions: np.ndarray | None = None,
+        root: str | None = None,
+        *,
+        classes: tuple[str, ...] | None = None,
+    ) -> None:
+        """`positions`: uint32 (n,) positions in the table, None for all of it; `root`: another spelling of the table's root; `classes`:
+        those that labels count, in their order, None for all of the table's.
+        """
+        self._table = table
+        self._positions = positions
+        self._at = None if positions is None else positions.data  # a memoryview: it gives Python ints
+        self._size = len(table) if positions is None else len(positions)
+        self._classes = classes
+        self._relabel = None if classes is None else _relabelling(table.info.class_names, classes)
+        self.root = table.info.root if root is None else root
+        """The folder as the user gave it; "" when there is none."""
+        encoded = os.fsencode(self.root)
+        self._prefix = os.path.join(encoded, b"") if encoded else b""
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def class_names(self) -> list[str]:
+        r"""Names of the classes in code-point order; labels are positions in it. Also those without an image here.
+
+        Classes of a manifest that are all numbers come in the order of the numbers. Bytes that are no UTF-8 show as \xNN, so that a name
+        can be printed, stored and compared anywhere.
+        """
+        return list(self._table.info.class_names if self._classes is None else self._classes)
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        """int32 (n,), read-only: position in class_names, -1 = none. A view of the file when this is a whole table; else see labels_at."""
+        return _read_only(self.labels_at(np.arange(self._size)) if self._positions is not None or self._classes else self._table.labels)
+
+    @functools.cached_property
+    def rows(self) -> np.ndarray:
+        """uint32 (n,), read-only: row numbers in the table that scan made; rows_at gives some of them without memory for all."""
+        return _read_only(self.rows_at(np.arange(self._size, dtype=np.uint32)))
+
+    def class_counts(self) -> np.ndarray:
+        """int64 (K,): how many images there are of each class."""
+        counts = np.zeros(len(self.class_names) + 1, np.int64)
+        for at in self.chunks():
+            counts += np.bincount(self.labels_at(at) + 1, minlength=len(counts))
+        return counts[1:]
+
+    def labels_at(self, at: np.ndarray) -> np.ndarray:
+        """int32 (m,): labels of the images at `at`, whole numbers (m,) in 0..n-1."""
+        labels = self._table.labels[self.positions_at(at)]
+        return labels if self._relabel is None else self._relabel[labels]
+
+    def rows_at(self, at: np.ndarray) -> np.ndarray:
+        """uint32 (m,): row numbers of the images at `at`, whole numbers (m,) in 0..n-1."""
+        positions = self.positions_at(at)
+        rows = self._table.columns.get("row")
+        return positions.astype(np.uint32, copy=False) if rows is None else rows[positions]
+
+    def weights_at(self, at: np.ndarray) -> np.ndarray | None:
+        """float32 (m,): sample weights of the images at `at`, whole numbers (m,) in 0..n-1; None when the index has none."""
+        weights = self._table.columns.get("weight")
+        return None if weights is None else weights[self.positions_at(at)]
+
+    def facts_at(self, at: np.ndarray) -> np.ndarray:
+        """What is known of the images at `at`, whole numbers (m,) in 0..n-1, from when their files were last opened: a structured array
+        (m,) with the fields size (bytes), mtime (nanoseconds since 1970), height and width (pixels, as stored), orientation (EXIF 1..8),
+        kind (a number, see KINDS) and state: 0 nothing is known, 1 known, 2 the file has changed since it was first opened.
+        """
+        positions, columns = self.positions_at(at), self._table.columns
+        found = self.facts.at(positions) if self.facts is not None else np.zeros(len(at), FACTS)
+        if "kind" in columns:
+            unknown = found["state"] == 0
+            found = found.copy()
+            for column in FACT_COLUMNS:
+                found[column][unknown] = columns[column][positions[unknown]]
+            found["state"][unknown] = found["kind"][unknown] != 0
+        return found
+
+    @functools.cached_property
+    def facts(self) -> FileFacts | None:
+        """Where what is found out about the files is kept; None where it cannot be."""
+        return FileFacts.of(self._table)
+
+    def positions_at(self, at: np.ndarray) -> np.ndarray:
+        """(m,): positions in the table of the images at `at`."""
+        return at if self._positions is None else self._positions[at]
+
+    @property
+    def table(self) -> Table:
+        """The table that the rows are in."""
+        return self._table
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether images have sample weights."""
+        return "weight" in self._table.columns
+
+    def row(self, i: int) -> int:
+        """Row number of the i-th image: it stays the same in every selection, and keys the image's randomness."""
+        position, rows = self._position(i), self._table.columns.get("row")
+        return position if rows is None else int(rows[position])
+
+    def path(self, i: int) -> str:
+        """Path of the i-th image, root included, as os.fsdecode has it: bytes that are no UTF-8 are surrogates, and open() takes it."""
+        return os.fsdecode(self.path_bytes(i))
+
+    def path_bytes(self, i: int) -> bytes:
+        """Path of the i-th image, root included: the exact bytes."""
+        relative = self._table.relative(self._position(i))
+        return relative if relative.startswith(b"/") else self._prefix + relative  # absolute: a manifest's, outside the root
+
+    def relative_bytes(self, i: int) -> bytes:
+        """Path of the i-th image relative to the root, "/"-separated: the exact bytes."""
+        return self._table.relative(self._position(i))
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of the relative paths, labels, class names and row numbers: equal for equal contents in equal order.
+
+        A selection that is saved and loaded is a table of its own, with a fingerprint of its own.
+        """
+        if self._positions is None and self._classes is None:
+            return self._table.info.fingerprint
+        digest = hashlib.blake2b(f"{self._table.info.fingerprint}{self._classes or ''}".encode(), digest_size=16)
+        for at in self.chunks():
+            digest.update(self.rows_at(at).data)
+        return digest.hexdigest()
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Places 0..n-1, int64, some thousands at a time: what labels_at and the like take."""
+        return chunks_of(self._size)
+
+    def _position(self, i: int) -> int:
+        if not 0 <= i < self._size:
+            raise IndexError(f"image {i} of {self._size}")
+        return i if self._at is None else self._at[i]
 
 
-def _spilled(held: list[np.ndarray], chunks: Iterable[np.ndarray]) -> np.ndarray:
-    with tempfile.TemporaryFile() as file:
-        for part in (held, chunks):
-            for chunk in part:
-                file.write(np.ascontiguousarray(chunk, np.uint32).data)
-            held.clear()
-        file.flush()
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint32)
+def chunks_of(count: int) -> Iterator[np.ndarray]:
+    """0..count-1, int64, some thousands at a time."""
+    return (np.arange(start, min(start + _SELECT_ROWS, count)) for start in range(0, count, _SELECT_ROWS))
+
+
+def _relabelling(all_names: list[str], chosen: tuple[str, ...]) -> np.ndarray:
+    """int32 (all + 1,): the new label of each old one; the last entry is what -1 becomes."""
+    new = np.full(len(all_names) + 1, -1, np.int32)
+    for label, name in enumerate(chosen):
+        new[all_names.index(name)] = label
+    return new
+
+
+def _read_only(values: np.ndarray) -> np.ndarray:
+    values.flags.writeable = False
+    return values

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from imgstream.errors import ModelError, RunError, SpecError
-from imgstream.models.recognition import network_of_layers, network_of_name
-from imgstream.models.saved import file_of, is_model_path, load_whole, read_config
+from imgstream.files.digests import FILES, check_files
+from imgstream.models.architecture_names import network_of_layers, network_of_name
+from imgstream.models.model_files import file_of, is_model_path, load_whole, read_config
 from imgstream.models.weights import load_weights
-from imgstream.seal import FILES, check_files
 from imgstream.spec import SampleSpec, Scale
 
 MODEL_NAMES = (

@@ -1,4 +1,4 @@
-"""Weights of files: which network they are for, and how they get into it. saved.py opens the files."""
+"""Weights of files: which network they are for, and how they get into it. model_files.py opens the files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 
 from imgstream.errors import ModelError
+from imgstream.models.architecture_names import network_of_layers
 from imgstream.models.features import head
-from imgstream.models.recognition import network_of_layers
-from imgstream.models.saved import arrays_in, check_kind, file_of, first_line, load_whole, read_config
+from imgstream.models.model_files import arrays_in, check_kind, file_of, first_line, load_whole, read_config
 
 
 def infer_model(weights: str) -> str | None:

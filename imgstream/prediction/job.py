@@ -17,7 +17,7 @@ from imgstream.prediction.rows import StoredPrediction
 from imgstream.prediction.scorer import Scored, Scorer
 from imgstream.prediction.store import RANK, Plan, PredictionStore, described
 from imgstream.prediction.writers import open_writer
-from imgstream.stream.stream import Pipeline
+from imgstream.stream.plan import Pipeline
 
 LEAST_RANKS = 5
 """Classes that are kept of each image, so that a little more --top-k needs no second look at it."""

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from imgstream.prediction.forward import Forward
-from imgstream.prediction.metrics import softmax
+from imgstream.evaluation.metrics import softmax
+from imgstream.models.forward import Forward
 from imgstream.prediction.rows import Prediction, shown
 from imgstream.stream.batch import Batch
 

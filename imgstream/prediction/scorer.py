@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imgstream.errors import BadImage, RunError
+from imgstream.evaluation.metrics import softmax
 from imgstream.index import ImageIndex
-from imgstream.prediction.forward import Forward
-from imgstream.prediction.metrics import softmax
+from imgstream.models.forward import Forward
 from imgstream.spec import SampleSpec
 from imgstream.stream import Stream
-from imgstream.stream.stream import Pipeline
+from imgstream.stream.plan import Pipeline
 
 
 class Member(NamedTuple):

@@ -26,10 +26,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imgstream.errors import BadImage, OutputError, RunError
+from imgstream.files.reader import file_version
 from imgstream.index import ImageIndex
-from imgstream.prediction.disks import is_local
+from imgstream.prediction.local_disks import is_local
 from imgstream.prediction.rows import StoredPrediction
-from imgstream.source import file_version
 
 FORMAT_VERSION = 1
 RANK = np.dtype([("label", "<u4"), ("score", "<f4")])

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
-from imgstream.atomic import atomic_file, check_target
-from imgstream.csvfile import csv_writer, path_b64, utf8
 from imgstream.errors import OutputError
+from imgstream.files.atomic import atomic_file, check_target
+from imgstream.files.csv_output import csv_writer, path_b64, utf8
 from imgstream.prediction.rows import Prediction, StoredPrediction
 
 FORMAT_VERSION = 1

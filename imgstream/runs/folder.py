@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from imgstream.atomic import write_bytes, write_json
 from imgstream.errors import OutputError, RunError
-from imgstream.seal import FILES, check_files, digests, is_intact, sealed
+from imgstream.files.atomic import write_bytes, write_json
+from imgstream.files.digests import FILES, check_files, digests, is_intact, sealed
 
 FORMAT_VERSION = 1
 _SEALED = ("model.keras", "spec.json", "class_names.json", "settings.json", "golden.npz", "profile.json")

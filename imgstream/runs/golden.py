@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imgstream.atomic import write_bytes
 from imgstream.decode.sample import SampleReader
 from imgstream.errors import RunError
+from imgstream.files.atomic import write_bytes
 from imgstream.spec import SampleSpec
 
 KINDS = ("JPEG", "PNG", "WEBP")

@@ -15,13 +15,13 @@ import numpy as np
 
 from imgstream.embedding.embed import Embedding, embed, embed_batches
 from imgstream.errors import ModelError, RunError
+from imgstream.evaluation.drift import Profile
+from imgstream.evaluation.evaluate import Evaluation, Progress, evaluate
 from imgstream.index import ImageIndex, Source, open_index
 from imgstream.models import features
-from imgstream.models.saved import load_whole
+from imgstream.models.forward import Forward
+from imgstream.models.model_files import load_whole
 from imgstream.prediction.arrays import array_batches
-from imgstream.prediction.drift import Profile
-from imgstream.prediction.evaluate import Evaluation, Progress, evaluate
-from imgstream.prediction.forward import Forward
 from imgstream.prediction.predict import predict
 from imgstream.prediction.rows import Prediction
 from imgstream.prediction.scorer import Member
@@ -30,7 +30,7 @@ from imgstream.runs.folder import RunFolder
 from imgstream.runs.golden import KINDS, check_golden
 from imgstream.spec import SampleSpec
 from imgstream.stream import Stream
-from imgstream.stream.stream import Pipeline
+from imgstream.stream.plan import Pipeline
 
 BATCH_SIZE = 32
 

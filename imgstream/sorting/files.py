@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from imgstream.errors import BadImage
-from imgstream.source import read_digest
+from imgstream.files.reader import read_digest
 
 _PART = 1 << 20  # bytes
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

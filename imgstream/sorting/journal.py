@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from imgstream.atomic import translated
 from imgstream.errors import DatasetError, OutputError
+from imgstream.files.atomic import translated
 
 try:
     import fcntl

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from imgstream.atomic import sync_folder, translated
 from imgstream.errors import BadImage, DatasetError, OutputError
+from imgstream.files.atomic import sync_folder, translated
+from imgstream.files.reader import read_digest
 from imgstream.prediction.readers import PredictedRow, read_predictions
 from imgstream.sorting import files
 from imgstream.sorting.files import Unplaceable
@@ -23,7 +24,6 @@ from imgstream.sorting.journal import Journal, Line, inside, text
 from imgstream.sorting.names import UNREADABLE, UNSURE, folder_name
 from imgstream.sorting.plan import Action, Intent, Planner, failure
 from imgstream.sorting.undoing import undo
-from imgstream.source import read_digest
 
 BLOCK = 1024
 """Rows that are planned, and synced, at once. Part of what a resumed run must have in common with the one that was killed."""
@@ -122,7 +122,7 @@ def sort(predictions: Path, root: str, into: Path, action: Action, progress: Cal
         if journal.undoing:
             again = f"imgstream sort --undo {str(journal.path)!r}"
             raise OutputError(f"this was done and then undone in part: run {again} again, or delete that file to begin anew")
-        work = _Work(planner, journal)
+        work = _Sorting(planner, journal)
         if journal.pending:
             work.finish(journal.pending, resumed=True)
         remaining = itertools.islice(read_predictions(predictions), work.done, None)
@@ -143,7 +143,7 @@ def sort(predictions: Path, root: str, into: Path, action: Action, progress: Cal
     return report
 
 
-class _Work:
+class _Sorting:
     """Does what was planned, and counts it."""
 
     def __init__(self, planner: Planner, journal: Journal) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imgstream.atomic import sync_folder, translated
 from imgstream.errors import DatasetError
+from imgstream.files.atomic import sync_folder, translated
 from imgstream.sorting import files
 from imgstream.sorting.files import Unplaceable
 from imgstream.sorting.journal import Journal, Line, exact, inside, text
@@ -43,7 +43,7 @@ def undo(path: Path, progress: Callable[[int], None] | None = None) -> UndoRepor
     undo file, OutputError when it cannot be read, is in use, or the disk refuses.
     """
     with Journal(path) as journal:
-        back, report = _Back(journal), UndoReport()
+        back, report = _Undoing(journal), UndoReport()
         if not journal.undoing:
             journal.add([{"undo": True}])
         first_undone, tried_again = _undone(journal)
@@ -94,7 +94,7 @@ def _undone(journal: Journal) -> tuple[int, set[int]]:
     return first, left
 
 
-class _Back:
+class _Undoing:
     """Takes one file back. What is there decides, not what was noted: so it can be done again after a kill."""
 
     def __init__(self, journal: Journal) -> None:

@@ -1,19 +1,12 @@
-"""A batch while it is being filled, by several threads or processes at once, and when it is done."""
+"""A batch that is done, and what is asked of those who make one."""
 
 from __future__ import annotations
 
 import dataclasses
-import queue
-import threading
-from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from imgstream import waiting
-from imgstream.augment.presets import Mix
 from imgstream.errors import BadImage
-from imgstream.stream.maker import Outcome
-from imgstream.waiting import OpenFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,63 +34,3 @@ class Request:
     positions: np.ndarray  # int64 (B,), in the index
     rows: np.ndarray  # int64 (B,), in the table: what randomness is keyed by
     labels: np.ndarray  # int32 (B,)
-
-
-class OpenBatch:
-    """A request, the memory for its images, and what has become of its samples so far."""
-
-    def __init__(self, request: Request, images: np.ndarray) -> None:
-        self.request, self.images = request, images
-        self.size = len(request.positions)
-        self.bad: dict[int, BadImage] = {}
-        """By slot."""
-        self.mixes: list[Mix | None] = [None] * self.size
-        self.opened = 0
-        """Files that were read for it, as far as is known: the others were kept by a cache."""
-        self._errors: dict[int, BaseException] = {}
-        # No threading.Event: it waits in Python code, where a Ctrl-C may come between a lock and its release.
-        self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._left = self.size
-        self._lock = threading.Lock()
-
-    def settle(self, first: int, outcomes: Sequence[Outcome], opened: int = 0) -> None:
-        """What became of the samples in slots `first` and following: how each is to be mixed, or what went wrong with it. `opened`: files
-        that were read for them.
-        """
-        for slot, outcome in enumerate(outcomes, first):
-            if isinstance(outcome, BadImage):
-                self.bad[slot] = outcome
-            elif isinstance(outcome, BaseException):
-                self._errors[slot] = outcome
-            else:
-                self.mixes[slot] = outcome
-        with self._lock:
-            self._left -= len(outcomes)
-            self.opened += opened
-            if self._left == 0:
-                self._done.put(None)
-
-    def fail(self, error: BaseException) -> None:
-        """Give the whole batch up, unless it is done."""
-        with self._lock:
-            if self._left:
-                self._errors[-1] = error
-                self._done.put(None)
-
-    def wait(self, open_files: Iterable[OpenFile] = ()) -> None:
-        """Until every sample is settled; raises what went wrong, when it is more than a bad file. To be called once.
-
-        `open_files`: of those who fill it. Warns of them (StallWarning) where no sample is settled for long.
-        """
-        left, waits = self._left, 0
-        while True:
-            try:
-                self._done.get(timeout=waiting.PATIENCE)
-                break
-            except queue.Empty:
-                waits = waits + 1 if self._left == left else 0
-                left = self._left
-            if waits:
-                waiting.tell(open_files, waits)
-        if self._errors:
-            raise self._errors[min(self._errors)]

@@ -37,7 +37,7 @@ class Changed(NamedTuple):
 
 
 @dataclasses.dataclass
-class Comparison:
+class ParityResult:
     """What was found. Differences are in levels, of which a pixel has 256."""
 
     augment: str
@@ -102,14 +102,14 @@ def compare(
     stream: Stream,
     predict: Callable[[np.ndarray], np.ndarray] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Comparison:
+) -> ParityResult:
     """Both pipelines over all of `stream`, side by side, in constant memory.
 
     `predict`: float32 (B, H, W, C) → scores float32 (B, K), to see which predictions change. `progress`: called with the rows done.
     """
     augmentation = stream.augmentation
     most, mean = (1.0, None) if augmentation is None else (3.0, 0.1) if isinstance(augmentation, Preset) else (None, None)
-    found = Comparison(augmentation.name if augmentation is not None else "none", most, mean)
+    found = ParityResult(augmentation.name if augmentation is not None else "none", most, mean)
     python, tf = stream.replace(pipeline="python"), stream.replace(pipeline="tf")
     for a, b in zip(python.traced_batches(), tf.traced_batches(), strict=True):
         _compare(found, stream, a, b, predict)
@@ -120,7 +120,7 @@ def compare(
     return found
 
 
-def _compare(found: Comparison, stream: Stream, a: Batch, b: Batch, predict: Callable[[np.ndarray], np.ndarray] | None) -> None:
+def _compare(found: ParityResult, stream: Stream, a: Batch, b: Batch, predict: Callable[[np.ndarray], np.ndarray] | None) -> None:
     path = stream.index.path
     bad_a, bad_b = ({position: f"{e.reason}: {e.detail}" for position, e in batch.bad} for batch in (a, b))
     found.skipped += len(bad_a)

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from imgstream.augment import resolve
 from imgstream.cache import PixelCache
-from imgstream.errors import BadImage, SpecError
+from imgstream.errors import SpecError
 from imgstream.index import ImageIndex
-from imgstream.order import permute
 from imgstream.spec import SampleSpec
-from imgstream.stream.batch import Batch, Request
-from imgstream.stream.engine import Engine
-from imgstream.stream.maker import Work
+from imgstream.stream.batch import Batch
+from imgstream.stream.plan import BatchPlan, OnBad, Pipeline
+from imgstream.stream.workers.batch_loader import BatchLoader
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from imgstream.stream.keras import KerasStream
-
-OnBad = Literal["skip", "raise"]
-Pipeline = Literal["python", "tf"]
-
-ORDER_BLOCK = 2048  # positions ordered at a time: the vectorised permutation costs the same for 32 as for a thousand
+    from imgstream.stream.keras_dataset import KerasStream
 
 
-class Stream:
+class Stream(BatchPlan):
     """Batches of images and labels from an index, in constant memory.
 
     Args:
@@ -67,57 +60,20 @@ class Stream:
         shard: tuple[int, int] = (0, 1),
         pipeline: Pipeline = "python",
     ) -> None:
-        if not isinstance(index, ImageIndex):
-            raise SpecError(f"Stream reads an index: Stream(imgstream.scan({index!r}), …)")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-            raise SpecError(f"batch_size must be a whole number, 1 or more; got {batch_size!r}")
-        if on_bad not in get_args(OnBad):
-            raise SpecError(f'on_bad must be "skip" or "raise"; got {on_bad!r}')
-        if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-            raise SpecError(f"workers must be None or a whole number of threads, 1 or more; got {workers!r}")
-        if not 0 <= shard[0] < shard[1]:
-            raise SpecError(f"shard must be (k, n) with 0 <= k < n; got {shard!r}")
-        if pipeline not in get_args(Pipeline):
-            raise SpecError(f'pipeline must be "python" or "tf"; got {pipeline!r}')
-        self.index, self.spec = index, spec if spec is not None else SampleSpec()
-        self.augmentation = resolve(augment)
-        self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), int(seed)
-        self.on_bad, self.workers, self.pipeline = on_bad, workers, pipeline
-        self.cache = PixelCache() if cache == "auto" else cache if cache is None or isinstance(cache, PixelCache) else PixelCache(cache)
-        self._shard = shard
-        self._skipped: dict[bytes, str] = {}
-        self._engine: Engine | None = None
-        self.decoded_by_tensorflow = 0
-        """Images that TensorFlow's own decoder has made so far for `to_tf`; the reference decoder made the others."""
-
-    def __len__(self) -> int:
-        """Batches in an epoch: ceil(samples / batch_size), before bad files are left out."""
-        return -(-self.sample_count // self.batch_size)
-
-    def __repr__(self) -> str:
-        name = self.augmentation.name if self.augmentation is not None else None
-        return f"Stream({self.sample_count} samples in {len(self)} batches of {self.batch_size}, {self.spec}, augment={name!r})"
-
-    @property
-    def sample_count(self) -> int:
-        """Rows in an epoch, good and bad."""
-        k, n = self._shard
-        return max(0, -(-(len(self.index) - k) // n))
-
-    @property
-    def work(self) -> Work:
-        """What is made of a row."""
-        return Work(spec=self.spec, augmentation=self.augmentation, seed=self.seed, cache=self.cache, facts=self.index.facts)
-
-    @property
-    def thread_count(self) -> int:
-        """Threads that decode: `workers`, or one for each CPU core of this process."""
-        return self.workers or cpu_count()
-
-    @property
-    def skipped(self) -> list[tuple[str, str]]:
-        """(path, reason) of every bad file met so far, each once, in the order they were met; path as index.path gives it."""
-        return [(os.fsdecode(path), reason) for path, reason in list(self._skipped.items())]
+        super().__init__(
+            index,
+            spec,
+            augment=augment,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            on_bad=on_bad,
+            workers=workers,
+            cache=cache,
+            shard=shard,
+            pipeline=pipeline,
+        )
+        self._loader: BatchLoader | None = None
 
     def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
         """The epoch's batches from number `start` on: (images, labels), float32 (B, H, W, C) and int32 (B,).
@@ -135,13 +91,13 @@ class Stream:
         if epoch < 0 or start < 0:
             raise SpecError(f"epoch and start must be 0 or more; got epoch={epoch}, start={start}")
         if self.pipeline == "tf":
-            from imgstream.stream.tfdata import TfPipeline
+            from imgstream.stream.tf.dataset import TfPipeline
 
             yield from TfPipeline(self).traced_batches(epoch, start)
             return
-        if self._engine is None or self._engine.process != os.getpid():
-            self._engine = Engine(
-                self.work,
+        if self._loader is None or self._loader.process != os.getpid():
+            self._loader = BatchLoader(
+                self.sample_job,
                 self.index.path_bytes,
                 class_count=len(self.index.class_names),
                 raise_bad=self.on_bad == "raise",
@@ -149,19 +105,10 @@ class Stream:
                 workers=self.thread_count,
                 samples=self.sample_count,
             )
-        for batch in self._engine.run(self._requests(epoch, start)):
+        for batch in self._loader.run(self.requests(epoch, start)):
             for position, error in batch.bad:
                 self.note_bad(self.index.path_bytes(position), error)
             yield batch
-
-    def elements(self, batch: Batch) -> tuple[np.ndarray, ...]:
-        """(images, labels), or (images, labels, weights), of a batch of this stream's."""
-        weights = self.index.weights_at(batch.positions)
-        return (batch.images, batch.labels) if weights is None else (batch.images, batch.labels, weights)
-
-    def note_bad(self, path: bytes, error: BadImage) -> None:
-        """Write a bad file down in `skipped`."""
-        self._skipped.setdefault(path, error.reason)
 
     def to_tf(self, epoch: int | None = None, start: int = 0, *, initial_epoch: int = 0) -> tf.data.Dataset:
         """The batches as a tf.data.Dataset: elements as in `batches`, decoded and resized by TensorFlow's ops and threads.
@@ -178,7 +125,7 @@ class Stream:
         by 1/255 at most without augmentation, by 3/255 with a preset (scale "unit"). An error, as of on_bad="raise" or a broken
         augmentation, ends the pass with a tf.errors.OpError that names it. Raises SpecError for impossible arguments.
         """
-        from imgstream.stream.tfdata import TfPipeline
+        from imgstream.stream.tf.dataset import TfPipeline
 
         if min(initial_epoch, 0 if epoch is None else epoch) < 0 or not 0 <= start <= len(self):
             given = f"epoch={epoch}, start={start}, initial_epoch={initial_epoch}"
@@ -189,9 +136,9 @@ class Stream:
 
     def to_keras(self) -> KerasStream:
         """The batches as a keras.utils.PyDataset, for fit, evaluate and predict; each pass is the next epoch."""
-        from imgstream.stream.keras import KerasStream
+        from imgstream.stream.keras_dataset import KerasStream
 
-        return KerasStream(self)
+        return KerasStream(self, self.traced_batches)
 
     def replace(self, **changes: Any) -> Stream:
         """A new stream with some arguments changed and an empty list of skipped files: stream.replace(augment=None)."""
@@ -218,27 +165,3 @@ class Stream:
         if self._shard != (0, 1):
             raise SpecError(f"this stream is shard {self._shard[0]} of {self._shard[1]} already; shard the whole one")
         return self.replace(shard=(k, n))
-
-    def ordered(self, epoch: int, first: int, last: int) -> np.ndarray:
-        """int64 (m,): positions in the index at places `first` to `last`, or to the end, of the epoch's order; what pipelines read."""
-        k, n = self._shard
-        places = k + n * np.arange(first, min(last, self.sample_count), dtype=np.int64)
-        return permute(places, len(self.index), self.seed, epoch) if self.shuffle else places
-
-    def _requests(self, epoch: int, start: int) -> Iterator[Request]:
-        size = self.batch_size
-        block_batches = max(1, ORDER_BLOCK // size)
-        for first in range(start, len(self), block_batches):
-            ordered = self.ordered(epoch, first * size, (first + block_batches) * size)
-            for offset in range(0, len(ordered), size):
-                positions = ordered[offset : offset + size]
-                number = first + offset // size
-                yield Request(number, epoch, positions, self.index.rows_at(positions).astype(np.int64), self.index.labels_at(positions))
-
-
-def cpu_count() -> int:
-    """CPU cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 
 from imgstream.errors import DatasetError
+from imgstream.evaluation.drift import sample_headers
 from imgstream.index import ImageIndex, Source, kind_of, open_index
-from imgstream.index.groups import groups
 from imgstream.index.opening import warn_of_look_alikes
-from imgstream.index.split import SplitReport
+from imgstream.index.split.groups import groups
+from imgstream.index.split.validation import SplitReport
 from imgstream.models import ModelInfo
-from imgstream.prediction.drift import sample_headers
 from imgstream.spec import SampleSpec
 from imgstream.stream import Stream
 from imgstream.training.settings import TrainSettings

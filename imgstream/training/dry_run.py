@@ -10,14 +10,14 @@ from typing import Any
 
 from imgstream.errors import OutputError
 from imgstream.index import ImageIndex
-from imgstream.index.split import SplitReport
+from imgstream.index.split.validation import SplitReport
 from imgstream.runs.folder import RunFolder
-from imgstream.training.checkpoint import latest, step_of
-from imgstream.training.memory_plan import MemoryPlan
-from imgstream.training.prepare import Preparation, known_settings, prepare
+from imgstream.training.frozen_backbone import MOST_IMAGES
+from imgstream.training.memory.plan import MemoryPlan
+from imgstream.training.preparation import Preparation, known_settings, prepare
 from imgstream.training.progress import TrainingProgress
 from imgstream.training.schedule import Clock
-from imgstream.training.transfer import MOST_IMAGES
+from imgstream.training.state.checkpoint import latest, step_of
 from imgstream.training.trial import closing_seconds, try_steps, try_validation
 
 _VALIDATION_SECONDS = 3.0

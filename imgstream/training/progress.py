@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from imgstream.progress import display, duration, error_console, is_watched
 
 if TYPE_CHECKING:
-    from imgstream.training.fit import Status
+    from imgstream.training.loop import Status
 
 
 class TrainingProgress:
-    """One live line for the steps, and a line that stays for each validation. It is a Report, as Fit takes one."""
+    """One live line for the steps, and a line that stays for each validation. It is a Report, as TrainingLoop takes one."""
 
     def __init__(self, shown: bool | None = None) -> None:
         """`shown`: None: where a person looks, on a terminal or in a notebook; False: never; True: elsewhere too."""

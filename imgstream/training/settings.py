@@ -9,7 +9,7 @@ from typing import Any
 
 from imgstream.cache import DEFAULT_LIMIT, PixelCache
 from imgstream.errors import DatasetError
-from imgstream.stream.choice import CHOICES
+from imgstream.stream.pipeline_selection import CHOICES
 
 DEFAULT_EPOCHS = 20
 FINE_TUNING_EPOCHS = 5
@@ -26,7 +26,7 @@ class TrainSettings:
     val_share: float = 0.2
     """The share of images held out for validation, between 0 and 1, when there is no `val`."""
     group: str | None = None
-    """Images that belong together stay on one side of the split: folder, column, a file, or a pattern; see imgstream.index.groups."""
+    """Images that belong together stay on one side of the split: folder, column, a file, or a pattern; see imgstream.index.split.groups."""
     fold: str | None = None
     """"k/n": validate on the k-th of n parts, k from 1, instead of on `val_share`."""
     exclude: str | None = None

@@ -8,20 +8,20 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from imgstream.evaluation.drift import Profile, ProfileBuilder, sample_headers
 from imgstream.index import ImageIndex, Source
-from imgstream.prediction.drift import Profile, ProfileBuilder, sample_headers
-from imgstream.prediction.forward import Forward
+from imgstream.models.forward import Forward
 from imgstream.runs.folder import RunFolder
 from imgstream.runs.golden import write_golden
 from imgstream.runs.run import BATCH_SIZE, Run, device
 from imgstream.spec import SampleSpec
-from imgstream.training.checkpoint import latest
 from imgstream.training.data import split
-from imgstream.training.fit import Fit, Report
-from imgstream.training.memory_record import MemoryRecord
-from imgstream.training.prepare import Preparation, known_settings, prepare
+from imgstream.training.frozen_backbone import train_head
+from imgstream.training.loop import Report, TrainingLoop
+from imgstream.training.memory.record import MemoryRecord
+from imgstream.training.preparation import Preparation, known_settings, prepare
 from imgstream.training.progress import TrainingProgress
-from imgstream.training.transfer import train_head
+from imgstream.training.state.checkpoint import latest
 from imgstream.versions import versions
 
 _PACKAGES = ("imgstream", "keras", "tensorflow", "numpy", "opencv-python-headless", "simplejpeg", "pillow", "albumentations")
@@ -107,7 +107,7 @@ def _run(
             models.trained.set_weights(models.served.get_weights())
             tell(f"The head alone, on frozen features: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
         how: dict[str, Any] = {"started": started, "record": record, "report": report, "callbacks": callbacks}
-        fit = Fit(models, train_stream, val_stream, settings, folder, prepared.sizes, **how)
+        fit = TrainingLoop(models, train_stream, val_stream, settings, folder, prepared.sizes, **how)
         if state is not None:
             fit.restore()
         finished = fit.finish() if settings.head_only else fit.run()
@@ -128,7 +128,7 @@ def _each(own: Callable[[Told], None], given: Callable[[Told], None] | None) -> 
     return tell
 
 
-def _write_run(folder: RunFolder, fit: Fit, spec: SampleSpec, finished: bool, memory: dict[str, int]) -> None:
+def _write_run(folder: RunFolder, fit: TrainingLoop, spec: SampleSpec, finished: bool, memory: dict[str, int]) -> None:
     """The model with its best average, its golden samples, and run.json last: a run.json that says so has all the rest beside it."""
     if fit.best is not None:
         fit.average.values = fit.best

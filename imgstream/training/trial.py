@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from imgstream.errors import DatasetError
-from imgstream.prediction.forward import Forward
+from imgstream.models.forward import Forward
 from imgstream.stream import Stream
-from imgstream.training.compiling import Models
+from imgstream.training.step.compiled_models import Models
 
 _VALIDATION_BATCHES = 5
 _STEPS, _STEPS_SECONDS = 12, 3.0

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from imgstream.cache import PixelCache
 from imgstream.errors import CacheWarning, OutputError, SpecError
-from imgstream.source import FileVersion
+from imgstream.files.reader import FileVersion
 
 FORM = {"kept": "samples", "size": [4, 5]}
 OLD = FileVersion(1000, 1_600_000_000_123_456_789)
@@ -41,17 +41,17 @@ def name(number: int) -> bytes:
 
 
 def fill(cache: PixelCache, numbers: range, *shape: int) -> None:
-    shelf = cache.shelf(FORM)
+    store = cache.store(FORM)
     for number in numbers:
-        shelf.add(name(number), OLD, drawn(number, *shape))
+        store.add(name(number), OLD, drawn(number, *shape))
 
 
 def kept(cache: PixelCache, numbers: range, *shape: int) -> list[int]:
     """Which of the numbered arrays a cache finds. What it finds is what was added."""
-    shelf = cache.shelf(FORM)
-    found = [number for number in numbers if shelf.find(name(number), OLD) is not None]
+    store = cache.store(FORM)
+    found = [number for number in numbers if store.find(name(number), OLD) is not None]
     for number in found:
-        np.testing.assert_array_equal(shelf.find(name(number), OLD), drawn(number, *shape))
+        np.testing.assert_array_equal(store.find(name(number), OLD), drawn(number, *shape))
     return found
 
 
@@ -94,8 +94,8 @@ def test_what_was_added_is_found_by_a_later_handle_pixel_for_pixel(
     tmp_path_factory: pytest.TempPathFactory, shape: tuple[int, int, int], path: bytes, seed: int
 ) -> None:
     folder = tmp_path_factory.mktemp("cache")
-    PixelCache(folder).shelf(FORM).add(path, OLD, drawn(seed, *shape))
-    found = PixelCache(folder).shelf(FORM).find(path, OLD)
+    PixelCache(folder).store(FORM).add(path, OLD, drawn(seed, *shape))
+    found = PixelCache(folder).store(FORM).find(path, OLD)
     assert found is not None
     assert (found.dtype, found.flags.writeable) == (np.uint8, False)
     np.testing.assert_array_equal(found, drawn(seed, *shape))
@@ -103,21 +103,21 @@ def test_what_was_added_is_found_by_a_later_handle_pixel_for_pixel(
 
 @pytest.mark.parametrize("version", [OLD, FileVersion(0, 0), FileVersion(2**40, -1), FileVersion(3, -(2**62)), FileVersion(3, 2**62)])
 def test_any_version_of_a_file_is_told_from_its_neighbours(tmp_path: Path, version: FileVersion) -> None:
-    PixelCache(tmp_path).shelf(FORM).add(b"a", version, drawn(1))
-    shelf = PixelCache(tmp_path).shelf(FORM)
-    np.testing.assert_array_equal(shelf.find(b"a", version), drawn(1))
-    assert shelf.find(b"a", version._replace(size=version.size + 1)) is None
-    assert shelf.find(b"a", version._replace(modified=version.modified + 1)) is None
-    assert shelf.find(b"b", version) is None
-    assert shelf.find(b"", version) is None
+    PixelCache(tmp_path).store(FORM).add(b"a", version, drawn(1))
+    store = PixelCache(tmp_path).store(FORM)
+    np.testing.assert_array_equal(store.find(b"a", version), drawn(1))
+    assert store.find(b"a", version._replace(size=version.size + 1)) is None
+    assert store.find(b"a", version._replace(modified=version.modified + 1)) is None
+    assert store.find(b"b", version) is None
+    assert store.find(b"", version) is None
 
 
 def test_what_another_process_added_is_found_and_the_other_way_round(tmp_path: Path) -> None:
     fill(PixelCache(tmp_path), range(3))
     code = (
-        "shelf = PixelCache(sys.argv[1]).shelf(FORM)\n"
-        "assert all(np.array_equal(shelf.find(b'/photos/%d.jpg' % i, OLD), drawn(i)) for i in range(3))\n"
-        "for i in range(3, 6): shelf.add(b'/photos/%d.jpg' % i, OLD, drawn(i))\n"
+        "store = PixelCache(sys.argv[1]).store(FORM)\n"
+        "assert all(np.array_equal(store.find(b'/photos/%d.jpg' % i, OLD), drawn(i)) for i in range(3))\n"
+        "for i in range(3, 6): store.add(b'/photos/%d.jpg' % i, OLD, drawn(i))\n"
     )
     run(code, tmp_path)
     assert kept(PixelCache(tmp_path), range(9)) == [0, 1, 2, 3, 4, 5]
@@ -125,34 +125,34 @@ def test_what_another_process_added_is_found_and_the_other_way_round(tmp_path: P
 
 def test_a_changed_file_is_kept_anew_beside_its_older_self(tmp_path: Path) -> None:
     newer = OLD._replace(modified=OLD.modified + 1)
-    shelf = PixelCache(tmp_path).shelf(FORM)
-    shelf.add(b"a", OLD, drawn(1))
-    shelf.add(b"a", newer, drawn(2, 7, 2, 3))
+    store = PixelCache(tmp_path).store(FORM)
+    store.add(b"a", OLD, drawn(1))
+    store.add(b"a", newer, drawn(2, 7, 2, 3))
     for cache in (PixelCache(tmp_path), PixelCache(tmp_path)):
-        np.testing.assert_array_equal(cache.shelf(FORM).find(b"a", OLD), drawn(1))
-        np.testing.assert_array_equal(cache.shelf(FORM).find(b"a", newer), drawn(2, 7, 2, 3))
+        np.testing.assert_array_equal(cache.store(FORM).find(b"a", OLD), drawn(1))
+        np.testing.assert_array_equal(cache.store(FORM).find(b"a", newer), drawn(2, 7, 2, 3))
 
 
 @pytest.mark.parametrize("other", [{"kept": "images"}, {"size": [5, 4]}, {"fit": "pad"}])
 def test_one_form_never_meets_anothers_pixels(tmp_path: Path, other: dict[str, object]) -> None:
     cache = PixelCache(tmp_path)
-    cache.shelf(FORM).add(b"a", OLD, drawn(1))
-    cache.shelf({**FORM, **other}).add(b"a", OLD, drawn(2))
+    cache.store(FORM).add(b"a", OLD, drawn(1))
+    cache.store({**FORM, **other}).add(b"a", OLD, drawn(2))
     again = PixelCache(tmp_path)
-    np.testing.assert_array_equal(again.shelf(FORM).find(b"a", OLD), drawn(1))
-    np.testing.assert_array_equal(again.shelf({**FORM, **other}).find(b"a", OLD), drawn(2))
-    assert again.shelf({**FORM, **other, "channels": 1}).find(b"a", OLD) is None
+    np.testing.assert_array_equal(again.store(FORM).find(b"a", OLD), drawn(1))
+    np.testing.assert_array_equal(again.store({**FORM, **other}).find(b"a", OLD), drawn(2))
+    assert again.store({**FORM, **other, "channels": 1}).find(b"a", OLD) is None
 
 
 @pytest.mark.parametrize("seconds", [-1, 0, 1])
 def test_a_file_that_may_be_written_again_within_its_clocks_tick_is_not_kept(tmp_path: Path, seconds: int) -> None:
     now, settled = (FileVersion(9, time.time_ns() + ago * 10**9) for ago in (seconds, -60))
-    shelf = PixelCache(tmp_path).shelf(FORM)
-    shelf.add(b"young", now, drawn(1))
-    shelf.add(b"settled", settled, drawn(2))
-    shelf.refresh()
-    assert shelf.find(b"young", now) is None
-    assert shelf.find(b"settled", settled) is not None
+    store = PixelCache(tmp_path).store(FORM)
+    store.add(b"young", now, drawn(1))
+    store.add(b"settled", settled, drawn(2))
+    store.refresh()
+    assert store.find(b"young", now) is None
+    assert store.find(b"settled", settled) is not None
 
 
 def test_what_is_added_is_seen_from_the_next_refresh_on(tmp_path: Path) -> None:
@@ -160,12 +160,12 @@ def test_what_is_added_is_seen_from_the_next_refresh_on(tmp_path: Path) -> None:
     assert kept(other, range(4)) == []
     fill(one, range(2))
     assert kept(other, range(4)) == []
-    other.shelf(FORM).refresh()
+    other.store(FORM).refresh()
     assert kept(other, range(4)) == [0, 1]
     fill(one, range(2, 4))
-    other.shelf(FORM).refresh()
+    other.store(FORM).refresh()
     assert kept(other, range(4)) == [0, 1, 2, 3]
-    assert len(other.shelf(FORM)) == 4
+    assert len(other.store(FORM)) == 4
 
 
 def test_a_cache_travels_to_another_process_by_its_settings(tmp_path: Path) -> None:
@@ -201,12 +201,12 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
 
 
 def with_shard(folder: Path, rows: bytes | None, pixels: bytes | None) -> Path:
-    """A cache folder with this shard in the shelf of FORM."""
-    PixelCache(folder).shelf(FORM)
-    shelf = only(folder, "*/form.json").parent
+    """A cache folder with this shard in the store of FORM."""
+    PixelCache(folder).store(FORM)
+    store = only(folder, "*/form.json").parent
     for data, suffix in ((rows, "rows"), (pixels, "pixels")):
         if data is not None:
-            (shelf / f"0123456789ab.{suffix}").write_bytes(data)
+            (store / f"0123456789ab.{suffix}").write_bytes(data)
     return folder
 
 
@@ -274,8 +274,8 @@ def test_pages_that_were_never_written_are_not_served(tmp_path: Path, three: tup
 
 
 def test_an_image_that_is_black_is_kept_like_any_other(tmp_path: Path) -> None:
-    PixelCache(tmp_path).shelf(FORM).add(b"night", OLD, np.zeros((4, 5, 3), np.uint8))
-    found = PixelCache(tmp_path).shelf(FORM).find(b"night", OLD)
+    PixelCache(tmp_path).store(FORM).add(b"night", OLD, np.zeros((4, 5, 3), np.uint8))
+    found = PixelCache(tmp_path).store(FORM).find(b"night", OLD)
     assert found is not None
     assert not found.any()
 
@@ -289,28 +289,28 @@ def test_a_shard_without_its_pixels_or_its_records_serves_nothing(tmp_path: Path
 
 def test_other_files_in_the_folder_do_no_harm(tmp_path: Path, three: tuple[bytes, bytes]) -> None:
     folder = with_shard(tmp_path, *three)
-    shelf = only(folder, "*/form.json").parent
-    shelf.joinpath("form.json").write_text("{no JSON")
-    shelf.joinpath("notes.rows").write_text("mine")
-    shelf.joinpath("a folder.rows").mkdir()
+    store = only(folder, "*/form.json").parent
+    store.joinpath("form.json").write_text("{no JSON")
+    store.joinpath("notes.rows").write_text("mine")
+    store.joinpath("a folder.rows").mkdir()
     folder.joinpath("notes.txt").write_text("mine")
     folder.joinpath("photos").mkdir()
     if hasattr(os, "mkfifo"):
-        os.mkfifo(shelf / "pipe.rows")
+        os.mkfifo(store / "pipe.rows")
     assert goes_on(folder, [0, 1, 2])
-    assert shelf.joinpath("notes.rows").read_text() == "mine"
+    assert store.joinpath("notes.rows").read_text() == "mine"
     assert PixelCache(folder).held() == []  # nobody knows any more of what
 
 
 def test_what_a_reader_has_mapped_stays_when_the_cache_is_cleared(tmp_path: Path) -> None:
     fill(PixelCache(tmp_path), range(3))
     cache = PixelCache(tmp_path)
-    held = cache.shelf(FORM).find(name(1), OLD)
+    held = cache.store(FORM).find(name(1), OLD)
     PixelCache(tmp_path).clear()
     np.testing.assert_array_equal(held, drawn(1))
     for _ in range(2):
         assert kept(cache, range(3)) in ([1], [0, 1, 2])
-        cache.shelf(FORM).refresh()
+        cache.store(FORM).refresh()
     assert kept(PixelCache(tmp_path), range(3)) == []
 
 
@@ -357,7 +357,7 @@ def test_room_that_was_not_used_is_given_back_and_used_by_the_next(tmp_path: Pat
 
 
 def test_a_process_that_ends_gives_back_what_it_did_not_use(tmp_path: Path) -> None:
-    code = "cache = PixelCache(sys.argv[1], 20000); cache.shelf(FORM).add(b'/photos/0.jpg', OLD, drawn(0))"
+    code = "cache = PixelCache(sys.argv[1], 20000); cache.store(FORM).add(b'/photos/0.jpg', OLD, drawn(0))"
     run(code, tmp_path)
     assert apparent(tmp_path) == 60
 
@@ -365,8 +365,8 @@ def test_a_process_that_ends_gives_back_what_it_did_not_use(tmp_path: Path) -> N
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_the_shard_of_a_killed_process_is_gone_on_with(tmp_path: Path) -> None:
     code = (
-        "shelf = PixelCache(sys.argv[1], 20000).shelf(FORM)\n"
-        "for i in range(3): shelf.add(b'/photos/%d.jpg' % i, OLD, drawn(i))\n"
+        "store = PixelCache(sys.argv[1], 20000).store(FORM)\n"
+        "for i in range(3): store.add(b'/photos/%d.jpg' % i, OLD, drawn(i))\n"
         "print('filled', flush=True); time.sleep(60)"
     )
     process = python(code, tmp_path)
@@ -399,9 +399,9 @@ def test_two_handles_that_write_at_once_do_not_disturb_each_other(tmp_path: Path
 
 def test_two_processes_that_write_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     code = (
-        "shelf, first = PixelCache(sys.argv[1]).shelf(FORM), int(sys.argv[2])\n"
+        "store, first = PixelCache(sys.argv[1]).store(FORM), int(sys.argv[2])\n"
         "print('here', flush=True); sys.stdin.readline()\n"
-        "for i in range(first, first + 200): shelf.add(b'/photos/%d.jpg' % i, OLD, drawn(i))"
+        "for i in range(first, first + 200): store.add(b'/photos/%d.jpg' % i, OLD, drawn(i))"
     )
     processes = [python(code, tmp_path, first) for first in (0, 200)]
     for process in processes:
@@ -428,7 +428,7 @@ def test_what_nobody_used_for_a_day_makes_room_for_others(tmp_path: Path, hours:
     rows = only(tmp_path, "*/*.rows")
     before = time.time() - hours * 3600
     os.utime(rows, (before, before))
-    other = PixelCache(tmp_path, SMALL).shelf({"kept": "others"})
+    other = PixelCache(tmp_path, SMALL).store({"kept": "others"})
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         other.add(b"new", OLD, drawn(7))
@@ -443,7 +443,7 @@ def test_a_pass_that_looks_is_a_use(tmp_path: Path) -> None:
     fill(PixelCache(tmp_path, SMALL), range(3))
     rows = only(tmp_path, "*/*.rows")
     os.utime(rows, (time.time() - 3 * DAY,) * 2)
-    PixelCache(tmp_path).shelf(FORM).refresh()
+    PixelCache(tmp_path).store(FORM).refresh()
     assert time.time() - rows.stat().st_mtime < DAY
 
 
@@ -474,7 +474,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for folder in (tmp_path / "file", tmp_path / "file" / "cache"):
         with pytest.raises(OutputError, match="file") as caught:
-            PixelCache(folder).shelf(FORM)
+            PixelCache(folder).store(FORM)
         assert repr(str(folder)) in str(caught.value)
 
 
@@ -496,7 +496,7 @@ def sealed(tmp_path: Path) -> Iterator[Path]:
 def test_a_folder_that_may_not_be_written_to_is_read_and_named_where_it_must_be_written_to(sealed: Path) -> None:
     assert kept(PixelCache(sealed), range(3)) == [0, 1]
     with pytest.raises(OutputError, match="sealed"):
-        PixelCache(sealed).shelf({"kept": "others"})
+        PixelCache(sealed).store({"kept": "others"})
 
 
 # ---- held and clear
@@ -506,8 +506,8 @@ def test_held_tells_forms_images_bytes_and_when_they_were_used(tmp_path: Path) -
     assert PixelCache(tmp_path / "nothing").held() == []
     cache = PixelCache(tmp_path)
     fill(cache, range(3))
-    cache.shelf({"kept": "images"}).add(b"a", OLD, drawn(1, 60, 60, 3))
-    os.utime(only(tmp_path, f"{cache.shelf(FORM)._folder.name}/*.rows"), (1000.0, 1000.0))
+    cache.store({"kept": "images"}).add(b"a", OLD, drawn(1, 60, 60, 3))
+    os.utime(only(tmp_path, f"{cache.store(FORM)._folder.name}/*.rows"), (1000.0, 1000.0))
     images, samples = cache.held()
     assert (images.form["kept"], images.images, samples.images, samples.used) == ("images", 1, 3, 1000.0)
     assert FORM.items() <= samples.form.items()
@@ -518,8 +518,8 @@ def test_held_tells_forms_images_bytes_and_when_they_were_used(tmp_path: Path) -
 def test_clear_removes_what_the_cache_made_and_nothing_else(tmp_path: Path) -> None:
     cache = PixelCache(tmp_path)
     fill(cache, range(3))
-    shelf = only(tmp_path, "*/form.json").parent
-    mine = [tmp_path / "notes.txt", tmp_path / "lock", shelf / "notes.txt", shelf / "notes.rows", shelf / "notes.pixels"]
+    store = only(tmp_path, "*/form.json").parent
+    mine = [tmp_path / "notes.txt", tmp_path / "lock", store / "notes.txt", store / "notes.rows", store / "notes.pixels"]
     (tmp_path / "survey").mkdir()
     mine += [tmp_path / "survey" / file for file in ("form.json", "a.pixels", "a.rows", "0123456789ab.pixels")]
     for path in mine:

@@ -18,8 +18,8 @@ from PIL import Image
 
 import imgstream as ims
 from imgstream.cli import main
-from imgstream.index.groups import groups
-from imgstream.training.fit import Status
+from imgstream.index.split.groups import groups
+from imgstream.training.loop import Status
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -364,7 +364,10 @@ def hangs(image, rng):
     time.sleep(600)
 """
     (tmp_path / "hanging.py").write_text(function)
-    code = "import signal, imgstream.cli as cli; signal.signal(signal.SIGINT, signal.default_int_handler); cli._GRACE = 0.2; cli.main()"
+    code = (
+        "import signal, imgstream.cli.entry_point as cli; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "cli._GRACE = 0.2; cli.main()"
+    )
     options = ["--augment", f"{tmp_path / 'hanging.py'}:hangs", "-o", tmp_path / "sheet.png"]
     command = [sys.executable, "-c", code, "show", two_classes, *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

@@ -18,8 +18,8 @@ from PIL import Image
 from imgstream.decode import pillow
 from imgstream.decode.reference import Decoder, shrink
 from imgstream.errors import BadImage
-from imgstream.header import read_header
-from imgstream.source import FileReader
+from imgstream.files.reader import FileReader
+from imgstream.formats.header import read_header
 
 ODD = Path(__file__).resolve().parents[2] / "../shared/data/odd"
 needs_odd = pytest.mark.skipif(not ODD.is_dir(), reason="the shared odd files are not here")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from imgstream.errors import OutputError
-from imgstream.locations import cache_folder
+from imgstream.files.locations import cache_folder
 
 
 def test_imgstream_cache_overrides_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

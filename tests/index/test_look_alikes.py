@@ -14,7 +14,7 @@ import imgstream as ims
 from imgstream.errors import DatasetWarning
 from imgstream.index import read_manifest
 from imgstream.index.look_alikes import joined, look_alikes, told
-from imgstream.index.manifest_writing import write_manifest
+from imgstream.index.manifest.write import write_manifest
 
 Tree = Callable[..., Path]
 COMPOSED, DECOMPOSED = "caf\xe9", "cafe\u0301"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from imgstream.index import ImageIndex, image_index, scan
-from imgstream.index.groups import ListedGroups, PatternGroups
-from imgstream.index.manifest import read_manifest
-from imgstream.index.split import SplitReport
+from imgstream.index.manifest.read import read_manifest
+from imgstream.index.split.groups import ListedGroups, PatternGroups
+from imgstream.index.split.validation import SplitReport
 
 Tree = Callable[..., Path]
 PATIENTS = PatternGroups(re.compile(r"(?P<group>p\d+)_"))

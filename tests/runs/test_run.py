@@ -14,11 +14,11 @@ import pytest
 import imgstream as ims
 from imgstream.cli import main
 from imgstream.errors import DatasetError, ImgstreamError, ModelError, NoImagesError, RunError
+from imgstream.evaluation.calibration import expected_calibration_error
 from imgstream.index import ImageIndex
 from imgstream.models import model_info
-from imgstream.prediction.calibration import expected_calibration_error
 from imgstream.runs.folder import RunFolder
-from imgstream.training.checkpoint import restore
+from imgstream.training.state.checkpoint import restore
 
 SMALL = {"size": (32, 32), "batch_size": 8, "epochs": 1}
 

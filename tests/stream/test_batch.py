@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from imgstream.stream.batch import OpenBatch, Request
+from imgstream.stream.batch import Request
+from imgstream.stream.workers.open_batch import OpenBatch
 
 
 def batch() -> OpenBatch:

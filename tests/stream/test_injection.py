@@ -17,8 +17,8 @@ from injected import KINDS, InjectingCache, owner, raising
 
 import imgstream as ims
 from imgstream.errors import CacheWarning
-from imgstream.stream import engine
-from imgstream.stream.processes import AVAILABLE, Processes
+from imgstream.stream.workers import batch_loader
+from imgstream.stream.workers.processes import AVAILABLE, ProcessWorkers
 
 Folder = Callable[..., Path]
 LIMIT = 30
@@ -64,36 +64,36 @@ def photos(folder: Folder) -> ims.ImageIndex:
 # ---- threads
 
 IN_THREADS = [
-    "imgstream.index.facts:Facts.note",
+    "imgstream.index.table.file_facts:FileFacts.note",
     "imgstream.index.image_index:ImageIndex.path_bytes",
-    "imgstream.stream.readahead:Readahead.note",
-    "imgstream.stream.readahead:Readahead.announce",
-    "imgstream.stream.maker:SampleMaker.__init__",
-    "imgstream.stream.maker:SampleMaker.fill",
-    "imgstream.stream.maker:Work.reader",
-    "imgstream.stream.maker:Work.begin_pass",
+    "imgstream.stream.workers.readahead:Readahead.note",
+    "imgstream.stream.workers.readahead:Readahead.announce",
+    "imgstream.stream.workers.sample_job:SampleMaker.__init__",
+    "imgstream.stream.workers.sample_job:SampleMaker.fill",
+    "imgstream.stream.workers.sample_job:SampleJob.reader",
+    "imgstream.stream.workers.sample_job:SampleJob.begin_pass",
     "imgstream.decode.sample:SampleReader.__init__",
     "imgstream.decode.sample:SampleReader.read",
     "imgstream.decode.reference:Decoder.decode",
-    "imgstream.source:FileReader.read",
+    "imgstream.files.reader:FileReader.read",
     "imgstream.spec:SampleSpec.to_float",
     "imgstream.augment.presets:Preset.apply",
-    "imgstream.stream.batch:OpenBatch.settle",
-    "imgstream.stream.buffers:BatchBuffers.take",
-    "imgstream.stream.threads:ThreadPass.claim",
-    "imgstream.waiting:OpenFile.begin",
-    "imgstream.waiting:OpenFile.end",
+    "imgstream.stream.workers.open_batch:OpenBatch.settle",
+    "imgstream.stream.workers.buffer_pool:BufferPool.take",
+    "imgstream.stream.workers.threads:ThreadQueue.claim",
+    "imgstream.stalls:OpenFile.begin",
+    "imgstream.stalls:OpenFile.end",
     "concurrent.futures:ThreadPoolExecutor.submit",
 ]
 IN_THE_CACHE = [
-    "imgstream.cache:Shelf.find",
-    "imgstream.cache:Shelf.add",
-    "imgstream.cache:Shelf.refresh",
-    "imgstream.cache.shard:ShardWriter.write",
-    "imgstream.stream.cached:CachedReader.__init__",
-    "imgstream.stream.cached:CachedReader.read",
+    "imgstream.cache:PixelStore.find",
+    "imgstream.cache:PixelStore.add",
+    "imgstream.cache:PixelStore.refresh",
+    "imgstream.cache.shards:ShardWriter.write",
+    "imgstream.stream.workers.cached_samples:CachedReader.__init__",
+    "imgstream.stream.workers.cached_samples:CachedReader.read",
 ]
-SUFFERED = ("imgstream.cache.shard:ShardWriter.write",)
+SUFFERED = ("imgstream.cache.shards:ShardWriter.write",)
 """Where a disk that refuses costs nothing but what would have been kept."""
 
 
@@ -120,12 +120,16 @@ def test_in_a_thread(photos: ims.ImageIndex, tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize(
     "place",
-    ["imgstream.stream.readahead:read_ahead", "imgstream.stream.readahead:Readahead._fetch", "concurrent.futures:ThreadPoolExecutor"],
+    [
+        "imgstream.stream.workers.readahead:read_ahead",
+        "imgstream.stream.workers.readahead:Readahead._fetch",
+        "concurrent.futures:ThreadPoolExecutor",
+    ],
 )
 def test_in_what_is_asked_for_ahead_it_does_not_matter(photos: ims.ImageIndex, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     stream = ims.Stream(photos, ims.SampleSpec(size=(8, 8)), batch_size=2, workers=2)
     expected = images(stream)
-    monkeypatch.setattr("imgstream.stream.readahead._PAYS", -1.0)  # as if all came from the disk
+    monkeypatch.setattr("imgstream.stream.workers.readahead._PAYS", -1.0)  # as if all came from the disk
     monkeypatch.setattr(*owner(place), raising("RuntimeError", place))
     found = ends(images, stream)
     assert [batch.tolist() for batch in found] == [batch.tolist() for batch in expected]
@@ -156,20 +160,22 @@ def test_in_one_thread_of_several_the_batches_before_it_are_given_and_those_afte
 @pytest.fixture
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every stream of two workers starts one process of one thread."""
-    monkeypatch.setattr(engine, "WORTH_PROCESSES", 0)
-    monkeypatch.setattr(engine, "THREADS_A_PROCESS", 1)
-    monkeypatch.setattr(engine, "Processes", lambda work, path_bytes, buffers, count, threads: Processes(work, path_bytes, buffers, 1, 1))
+    monkeypatch.setattr(batch_loader, "WORTH_PROCESSES", 0)
+    monkeypatch.setattr(batch_loader, "THREADS_A_PROCESS", 1)
+    monkeypatch.setattr(
+        batch_loader, "ProcessWorkers", lambda work, path_bytes, buffers, count, threads: ProcessWorkers(work, path_bytes, buffers, 1, 1)
+    )
 
 
 IN_WORKERS = [  # a process each
     ("", "RuntimeError"),
     ("os:chdir", "SystemExit"),
     ("threading:Thread.start", "RuntimeError"),
-    ("imgstream.stream.worker:SampleMaker.__init__", "ConnectionResetError"),
-    ("imgstream.stream.worker:SampleMaker.fill", "MemoryError"),
-    ("imgstream.stream.maker:Work.begin_pass", "OSError"),
-    ("imgstream.index.facts:Facts.note", "RuntimeError"),
-    ("imgstream.cache:Shelf.find", "KeyboardInterrupt"),
+    ("imgstream.stream.workers.worker_process:SampleMaker.__init__", "ConnectionResetError"),
+    ("imgstream.stream.workers.worker_process:SampleMaker.fill", "MemoryError"),
+    ("imgstream.stream.workers.sample_job:SampleJob.begin_pass", "OSError"),
+    ("imgstream.index.table.file_facts:FileFacts.note", "RuntimeError"),
+    ("imgstream.cache:PixelStore.find", "KeyboardInterrupt"),
     ("mmap:mmap", "MemoryError"),
     ("pickle:loads", "RuntimeError"),
     ("pickle:dumps", "MemoryError"),
@@ -194,10 +200,10 @@ def test_in_a_worker_process(photos: ims.ImageIndex, tmp_path: Path, capfd: pyte
 
 
 WHERE_WORKERS_ARE_HEARD = [
-    "imgstream.stream.processes:SharedMemory.offset",
-    "imgstream.stream.processes:shared_open_files",
-    "imgstream.stream.readahead:Readahead.note",
-    "imgstream.stream.batch:OpenBatch.settle",
+    "imgstream.stream.workers.processes:SharedMemory.offset",
+    "imgstream.stream.workers.processes:shared_open_files",
+    "imgstream.stream.workers.readahead:Readahead.note",
+    "imgstream.stream.workers.open_batch:OpenBatch.settle",
     "subprocess:Popen",
     "pickle:loads",
     "pickle:dumps",
@@ -220,22 +226,22 @@ def test_where_worker_processes_are_sent_to_and_heard(photos: ims.ImageIndex, mo
 # ---- TensorFlow's pipeline
 
 IN_TENSORFLOW = [
-    "imgstream.augment.graph:PresetPlans.__new__",
-    "imgstream.index.facts:Facts.note",
+    "imgstream.augment.tensorflow_ops:PresetPlans.__new__",
+    "imgstream.index.table.file_facts:FileFacts.note",
     "imgstream.index.image_index:ImageIndex.path_bytes",
     "imgstream.index.image_index:ImageIndex.labels_at",
     "imgstream.decode.sample:SampleReader.read",
-    "imgstream.stream.maker:Work.reader",
-    "imgstream.stream.maker:Work.begin_pass",
-    "imgstream.stream.row_plans:RowPlanner.__call__",
-    "imgstream.stream.row_plans:RowPlanner.__init__",
-    "imgstream.stream.row_plans:FileReader.read_jpeg",
+    "imgstream.stream.workers.sample_job:SampleJob.reader",
+    "imgstream.stream.workers.sample_job:SampleJob.begin_pass",
+    "imgstream.stream.tf.row_plans:RowPlanner.__call__",
+    "imgstream.stream.tf.row_plans:RowPlanner.__init__",
+    "imgstream.stream.tf.row_plans:FileReader.read_jpeg",
     "imgstream.stream.stream:Stream.note_bad",
     "imgstream.stream.stream:Stream.ordered",
-    "imgstream.stream.tfdata:TfPipeline._mend",
-    "imgstream.stream.tfdata:bad_image",
-    "imgstream.waiting:OpenFile.begin",
-    "imgstream.waiting:Lookout.watching",
+    "imgstream.stream.tf.dataset:TfPipeline._mend",
+    "imgstream.stream.tf.dataset:bad_image",
+    "imgstream.stalls:OpenFile.begin",
+    "imgstream.stalls:StallWatch.watching",
 ]
 
 
@@ -288,12 +294,12 @@ def test_a_fork_in_which_the_streams_threads_are_not_has_its_own(photos: ims.Ima
 def test_a_file_that_declares_more_than_a_fact_can_hold_is_read_as_if_nothing_could_be_noted(
     tmp_path: Path, photos: ims.ImageIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imgstream.header import Header
-    from imgstream.index.facts import Facts
-    from imgstream.source import FileVersion
+    from imgstream.files.reader import FileVersion
+    from imgstream.formats.header import Header
+    from imgstream.index.table.file_facts import FileFacts
 
     facts = photos.facts
-    assert isinstance(facts, Facts)
+    assert isinstance(facts, FileFacts)
     version = FileVersion(10, 10)
     for header in (Header("tiff", 2**63, 1, 1), Header("tiff", -1, 1, 1), Header("jpeg", 2**32, 2**70, 300), Header("raw", 1, 1, 1)):
         facts.note(0, version, header)

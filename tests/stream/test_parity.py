@@ -6,8 +6,8 @@ import pytest
 
 import imgstream as ims
 from imgstream.stream import Batch
-from imgstream.stream.parity import Changed, Comparison, Skip, compare
-from imgstream.stream.tfdata import TfPipeline
+from imgstream.stream.parity import Changed, ParityResult, Skip, compare
+from imgstream.stream.tf.dataset import TfPipeline
 
 Folder = Callable[..., Path]
 
@@ -113,4 +113,4 @@ def test_the_users_own_function_has_no_bound(folder: Folder, spec: ims.SampleSpe
     found = compare(stream(folder(12), spec, augment=lambda image, rng: np.where(image > 128, 255, 0).astype(np.uint8)))
     assert (found.most, found.most_on_average) == (None, None)
     assert found.agrees
-    assert isinstance(found, Comparison)
+    assert isinstance(found, ParityResult)

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 import imgstream as ims
-from imgstream import waiting
+from imgstream import stalls
 from imgstream.cli import main
 from imgstream.errors import StallWarning
-from imgstream.stream import engine
-from imgstream.stream.processes import AVAILABLE
-from imgstream.waiting import OpenFile, tell
+from imgstream.stalls import OpenFile, tell
+from imgstream.stream.workers import batch_loader
+from imgstream.stream.workers.processes import AVAILABLE
 
 Folder = Callable[..., Path]
 WAITING = """
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("always")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "PATIENCE", 0.2)
+    monkeypatch.setattr(stalls, "PATIENCE", 0.2)
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ def test_a_pass_that_stands_still_names_the_files_and_goes_on_when_they_do(
     folder: Folder, tmp_path: Path, gate: Path, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if where == "processes":
-        monkeypatch.setattr(engine, "WORTH_PROCESSES", 0)
-        monkeypatch.setattr(engine, "THREADS_A_PROCESS_IN_PYTHON", 1)
+        monkeypatch.setattr(batch_loader, "WORTH_PROCESSES", 0)
+        monkeypatch.setattr(batch_loader, "THREADS_A_PROCESS_IN_PYTHON", 1)
     index = ims.scan(folder(40))
     spec = ims.SampleSpec(size=(8, 8))
     stream = ims.Stream(index, spec, augment=f"{tmp_path / 'waiting_function.py'}:waits", batch_size=4, workers=2)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import imgstream as ims
-from imgstream.bench.stages import ready_batch
 from imgstream.index import ImageIndex, scan
-from imgstream.index.manifest import read_manifest
+from imgstream.index.manifest.read import read_manifest
+from imgstream.profiling.stages import ready_batch
 
 keras = pytest.importorskip("keras")
 

@@ -19,7 +19,7 @@ from fuzzing.messages import Setting
 from fuzzing.minimise import minimised
 from fuzzing.seeds import KINDS, drawn, found
 from imgstream.stream import Batch
-from imgstream.stream.tfdata import TfPipeline
+from imgstream.stream.tf.dataset import TfPipeline
 
 
 def told(failures: list[Failure]) -> list[str]:

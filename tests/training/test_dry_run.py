@@ -13,7 +13,7 @@ import imgstream as ims
 from imgstream.cli import main
 from imgstream.errors import DatasetError, ImgstreamError, ModelError, OutputError, RunError
 from imgstream.training import dry_run
-from imgstream.training.fit import Status
+from imgstream.training.loop import Status
 
 SMALL = {"size": (32, 32), "batch_size": 8}
 

@@ -20,8 +20,8 @@ import pytest
 import imgstream as ims
 from imgstream.cache import PixelCache
 from imgstream.errors import AugmentError, DatasetError, ModelError, RunError
-from imgstream.index.groups import PatternGroups
-from imgstream.training.fit import Status
+from imgstream.index.split.groups import PatternGroups
+from imgstream.training.loop import Status
 
 SMALL = {"size": (32, 32), "batch_size": 8, "epochs": 3, "augment": "light", "learning_rate": 0.005}
 

@@ -1,0 +1,90 @@
+"""Augmentation by the user's own code: an albumentations policy, or a function (image, rng) -> image."""
+
+from __future__ import annotations
+
+import collections
+import copy
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imgstream.augment.checks import transforms_of
+from imgstream.augment.function_file import load_attribute
+from imgstream.errors import AugmentError
+
+Function = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+class Policy:
+    """A user's transform of one sample: uint8 (H, W, C) in and out, after crop and resize, with the sample's own generator.
+
+    Exactly one of `compose` (an albumentations Compose) and `function` is given. There is a copy of a compose for each thread at work:
+    albumentations keeps its random state in the object.
+    """
+
+    def __init__(self, name: str, *, compose: Any = None, function: Function | None = None, source: str | None = None) -> None:
+        self.name, self.compose, self.function = name, compose, function
+        self.source = source
+        """"file.py:function", when it came from there: how a resumed run finds it again."""
+        self._idle: collections.deque[Any] = collections.deque()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_idle": collections.deque()}
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.function is not None and self.source is not None:  # its module is in no other process: it is read from its file again
+            return _from_source, (self.source,)
+        return super().__reduce_ex__(protocol)
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The transformed image. Raises AugmentError when the transform fails, or returns another shape or dtype."""
+        given = image.copy()  # the transform may keep what it is given, and may write to it
+        try:
+            result = self._transform(given, rng)
+        except Exception as error:
+            raise AugmentError(f"augmentation {self.name} failed: {type(error).__name__}: {error}") from error
+        found = f"{getattr(result, 'dtype', type(result).__name__)} {getattr(result, 'shape', '')}".strip()
+        if isinstance(result, np.ndarray) and result.ndim == 2 and image.shape[2] == 1:
+            result = result[..., None]
+        if not isinstance(result, np.ndarray) or result.shape != image.shape or result.dtype != np.uint8:
+            raise AugmentError(
+                f"augmentation {self.name} returned {found}; it was given uint8 {image.shape} and must return the same. "
+                + (self._culprit(image) or "Scaling to float is the SampleSpec's work; resizing too")
+            )
+        return result
+
+    def _transform(self, image: np.ndarray, rng: np.random.Generator) -> Any:
+        if self.function is not None:
+            return self.function(image, rng)
+        try:
+            compose = self._idle.pop()
+        except IndexError:
+            compose = copy.deepcopy(self.compose)
+        try:
+            # One generator for all transforms, not set_random_seed: that gives every transform of the policy the same seed.
+            compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+            return compose(image=image)["image"]
+        finally:
+            self._idle.append(compose)
+
+    def _culprit(self, image: np.ndarray) -> str:
+        """Which transform of an albumentations policy changed the shape or dtype first, if one does so on its own, and what to do."""
+        for transform in transforms_of(self.compose):
+            alone = copy.deepcopy(transform)
+            alone.p = 1.0
+            try:
+                result = alone(image=image.copy())["image"]
+            except Exception:  # it cannot run alone: then it cannot be named, and the message above stands without it
+                continue
+            if result.shape != image.shape or result.dtype != image.dtype:
+                advice = "give it the size that the images have" if result.dtype == image.dtype else "have it give uint8"
+                return f"{type(transform).__name__} gives {result.dtype} {result.shape}: {advice}, or leave it out"
+        return ""
+
+
+def _from_source(source: str) -> Policy:
+    path, _, function = source.rpartition(":")
+    return Policy(function, function=load_attribute(Path(path), function, source), source=source)

@@ -1,0 +1,1 @@
+"""Commands about folders of images: index, check, show, sort, cache."""

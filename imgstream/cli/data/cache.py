@@ -1,0 +1,82 @@
+"""imgstream cache ls, imgstream cache clear."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from imgstream.cli import options
+from imgstream.terminal.console import output_console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="""Decoded images that `imgstream train --cache` has kept.
+
+    [bold]Examples[/bold]
+
+      imgstream cache ls
+
+      imgstream cache clear
+
+      imgstream cache ls /fast/disk/pixels --json
+    """,
+)
+Folder = Annotated[str | None, typer.Argument(metavar="[DIR]", help="Where --cache DIR put it (default: the user's cache folder).")]
+
+
+@app.command("ls")
+def ls(folder: Folder = None, as_json: options.Json = False) -> None:
+    """What is kept: how many images, for samples of which size, how many bytes on disk, and when it was last used."""
+    from imgstream.cache import PixelCache
+    from imgstream.terminal.tables import amount, printable
+
+    cache = PixelCache(folder)
+    held = cache.held()
+    total = sum(shelf.bytes for shelf in held)
+    if as_json:
+        shelves = [{"form": s.form, "images": s.images, "bytes": s.bytes, "last_used": int(s.used)} for s in held]
+        print(json.dumps({"folder": str(cache.folder), "bytes": total, "shelves": shelves}))
+        return
+    console = output_console()
+    if not held:
+        console.print(f"Nothing is kept in {printable(str(cache.folder))}", soft_wrap=True, markup=False)
+        return
+    table = Table("kept", "for samples of")
+    for name in ("images", "on disk", "last used"):
+        table.add_column(name, justify="right")
+    for shelf in held:
+        table.add_row(
+            *_words(shelf.form), f"{shelf.images:,}", amount(shelf.bytes), time.strftime("%Y-%m-%d %H:%M", time.localtime(shelf.used))
+        )
+    console.print(table)
+    console.print(f"{amount(total)} in {printable(str(cache.folder))}", soft_wrap=True, markup=False)
+
+
+@app.command("clear")
+def clear(folder: Folder = None, as_json: options.Json = False) -> None:
+    """Remove all that is kept. Nothing else in the folder is touched; a training that uses it decodes again."""
+    from imgstream.cache import PixelCache
+    from imgstream.terminal.tables import amount, printable
+
+    cache = PixelCache(folder)
+    freed = cache.clear()
+    if as_json:
+        print(json.dumps({"folder": str(cache.folder), "freed_bytes": freed}))
+    else:
+        output_console().print(f"{amount(freed)} freed in {printable(str(cache.folder))}", soft_wrap=True, markup=False)
+
+
+def _words(form: dict[str, object]) -> tuple[Text, Text]:
+    """Of a shelf's description, which another version may have written."""
+    from imgstream.terminal.tables import printable
+
+    size, channels = form.get("size"), {1: "grey", 3: "RGB"}.get(form.get("channels"))  # type: ignore[call-overload]
+    shape = "×".join(map(str, size)) if isinstance(size, list) else "?"
+    fit = f", {form['fit']}" if form.get("fit") else ""
+    return Text(printable(str(form.get("kept", "?")))), Text(printable(f"{shape} {channels or '?'}{fit}"))

@@ -1,0 +1,174 @@
+"""imgstream check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imgstream.cli import options
+from imgstream.terminal.console import output_console
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from imgstream.runs import Run
+
+FOUND = 3
+"""Exit code: the check was made, and found something."""
+
+
+def check(
+    directory: Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help="A folder of images, or a list of them.")],
+    decode: Annotated[bool, typer.Option("--decode", help="Decode every file: finds all that is broken, and near duplicates.")] = False,
+    quarantine: Annotated[
+        Path | None,
+        typer.Option("--quarantine", metavar="FILE", help="Write the files to leave out here (CSV), for --exclude of train and predict."),
+    ] = None,
+    groups: Annotated[
+        Path | None, typer.Option("--groups", metavar="FILE", help="Write which files are duplicates here (CSV), for --group of train.")
+    ] = None,
+    label_pattern: options.LabelPattern = None,
+    exclude: options.Exclude = None,
+    root: options.Root = None,
+    columns: options.Columns = None,
+    allow_outside: options.AllowOutside = False,
+    as_json: options.Json = False,
+    workers: options.Workers = None,
+    parity: Annotated[bool, typer.Option("--parity", help="Instead: compare the python and the tf pipeline, value by value.")] = False,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="RUN", help="With --parity: as this run reads images; tells the predictions that change."),
+    ] = None,
+    size: options.Size = None,
+    fit: Annotated[str | None, typer.Option("--fit", help="With --parity: how an image meets the size: crop, pad or stretch.")] = None,
+    channels: Annotated[int | None, typer.Option("--channels", help="With --parity: 3 for RGB, 1 for grey.")] = None,
+    augment: Annotated[list[str] | None, typer.Option("--augment", metavar="NAME|FILE", help="With --parity: repeat for several.")] = None,
+) -> None:
+    """Check a folder: classes, kinds and sizes; broken files, duplicates, duplicates with different labels or on both sides of a split,
+    extreme aspects, classes whose names look alike. No file is touched.
+
+    Without --decode headers are read, which takes seconds; with it every file is decoded as train would, and pictures are compared, so that
+    re-encoded and resized copies are found too.
+
+    Exit code 0 when all is well, 3 when something was found. With --parity that is: pixels beyond 1/255 without augmentation, or beyond
+    3/255 or 0.1/255 on average with a preset; files that only one pipeline skips; labels that differ.
+
+    [bold]Examples[/bold]
+
+      imgstream check photos/
+
+      imgstream check photos/ --decode --quarantine bad.csv --groups copies.csv
+
+      imgstream train photos/ --out runs/pets --exclude bad.csv --group copies.csv
+
+      imgstream check photos/ --decode --json
+
+      imgstream check photos/ --parity --run runs/pets
+
+      imgstream check photos/ --parity --size 180x299 --fit pad --augment none --augment strong --json
+    """
+    if parity and (decode or quarantine is not None or groups is not None):
+        raise typer.BadParameter("--parity is a check of its own: leave out --decode, --quarantine and --groups")
+    if parity:
+        _compare_pipelines(directory, label_pattern, run, size, fit, channels, augment, as_json, workers)
+        return
+    if run is not None or size is not None or fit is not None or channels is not None or augment is not None:
+        raise typer.BadParameter("--run, --size, --fit, --channels and --augment go with --parity")
+    if quarantine is not None and quarantine == groups:
+        raise typer.BadParameter("--quarantine and --groups need a file each")
+
+    from imgstream.check import examine, write_groups, write_quarantine
+    from imgstream.errors import OutputError
+    from imgstream.files.atomic import check_target
+    from imgstream.index import IMAGE_EXTENSIONS, look_alikes
+    from imgstream.progress import counting
+    from imgstream.terminal.check_report import check_report
+    from imgstream.terminal.tables import printable
+
+    for target in (quarantine, groups):
+        if target is not None:
+            if target.suffix.lower() in IMAGE_EXTENSIONS:
+                raise OutputError(f"{str(target)!r} is named as an image is, and images are never written to. End the name in .csv")
+            check_target(target)
+    index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
+    findings = examine(index, decode=decode, workers=workers, stage=counting)
+    console, written = output_console(), []
+    if quarantine is not None:
+        count = write_quarantine(findings, quarantine)
+        written.append(f"{printable(str(quarantine))}: {count:,} files to leave out, for --exclude")
+    if groups is not None:
+        count = write_groups(findings, groups)
+        written.append(f"{printable(str(groups))}: {count:,} groups to keep together, for --group")
+    if as_json:
+        print(json.dumps(findings.to_json()))
+    else:
+        for part in check_report(findings):
+            console.print(part)
+        for line in written:
+            console.print(line, markup=False, soft_wrap=True)
+        if advice := look_alikes.warning(index, directory, label_pattern, columns):
+            console.print(printable(advice), markup=False, soft_wrap=True)
+    if not findings.clean:
+        raise typer.Exit(FOUND)
+
+
+def _compare_pipelines(
+    directory: str,
+    label_pattern: str | None,
+    run: Path | None,
+    size: tuple[int, int] | None,
+    fit: str | None,
+    channels: int | None,
+    augment: list[str] | None,
+    as_json: bool,
+    workers: int | None,
+) -> None:
+    """--parity."""
+    if run is not None and (size is not None or fit is not None or channels is not None):
+        raise typer.BadParameter("--run brings its own size, fit and channels")
+
+    from imgstream.errors import NoImagesError
+    from imgstream.progress import counting
+    from imgstream.runs import load_run
+    from imgstream.spec import SampleSpec
+    from imgstream.stream import Stream
+    from imgstream.stream.parity import ParityResult, compare
+    from imgstream.terminal.parity_report import parity_report
+
+    opened = load_run(run) if run is not None else None
+    spec = opened.spec if opened is not None else SampleSpec(size=size or (224, 224), fit=fit or "crop", channels=channels or 3)  # type: ignore[arg-type]
+    index = options.open_images(directory, label_pattern)
+    comparisons: list[ParityResult] = []
+    scores = _scores(opened) if opened is not None else None
+    for name in augment or ["none", "light", "standard"]:
+        stream = Stream(index, spec, augment=None if name == "none" else name, workers=workers)
+        with counting(f"Comparing, augment {name}", len(index)) as done:
+            comparisons.append(compare(stream, scores if not comparisons else None, done))
+    if not any(comparison.images for comparison in comparisons):
+        raise NoImagesError(f"none of the {len(index):,} images under {directory} could be read by both pipelines")
+    agree = all(comparison.agrees for comparison in comparisons)
+    names = opened.class_names if opened is not None else []
+    if as_json:
+        result = {"parity": agree, "files": len(index), "spec": spec.to_json(), "comparisons": [c.to_json() for c in comparisons]}
+        if opened is not None:
+            changed = [{**c._asdict(), "python": names[c.python], "tf": names[c.tf]} for c in comparisons[0].changed]
+            result["run"] = {"path": opened.path, "predictions_that_change": changed, "largest_score_difference": comparisons[0].score}
+        print(json.dumps(result))
+    else:
+        for part in parity_report(comparisons, len(index), spec, names):
+            output_console().print(part, soft_wrap=True)
+    if not agree:
+        raise typer.Exit(FOUND)
+
+
+def _scores(run: Run) -> Callable[[np.ndarray], np.ndarray]:
+    from imgstream.evaluation.metrics import softmax
+    from imgstream.models.forward import Forward
+    from imgstream.runs.run import BATCH_SIZE
+
+    forward = Forward(run.model, BATCH_SIZE)
+    return lambda images: softmax(forward(images))

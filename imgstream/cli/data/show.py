@@ -1,0 +1,92 @@
+"""imgstream show."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from imgstream.cli import options
+from imgstream.terminal.console import output_console
+
+if TYPE_CHECKING:
+    from imgstream.stream import Stream
+
+DRAWS = 8
+
+
+def show(
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder of images.")],
+    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="SHEET.png", help="The picture to write.")],
+    size: options.Size = "128",
+    rows: Annotated[int, typer.Option("--rows", min=1, max=50, help="How many images.")] = 6,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+) -> None:
+    """See an augmentation: a contact sheet, each row an image and eight draws of it; and what it costs an image.
+
+    [bold]Examples[/bold]
+
+      imgstream show photos/ --augment standard -o sheet.png
+
+      imgstream show photos/ --augment my_augment.py:blur -o sheet.png --size 224
+    """
+    from imgstream.errors import NoImagesError, OutputError
+    from imgstream.files.atomic import atomic_file, check_target
+    from imgstream.order import permute
+    from imgstream.pictures.contact_sheet import contact_sheet
+    from imgstream.spec import SampleSpec
+    from imgstream.stream import Stream
+    from imgstream.terminal.tables import printable
+
+    if output.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise OutputError(f"cannot tell the format of {str(output)!r}: end the name in .png, .jpg or .webp")
+    check_target(output)
+    index = options.open_images(directory)
+    shuffled = permute(np.arange(min(len(index), 4 * rows)), len(index), seed, 0)  # a few to spare, for bad files
+    index = index.take(shuffled)
+    plain = Stream(index, SampleSpec(size=size, scale="raw"), batch_size=rows, workers=1, seed=seed)
+    augmented = plain.replace(augment=augment)
+
+    sheet_rows = []
+    for batch in plain.traced_batches():
+        draws = [_read(augmented, draw, batch.number) for draw in range(DRAWS)]
+        for position, image in zip(batch.positions, batch.images, strict=True):
+            copies = [draw[int(position)] for draw in draws]
+            sheet_rows.append((image.astype(np.uint8), copies, index.relative_bytes(int(position)).decode("utf-8", "replace")))
+    if not sheet_rows:
+        raise NoImagesError(f"none of the {len(index)} images tried under {directory} could be read: {plain.skipped[0][1]}")
+    sheet_rows = sheet_rows[:rows]
+    sheet = contact_sheet(sheet_rows, f"{augment}: the image as it is, and {DRAWS} draws (seed {seed})")
+    with atomic_file(output) as file:
+        sheet.save(file, {".png": "PNG", ".webp": "WEBP"}.get(output.suffix.lower(), "JPEG"))
+
+    without, with_ = _cost(plain), _cost(augmented)
+    console = output_console()
+    console.print(
+        f"{printable(augment)}: {1e6 * max(0.0, with_ - without):,.0f} µs an image, on top of {1e6 * without:,.0f} µs for reading, "
+        f"decoding and resizing to {plain.spec.size[0]}x{plain.spec.size[1]} (one thread)",
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print(f"Sheet: {printable(str(output))}", markup=False)
+
+
+def _read(stream: Stream, epoch: int, start: int) -> dict[int, np.ndarray]:
+    """One batch of an epoch, uint8 by index position: the epoch's number is the number of the draw."""
+    batch = next(stream.traced_batches(epoch, start))
+    return {int(position): np.clip(image, 0, 255).astype(np.uint8) for position, image in zip(batch.positions, batch.images, strict=True)}
+
+
+def _cost(stream: Stream) -> float:
+    """Seconds an image: the best of several passes over the few files, which are in the page cache by now."""
+    best = float("inf")
+    for epoch in range(5):
+        began, images = time.perf_counter(), 0
+        for batch, *_ in stream.batches(epoch):
+            images += len(batch)
+        best = min(best, (time.perf_counter() - began) / max(1, images))
+    return best

@@ -1,0 +1,122 @@
+"""imgstream embed."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgstream.cli import options
+from imgstream.cli.clock import STARTED
+from imgstream.terminal.console import output_console
+
+if TYPE_CHECKING:
+    from imgstream.spec import SampleSpec
+
+
+def embed(
+    network: Annotated[
+        str, typer.Argument(metavar="RUN|MODEL", help="A run folder that train wrote, or a network: a name as of train --model, or a file.")
+    ],
+    directory: Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help="A folder of images, or a list of them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FEATURES.parquet", help="Where to.")],
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="none|imagenet|FILE", help="What a network given by its name begins with.")
+    ] = None,
+    size: options.Size = None,
+    label_pattern: options.LabelPattern = None,
+    exclude: options.Exclude = None,
+    root: options.Root = None,
+    columns: options.Columns = None,
+    allow_outside: options.AllowOutside = False,
+    pipeline: options.Pipeline = "auto",
+    workers: options.Workers = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write the features of every image: what the network makes of it before its last layer. A row a file, bad ones with their reason.
+
+    [bold]Examples[/bold]
+
+      imgstream embed runs/pets photos/ -o features.parquet
+
+      imgstream embed MobileNetV2 photos/ -o features.parquet --weights imagenet
+
+      imgstream embed MobileNetV2 list.csv --columns path=img,label=species -o features.parquet --weights body.h5 --size 160
+    """
+    from imgstream.embedding import FeaturesInfo, check_output, open_writer
+    from imgstream.embedding import embed as embeddings
+    from imgstream.prediction.job import batch_size_for
+    from imgstream.progress import counting
+    from imgstream.stream import Stream
+    from imgstream.terminal.tables import Reasons, printable
+
+    check_output(output)
+    model, spec, name = _network(network, weights, size)
+    index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
+    info = FeaturesInfo.of(model, spec, name)
+    chosen = options.choose(Stream(index, spec, batch_size=batch_size_for(spec.shape), workers=workers), pipeline)
+    rows, bad = 0, Reasons()
+    began = time.monotonic()
+    with counting("Computing features", len(index)) as done, open_writer(output, info) as writer:
+        for rows, row in enumerate(embeddings(model, spec, index, workers=workers, pipeline=chosen.pipeline), 1):
+            writer.write(row)
+            if row.error is not None:
+                bad.add(row.path, row.error)
+            done(rows)
+    now = time.monotonic()
+    rate = rows / (now - began)
+    options.tell_changed(index)
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "rows": rows,
+                    "ok": rows - len(bad),
+                    "bad": len(bad),
+                    "dimensions": info.dimensions,
+                    "seconds": round(now - STARTED, 3),
+                    "images_per_second": round(rate, 1),
+                }
+            )
+        )
+        return
+    console = output_console()
+    if bad:
+        console.print(bad.table())
+    console.print(
+        f"{rows:,} images: {rows - len(bad):,} with {info.dimensions:,} features each, {len(bad):,} bad. {rate:,.0f} images/s. "
+        f"Pipeline: {chosen.pipeline} ({chosen.why}).",
+        soft_wrap=True,
+    )
+    console.print(f"Features: {printable(str(output))}    Model: {printable(name)}", markup=False, soft_wrap=True)
+
+
+def _network(network: str, weights: str | None, size: tuple[int, int] | None) -> tuple[Any, SampleSpec, str]:
+    """Images → features, what a sample is, and the network's name."""
+    from imgstream.models import build_model, features, infer_model, model_info
+    from imgstream.progress import error_console
+    from imgstream.runs import load_run
+    from imgstream.spec import SampleSpec
+    from imgstream.terminal.tables import printable
+
+    if os.path.isdir(network):
+        if weights is not None or size is not None:
+            raise typer.BadParameter(f"{network!r} is a run, which has its own weights and size: leave out --weights and --size")
+        run = load_run(network)
+        return run.body, run.spec, network
+    if weights is None and (inferred := infer_model(network)) not in (None, network):  # a file of weights that tells its network
+        network, weights = str(inferred), network
+    info = model_info(network)
+    if weights is None and not info.is_saved:
+        raise typer.BadParameter(
+            f"random weights give no useful features: give {info.name} --weights imagenet, a file, or none if so meant"
+        )
+    if info.scale_guessed:
+        text = f"Nothing in {printable(network)} tells the scale of its pixels: {info.scale} is a guess"
+        error_console().print(text, style="yellow", markup=False, soft_wrap=True)
+    spec = SampleSpec(size=size or info.size, channels=info.channels or 3, scale=info.scale)
+    return features(build_model(network, spec.shape, 1, weights or "none")), spec, info.name

@@ -1,0 +1,99 @@
+"""imgstream evaluate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from imgstream.cli import options
+from imgstream.terminal.console import output_console
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train wrote.")],
+    directory: Annotated[
+        str, typer.Argument(metavar="DIR|MANIFEST", help="A folder with one folder of images for each class, or a list of labelled images.")
+    ],
+    tta: options.Tta = None,
+    as_json: options.Json = False,
+    label_pattern: options.LabelPattern = None,
+    exclude: options.Exclude = None,
+    root: options.Root = None,
+    columns: options.Columns = None,
+    allow_outside: options.AllowOutside = False,
+    pipeline: options.Pipeline = "auto",
+    workers: options.Workers = None,
+) -> None:
+    """Measure a run on labelled images: accuracy, calibration, and precision, recall and F1 of each class.
+
+    [bold]Examples[/bold]
+
+      imgstream evaluate runs/pets holdout/
+
+      imgstream evaluate runs/pets holdout/ --tta flip --json > metrics.json
+
+      imgstream evaluate runs/pets test.csv --columns path=img,label=species
+    """
+    from imgstream.evaluation.metrics import FIGURES
+    from imgstream.progress import counting
+    from imgstream.runs import load_run
+    from imgstream.terminal.tables import Reasons, printable
+
+    opened = load_run(run)
+    index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
+    chosen = options.choose(opened.stream(index, workers=workers), pipeline)
+    with counting("Evaluating", len(index)) as done:
+        result = opened.evaluate(index, workers=workers, pipeline=chosen.pipeline, flip=tta == "flip", progress=done)
+    options.tell_changed(index)
+    if as_json:
+        print(json.dumps({**result.report(), "tta": tta, "pipeline": chosen.pipeline}))
+        return
+    console = output_console()
+    table = Table("class")
+    for name in (*FIGURES, "images"):
+        table.add_column(name, justify="right")
+    report = result.report()
+    for name, scores in report["per_class"].items():
+        table.add_row(Text(printable(name)), *_figures(scores), f"{scores['n']:,}")
+    average = report["macro_average"]
+    table.add_section()
+    table.add_row(Text(f"(mean of {average['classes']:,})", "dim"), *_figures(average), f"{report['images']:,}")
+    console.print(table)
+    if report["images"]:
+        console.print(f"Accuracy {100 * result.accuracy:.2f} % on {report['images']:,} images, loss {result.loss:.4f}")
+        console.print(
+            f"Calibration error (ECE) {100 * result.ece:.2f} %, {100 * result.ece_uncalibrated:.2f} % without the run's temperature of "
+            f"{result.temperature:.3f}",
+            soft_wrap=True,
+        )
+    else:
+        console.print("Nothing was measured: no image of the model's classes could be read")
+    console.print(f"Pipeline: {chosen.pipeline} ({chosen.why})", soft_wrap=True)
+    for what, classes, count in (
+        ("Left out, as no class of the model", result.unknown_classes, f" ({_images(result.unknown_images)})"),
+        ("No image here of the model's", result.missing_classes, ""),
+    ):
+        if classes:
+            more = f" and {len(classes) - 10:,} more" if len(classes) > 10 else ""
+            console.print(f"{what}: {', '.join(printable(n) for n in classes[:10])}{more}{count}", markup=False, soft_wrap=True)
+    if result.unlabelled:
+        console.print(f"Left out, without a class: {_images(result.unlabelled)}")
+    if result.skipped:
+        console.print(Reasons(result.skipped).table())
+
+
+def _figures(scores: dict[str, Any]) -> Iterator[str]:
+    """Precision, recall and F1, or dashes where they were not measured."""
+    from imgstream.evaluation.metrics import FIGURES
+
+    return ("–" if scores[key] is None else f"{scores[key]:.3f}" for key in FIGURES)
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' if count != 1 else ''}"

@@ -1,0 +1,237 @@
+"""imgstream predict."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgstream.cli import options
+from imgstream.cli.clock import STARTED
+from imgstream.terminal.console import output_console
+
+if TYPE_CHECKING:
+    from imgstream.index import ImageIndex
+    from imgstream.prediction.job import Summary
+    from imgstream.prediction.rows import StoredPrediction
+    from imgstream.prediction.scorer import Scored
+    from imgstream.prediction.store import PredictionStore
+    from imgstream.runs import Run
+
+
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """Read "3/16", the third of sixteen, as (2, 16). Raises typer.BadParameter."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise typer.BadParameter(f"{text!r} is no shard; give K/N, from 1/N to N/N, such as 3/16")
+    return int(match[1]) - 1, int(match[2])
+
+
+def predict(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN[,RUN…]", help="A run folder that train wrote; several, with commas, predict together.")
+    ],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="DIR|FILE…|-", help="A folder, files, a manifest, or - for paths on stdin, one a line.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where to: .csv, .jsonl or .parquet.")],
+    top_k: Annotated[int, typer.Option("--top-k", min=1, help="How many classes to write for each image.")] = 1,
+    min_score: Annotated[
+        float, typer.Option("--min-score", min=0.0, max=1.0, metavar="S", help="Below this score the label is unsure.")
+    ] = 0.0,
+    tta: options.Tta = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew: forget what was predicted into OUT before.")] = False,
+    shard: Annotated[
+        Any, typer.Option("--shard", metavar="K/N", parser=parse_shard, help="Only the K-th of N parts; imgstream merge joins them.")
+    ] = None,
+    exclude: options.Exclude = None,
+    root: options.Root = None,
+    columns: options.Columns = None,
+    allow_outside: options.AllowOutside = False,
+    pipeline: options.Pipeline = "auto",
+    workers: options.Workers = None,
+    as_json: options.Json = False,
+) -> None:
+    """Name the class of every image: one row a file, in index order, bad files with their reason.
+
+    What is predicted is kept in OUT.store, batch by batch. The same command goes on where it was stopped, however it was; later it predicts
+    only what is new or has changed, and OUT always holds all that is there.
+
+    [bold]Examples[/bold]
+
+      imgstream predict runs/pets new_photos/ -o predictions.csv
+
+      imgstream predict runs/pets a.jpg b.png -o two.jsonl --top-k 3
+
+      find . -name '*.jpg' | imgstream predict runs/pets - -o found.parquet
+
+      imgstream predict runs/a,runs/b new_photos/ -o both.csv --tta flip --min-score 0.6
+
+      imgstream predict runs/pets archive/ -o part3.csv --shard 3/16
+    """
+    from imgstream.prediction.job import LEAST_RANKS, batch_size_for, write_output
+    from imgstream.prediction.store import PredictionStore, store_path
+    from imgstream.prediction.writers import check_output
+    from imgstream.progress import counting, error_console
+    from imgstream.terminal.tables import MOST_ROWS, Reasons, printable
+
+    check_output(output)
+    runs = _runs(run)
+    index = _index(sources, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
+    class_names = runs[0].class_names
+    identity = {"runs": [opened.fingerprint for opened in runs], "tta": tta}
+    ranks = min(len(class_names), max(top_k, LEAST_RANKS))
+    with PredictionStore(store_path(output), identity, ranks=ranks, fresh=fresh) as store:
+        if (batch_size := store.get("batch_size")) is None:
+            batch_size = batch_size_for(runs[0].spec.shape)
+            store.set("class_names", class_names)
+            store.set("batch_size", batch_size)
+        with counting("Looking for what is new", len(index)) as looked:
+            plan = store.plan(index, batch_size, shard or (0, 1), looked)
+        if plan.removed or plan.changed:
+            text = f"Since the last time: {plan.added:,} images are new, {plan.changed:,} have changed, {plan.removed:,} are gone"
+            error_console().print(text, soft_wrap=True)
+        drift = Drift(runs[0], alone=len(runs) == 1 and tta is None)
+        summary = _predict(store, runs, index, plan, tta, pipeline, workers, drift)
+        for line in (warnings := drift.warnings(index) if summary.decoded else []):
+            error_console().print(f"Unlike the training images: {printable(line)}", style="yellow", markup=False, soft_wrap=True)
+        first: list[StoredPrediction] = []
+        bad = Reasons()
+        with counting("Writing", summary.rows) as wrote:
+            for number, row in enumerate(write_output(store, output, class_names, top_k, min_score), 1):
+                if len(first) < MOST_ROWS:
+                    first.append(row)
+                if row.error is not None:
+                    bad.add(row.path, row.error)
+                if number % 1000 == 0:
+                    wrote(number)
+        used = store.get("pipeline")
+    summary = dataclasses.replace(summary, seconds=time.monotonic() - STARTED)
+    options.tell_changed(index)
+    if as_json:
+        print(json.dumps({**summary.to_json(), "drift": warnings}))
+        return
+    _print(first, bad, summary, used)
+    output_console().print(
+        f"Predictions: {printable(str(output))}    Model: {printable(', '.join(opened.path for opened in runs))}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+class Drift:
+    """Looks whether the images of a prediction are like those that the run was trained on."""
+
+    def __init__(self, run: Run, *, alone: bool) -> None:
+        """`alone`: whether the scores are this run's own; averaged ones are less sure, and say nothing beside its validation."""
+        from imgstream.evaluation.drift import ProfileBuilder
+
+        self._trained, self._spec, self._builder, self._alone = run.profile, run.spec, ProfileBuilder(), alone
+
+    def see(self, batch: Scored) -> None:
+        """Take account of a batch."""
+        if self._trained is not None and len(batch.images):
+            self._builder.add_images(batch.images, self._spec)
+            if self._alone:
+                self._builder.add_scores(batch.scores)
+
+    def warnings(self, index: ImageIndex) -> list[str]:
+        """What is different, a line each."""
+        from imgstream.evaluation.drift import compare, sample_headers
+
+        if self._trained is None:
+            return []
+        for header in sample_headers(index):
+            self._builder.add_header(header)
+        return compare(self._trained, self._builder.profile())
+
+
+def _predict(
+    store: PredictionStore,
+    runs: list[Run],
+    index: ImageIndex,
+    plan: Any,
+    tta: str | None,
+    pipeline: str,
+    workers: int | None,
+    drift: Drift,
+) -> Summary:
+    from imgstream.prediction.job import predict_into
+    from imgstream.prediction.scorer import Scorer
+    from imgstream.progress import counting, error_console
+
+    chosen = store.get("pipeline")
+    if not plan.planned:
+        return predict_into(store, None, index, plan)
+    done = plan.rows - plan.planned
+    if done:
+        error_console().print(f"{done:,} of {plan.rows:,} images were predicted before; {plan.planned:,} are left", soft_wrap=True)
+    if chosen is None or (pipeline != "auto" and pipeline != chosen[0] and not done):
+        choice = options.choose(runs[0].stream(index, workers=workers), pipeline)
+        chosen = [choice.pipeline, choice.why]
+        store.set("pipeline", chosen)
+    elif pipeline not in ("auto", chosen[0]):
+        raise typer.BadParameter(
+            f"{store.path} was begun with --pipeline {chosen[0]}, whose pixels differ by a little: --fresh begins anew"
+        )
+    scorer = Scorer([opened.member for opened in runs], store.get("batch_size"), tta=tta == "flip")
+    try:
+        with counting("Predicting", plan.rows) as progress:
+            return predict_into(store, scorer, index, plan, workers=workers, pipeline=chosen[0], progress=progress, seen=drift.see)
+    except KeyboardInterrupt:
+        rows, good, bad = store.counts()
+        error_console().print(
+            f"{good + bad:,} of {rows:,} images are predicted and kept; the same command goes on from there.", soft_wrap=True
+        )
+        raise
+
+
+def _print(first: list[StoredPrediction], bad: Any, summary: Summary, used: list[str] | None) -> None:
+    from imgstream.terminal.tables import prediction_table
+
+    console = output_console()
+    console.print(prediction_table(first, summary.rows))
+    if bad:
+        console.print(bad.table())
+    text = f"{summary.rows:,} images: {summary.ok:,} predicted, {summary.bad:,} bad."
+    if summary.reused:
+        text += f" {summary.reused:,} of them from before, {summary.decoded:,} now."
+    if summary.decoded and used is not None:
+        text += f" {summary.images_per_second:,.0f} images/s. Pipeline: {used[0]} ({used[1]})."
+    console.print(text, soft_wrap=True)
+
+
+def _runs(text: str) -> list[Run]:
+    """The run at a path, or at each of several."""
+    from imgstream.runs import load_run
+
+    paths = [] if os.path.exists(text) else [path for path in text.split(",") if path]
+    return [load_run(path) for path in paths or [text]]
+
+
+def _index(sources: list[str], **of_index: Any) -> ImageIndex:
+    from imgstream.index import ImageIndex, kind_of
+
+    if sources == ["-"]:  # what a program lists is taken as it is: a row for each
+        return options.open_images(ImageIndex.from_paths(_stdin_paths()), **of_index)
+    if len(sources) > 1 and (others := {kind: source for source in sources if (kind := kind_of(source)) != "image"}):
+        kind, source = others.popitem()
+        raise typer.BadParameter(f"give one folder, or files; got the {kind} {source!r} among {len(sources)} paths")
+    return options.open_images(sources[0] if len(sources) == 1 else sources, **of_index)
+
+
+def _stdin_paths() -> Iterator[bytes]:
+    """The lines of stdin, as bytes: names need not be UTF-8."""
+    for line in sys.stdin.buffer:
+        if path := line.rstrip(b"\r\n"):
+            yield path

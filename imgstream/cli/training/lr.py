@@ -1,0 +1,92 @@
+"""imgstream lr."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from imgstream.cli import options
+from imgstream.terminal.console import output_console
+
+MOST_STEPS = 10_000
+
+
+def lr(
+    directory: Annotated[
+        str, typer.Argument(metavar="DIR|MANIFEST", help="A folder with one folder of images for each class, or a list of labelled images.")
+    ],
+    out: Annotated[Path | None, typer.Option("-o", metavar="lr.png", help="Draw the curve: .png, .svg or .pdf.")] = None,
+    steps: Annotated[int, typer.Option("--steps", min=20, max=MOST_STEPS, help="Steps to try, each at a higher rate.")] = 120,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME|FILE|RUN", help="As of train.")] = None,
+    weights: Annotated[str, typer.Option("--weights", metavar="none|imagenet|FILE", help="As of train.")] = "none",
+    size: options.Size = None,
+    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "standard",
+    batch_size: Annotated[
+        Any, typer.Option("--batch-size", metavar="auto|N", parser=options.parse_batch_size, help="Images a step.")
+    ] = "auto",
+    precision: Annotated[str, typer.Option("--precision", metavar="auto|float32|mixed", help="As of train.")] = "auto",
+    exclude: options.Exclude = None,
+    root: options.Root = None,
+    columns: options.Columns = None,
+    label_pattern: options.LabelPattern = None,
+    workers: options.Workers = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the order, the augmentation and the weights.")] = 0,
+    as_json: options.Json = False,
+) -> None:
+    r"""Find a learning rate: train some steps at growing rates, see from where on the loss rises, and suggest half of that.
+
+    [bold]Examples[/bold]
+
+      imgstream lr photos/
+
+      imgstream lr photos/ -o lr.png --model MobileNetV2 --weights imagenet
+
+      imgstream lr photos/ --json | jq .learning_rate
+    """
+    from imgstream.pictures.rate_curve import draw_rates
+    from imgstream.progress import counting
+    from imgstream.terminal.tables import printable
+    from imgstream.training.rate_finder import find_rate
+
+    with counting("Steps", steps) as done:
+        curve = find_rate(
+            directory,
+            steps=steps,
+            progress=done,
+            model=model,
+            weights=weights,
+            size=size,
+            augment=augment,
+            batch_size=batch_size,
+            precision=precision,
+            exclude=None if exclude is None else str(exclude),
+            root=root,
+            columns=columns,
+            label_pattern=label_pattern,
+            workers=workers,
+            seed=seed,
+        )
+    if out is not None:
+        draw_rates(curve, out)
+    if as_json:
+        print(json.dumps(curve.to_json()))
+        return
+    console = output_console()
+    if curve.suggestion is None:
+        finding = (
+            f"In {len(curve.rates)} steps nothing was learnt at any rate: the loss fell to {min(curve.losses):.3g}, and chance is "
+            f"{curve.chance:.3g}. Look longer, with --steps {min(4 * steps, MOST_STEPS)}; or leave the rate to training, which takes "
+            f"{curve.usual:g}."
+        )
+    else:
+        finding = (
+            f"With batches of {curve.batch_size} the loss was lowest at a learning rate of {curve.lowest:.2g}, and rose again from "
+            f"{curve.limit:.2g} on. Half of that is a peak to try: --learning-rate {curve.suggestion:g}. "
+            f"By itself training takes {curve.usual:g}; so short a look is rough, and best compared with that in whole runs."
+        )
+    console.print(finding, soft_wrap=True)
+    if out is not None:
+        console.print(f"The curve is in {printable(str(out))}", soft_wrap=True, markup=False)

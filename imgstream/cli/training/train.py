@@ -1,0 +1,273 @@
+"""imgstream train."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgstream.cli import options
+from imgstream.cli.clock import STARTED
+from imgstream.terminal.console import output_console
+
+if TYPE_CHECKING:
+    from imgstream.runs import Run
+    from imgstream.training import DryRun
+
+_MOST_CLASSES = 10
+
+
+def train(
+    directory: Annotated[
+        str, typer.Argument(metavar="DIR|MANIFEST", help="A folder with one folder of images for each class, or a list of labelled images.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder to write.")],
+    val: Annotated[str | None, typer.Option("--val", metavar="DIR", help="Validate on this folder (default: a fifth of DIR).")] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group",
+            metavar="folder|column|FILE|REGEX",
+            help="Keep on one side of the split what belongs together: the images of a folder, of a manifest's group, of a cluster in a "
+            "file of imgstream check --groups, or whose paths agree in (?P<group>…).",
+        ),
+    ] = None,
+    fold: Annotated[str | None, typer.Option("--fold", metavar="K/N", help="Validate on the K-th of N parts.")] = None,
+    exclude: options.Exclude = None,
+    root: options.Root = None,
+    columns: options.Columns = None,
+    allow_outside: options.AllowOutside = False,
+    size: options.Size = None,
+    fit: Annotated[str, typer.Option("--fit", help="How an image meets the size: crop, pad or stretch.")] = "crop",
+    channels: Annotated[int, typer.Option("--channels", help="3 for RGB, 1 for grey.")] = 3,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME|FILE|RUN",
+            help="cnn (ours), SqueezeNet, one of keras.applications, or a saved model or run whose body is taken (default: what the "
+            "weights are of, or cnn).",
+        ),
+    ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights", metavar="none|imagenet|FILE", help="What to begin with: then a head is trained first, and all of it more gently."
+        ),
+    ] = "none",
+    head_only: Annotated[
+        bool, typer.Option("--head-only", help="Train the last layer only, on the features of the given weights.")
+    ] = False,
+    features: Annotated[
+        str | None, typer.Option("--features", metavar="FILE", help="With --head-only: the features that imgstream embed wrote.")
+    ] = None,
+    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "standard",
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the images (default: 20; with --weights 5).")] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", metavar="M", help="Instead of --epochs: the wall time of the whole command.")
+    ] = None,
+    batch_size: Annotated[
+        Any,
+        typer.Option(
+            "--batch-size",
+            metavar="auto|N",
+            parser=options.parse_batch_size,
+            help="Images a step; auto: 64, or the most that the memory has room for.",
+        ),
+    ] = "auto",
+    memory: Annotated[
+        Any,
+        typer.Option(
+            "--memory", metavar="2GB", parser=options.parse_bytes, help="The most memory the process may take of its own (default: all)."
+        ),
+    ] = None,
+    gpu_memory: Annotated[
+        Any, typer.Option("--gpu-memory", metavar="4GB", parser=options.parse_bytes, help="The most of each GPU's memory to take.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option("--precision", metavar="auto|float32|mixed", help="auto: mixed, where the processor is faster so.")
+    ] = "auto",
+    checkpoint_every: Annotated[
+        str, typer.Option("--checkpoint-every", metavar="2min|200steps", help="How often to keep what a killed run goes on from.")
+    ] = "2min",
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Peak of the one-cycle schedule.")] = None,
+    balance: Annotated[bool, typer.Option("--balance", help="Weigh rare classes more.")] = False,
+    patience: Annotated[int | None, typer.Option("--patience", min=1, help="Stop after N validations without a better one.")] = None,
+    pipeline: options.Pipeline = "auto",
+    cache: options.Cache = "off",
+    cache_limit: options.CacheLimit = "20GB",
+    seed: Annotated[int, typer.Option("--seed", help="Of the split, the order, the augmentation and the weights.")] = 0,
+    workers: options.Workers = None,
+    label_pattern: options.LabelPattern = None,
+    max_bad: Annotated[float, typer.Option("--max-bad", help="Stop when more than max(20, this share) of the files are bad.")] = 0.05,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN, or start it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, how long it would take, and write nothing.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    r"""Train a classifier on a folder of class folders.
+
+    [bold]Examples[/bold]
+
+      imgstream train photos/ --out runs/pets --minutes 15
+
+      imgstream train photos/ --out runs/pets --epochs 40 --size 128 --augment strong
+
+      imgstream train flat/ --out runs/flat --label-pattern '(?P<label>cat|dog)\.'
+
+      imgstream train camera/ --out runs/camera --cache auto --cache-limit 50GB
+
+      imgstream train photos/ --out runs/calm --exclude quarantine.csv --group duplicates.csv
+
+      imgstream train list.csv --root photos/ --columns path=img,label=species --out runs/listed
+
+      imgstream train photos/ --out runs/mobile --model MobileNetV2 --weights imagenet
+
+      imgstream train photos/ --out runs/quick --weights squeezenet.h5 --head-only
+
+      imgstream train photos/ --out runs/small --minutes 60 --memory 1500MB --checkpoint-every 5min --resume
+
+      imgstream train photos/ --out runs/pets --minutes 15 --dry-run
+    """
+    if epochs is not None and minutes is not None:
+        raise typer.BadParameter("--epochs fixes the work and --minutes the time: give one of them")
+
+    from imgstream.cache import PixelCache
+    from imgstream.index.split.validation import SplitReport
+    from imgstream.progress import duration
+    from imgstream.terminal.tables import amount, printable
+    from imgstream.training import dry_run as run_dry
+    from imgstream.training import train as run_training
+
+    asked: dict[str, Any] = {
+        "val": val,
+        "group": group,
+        "fold": fold,
+        "exclude": None if exclude is None else str(exclude),
+        "root": root,
+        "columns": columns,
+        "allow_outside": allow_outside,
+        "size": size,
+        "fit": fit,
+        "channels": channels,
+        "model": model,
+        "weights": weights,
+        "head_only": head_only,
+        "features": features,
+        "augment": augment,
+        "epochs": epochs,
+        "minutes": minutes,
+        "batch_size": batch_size,
+        "memory": memory,
+        "gpu_memory": gpu_memory,
+        "precision": precision,
+        "checkpoint_every": checkpoint_every,
+        "learning_rate": learning_rate,
+        "balance": balance,
+        "patience": patience,
+        "pipeline": pipeline,
+        "cache": cache,
+        "cache_limit": cache_limit,
+        "seed": seed,
+        "workers": workers,
+        "label_pattern": label_pattern,
+        "max_bad": max_bad,
+    }
+    was_finished = resume and is_finished(out)
+    if dry_run and not was_finished:
+        _tell(run_dry(directory, out=out, resume=resume, started=STARTED, **asked), as_json)
+        return
+    try:
+        run = run_training(directory, out=out, resume=resume, started=STARTED, **asked)
+    except KeyboardInterrupt:
+        if (out / "model.keras").exists():
+            print(f"Interrupted. What was learnt is kept in {printable(str(out))}; the same command with --resume goes on from there.")
+        raise
+    console, state = output_console(), run.state
+    metrics = run.metrics
+    if as_json:
+        print(json.dumps(summary(run, was_finished)))
+        return
+    if was_finished:
+        console.print("This run was finished before: there is nothing left to do.")
+    console.print(
+        f"Trained {state['steps']:,} steps in {duration(state['seconds'])} at {state['images_per_second']:,.0f} images/s. Best validation "
+        f"accuracy {100 * metrics['accuracy']:.2f} % on {metrics['images']:,} images.",
+        soft_wrap=True,
+    )
+    if "split" in state:
+        console.print(printable(str(SplitReport(**state["split"]))), soft_wrap=True, markup=False)
+    if "pipeline" in state:  # not in runs of before there were two
+        console.print(f"Pipeline: {state['pipeline']} ({state['pipeline_why']})", soft_wrap=True)
+    if cache != "off":
+        kept = PixelCache(None if cache == "auto" else cache)
+        console.print(
+            f"Cache: {amount(sum(shelf.bytes for shelf in kept.held()))} in {printable(str(kept.folder))}", soft_wrap=True, markup=False
+        )
+    with run.folder.skipped.open(encoding="utf-8", newline="") as file:
+        skipped = sum(1 for _ in csv.reader(file)) - 1
+    if skipped:
+        console.print(f"Left out as bad: {skipped:,} files, listed in {printable(str(run.folder.skipped))}", soft_wrap=True, markup=False)
+    console.print(f"The run is in {printable(run.path)}: model.keras, history.csv, settings.json and more", soft_wrap=True, markup=False)
+
+
+def _tell(plan: DryRun | None, as_json: bool) -> None:
+    from imgstream.progress import duration
+    from imgstream.terminal.tables import printable
+
+    assert plan is not None, "a finished run was told of before"
+    if as_json:
+        print(json.dumps(plan.to_json()))
+        return
+    classes = ", ".join(f"{printable(name)} {count:,}" for name, count in list(plan.classes.items())[:_MOST_CLASSES])
+    more = f" and {len(plan.classes) - _MOST_CLASSES:,} more" if len(plan.classes) > _MOST_CLASSES else ""
+    height, width = plan.size
+    first = f"{plan.first_size[0]}x{plan.first_size[1]} for {100 * plan.first_share:.0f} % of the work, then " if plan.first_size else ""
+    begins = "new weights" if plan.weights == "none" else f"the weights {printable(plan.weights)}"
+    if plan.head_only:
+        work = "Its head alone"
+    else:
+        batch = plan.split.train // plan.memory.batch_size or 1
+        passes = (
+            f"{plan.epochs:,} epochs" if plan.epochs is not None else f"about {plan.steps / batch:,.1f} epochs in {plan.minutes:g} minutes"
+        )
+        work = f"{passes}, {plan.steps:,} steps of {plan.step_seconds:.3g} s at the full size"
+    begun = "a new run" if plan.resumed_from_step is None else f"the run that is there goes on from step {plan.resumed_from_step:,}"
+    for line in (
+        f"Model: {printable(plan.model)}, {plan.parameters:,} parameters, from {begins}; precision {plan.precision}",
+        f"Classes: {len(plan.classes):,}: {classes}{more}",
+        printable(str(plan.split)),
+        f"Samples: {first}{height}x{width}; augmentation: {printable(plan.augment.get('name') or plan.augment['kind'])}",
+        f"Pipeline: {plan.pipeline} ({plan.pipeline_why})",
+        f"Memory: {plan.memory}",
+        f"Training: {work}; about {duration(plan.seconds)} in all",
+        f"Run: {printable(plan.run)}, {begun}. Nothing was written",
+    ):
+        print(line)
+
+
+def is_finished(out: Path) -> bool:
+    """Whether a finished run lies there."""
+    from imgstream.runs.folder import RunFolder
+
+    return (out / "run.json").exists() and RunFolder(out).state()["state"] == "finished"
+
+
+def summary(run: Run, was_finished: bool) -> dict[str, Any]:
+    """What --json prints: steps_run and resumed_from_step are of this command, all else of the whole run."""
+    state, metrics = run.state, run.metrics
+    return {
+        "run": run.path,
+        "steps_run": 0 if was_finished else state.get("steps_run", state["steps"]),
+        "resumed_from_step": state["steps"] if was_finished else state.get("resumed_from_step"),
+        "steps": state["steps"],
+        "epochs": state["epochs"],
+        "accuracy": metrics.get("accuracy"),
+        "loss": metrics.get("loss"),
+        "images": metrics.get("images"),
+        "seconds": state["seconds"],
+        "images_per_second": state["images_per_second"],
+        **{name: state[name] for name in ("model", "precision", "batch_size", "pipeline", "checkpoints", "memory") if name in state},
+    }

@@ -1,0 +1,139 @@
+"""Scores that mean what they say: a temperature fitted on validation, and how far confidence is from being right. NumPy only.
+
+After Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks" (2017).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from imgstream.evaluation.metrics import softmax
+
+LOWEST, HIGHEST = 0.05, 20.0
+"""The temperatures that are looked at."""
+FEWEST = 50
+"""Images below which a fitted temperature would be chance."""
+MOST_IMAGES, _MOST_LOGITS = 2_000, 4_000_000
+_STEPS = 60
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The T from LOWEST to HIGHEST with which softmax(`logits` / T) gives `labels` the greatest likelihood.
+
+    `logits`: float (n, K); `labels`: integer (n,), 0 to K - 1. 1.0 where the images cannot tell: fewer than FEWEST, all of one class, all
+    taken rightly at any T, or logits that are not finite. HIGHEST for a model that does no better than chance.
+    """
+    logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
+    if len(labels) < FEWEST or len(np.unique(labels)) < 2 or not np.isfinite(logits).all():
+        return 1.0
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    true = shifted[np.arange(len(labels)), labels]
+
+    def slope(inverse: float) -> tuple[float, float]:
+        """The first two derivatives of the mean negative log-likelihood by 1/T, in which it is convex."""
+        shares = np.exp(inverse * shifted)
+        shares /= shares.sum(axis=1, keepdims=True)
+        mean = (shares * shifted).sum(axis=1)
+        variance = (shares * shifted**2).sum(axis=1) - mean**2
+        return float((mean - true).mean()), float(variance.mean())
+
+    low, high = 1 / HIGHEST, 1 / LOWEST
+    if slope(high)[0] <= 0:  # the surer, the better, without end
+        return 1.0
+    if slope(low)[0] >= 0:
+        return HIGHEST
+    inverse = 1.0
+    for _ in range(_STEPS):
+        first, second = slope(inverse)
+        low, high = (inverse, high) if first < 0 else (low, inverse)
+        following = inverse - first / second if second > 0 else high
+        if not low < following < high:  # Newton's step leads out of where the answer lies: halve that
+            following = math.sqrt(low * high)
+        if abs(following - inverse) <= 1e-9 * inverse:
+            break
+        inverse = following
+    return 1 / inverse
+
+
+class CalibrationError:
+    """Expected calibration error: over `bins` equal bins of confidence, how far the mean confidence is from the share that is right.
+
+    Memory: the bins, whatever the number of images.
+    """
+
+    def __init__(self, bins: int = 15) -> None:
+        self._sums = np.zeros((3, bins))  # images, confidence, right ones
+
+    def update(self, confidence: np.ndarray, correct: np.ndarray) -> None:
+        """Count a batch: float (B,) highest scores, 0 to 1, and bool (B,). A score that is no number is not counted."""
+        confidence, correct = np.asarray(confidence, np.float64), np.asarray(correct, bool)
+        counted = np.isfinite(confidence)
+        confidence, correct = confidence[counted], correct[counted]
+        bins = self._sums.shape[1]
+        at = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+        for sums, weights in zip(self._sums, (None, confidence, correct), strict=True):
+            sums += np.bincount(at, weights, minlength=bins)
+
+    @property
+    def value(self) -> float:
+        """0 (as sure as right) to 1; 0.0 of no image."""
+        images, confidence, correct = self._sums
+        return float(np.abs(confidence - correct).sum() / max(1.0, images.sum()))
+
+
+def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
+    """CalibrationError of float (n,) highest scores, 0 to 1, and bool (n,), whether their classes are right."""
+    error = CalibrationError(bins)
+    error.update(confidence, correct)
+    return error.value
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """A temperature and what it does, on the images that it was fitted on."""
+
+    temperature: float
+    images: int
+    ece: float
+    """With the temperature."""
+    ece_uncalibrated: float
+    confidence: float
+    """Mean of the highest scores, with the temperature."""
+
+
+class ValidationLogits:
+    """Logits and labels of the first 2,000 images that it is given (fewer of very many classes): of a shuffled stream, a fair sample."""
+
+    def __init__(self) -> None:
+        self._logits: list[np.ndarray] = []
+        self._labels: list[np.ndarray] = []
+        self._count = 0
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def add(self, logits: np.ndarray, labels: np.ndarray) -> None:
+        """Keep a batch, or as much of it as is still wanted: float32 (B, K) and integer (B,)."""
+        wanted = max(0, min(MOST_IMAGES, _MOST_LOGITS // logits.shape[1]) - self._count)
+        if wanted:
+            self._logits.append(logits[:wanted].copy())
+            self._labels.append(labels[:wanted].copy())
+            self._count += len(self._labels[-1])
+
+    def calibrate(self) -> tuple[Calibration, np.ndarray]:
+        """The temperature fitted on what was kept, one image at least, and its scores with it, float32 (n, K)."""
+        logits, labels = np.concatenate(self._logits), np.concatenate(self._labels)
+        temperature = fit_temperature(logits, labels)
+        scores, before = softmax(logits / temperature), softmax(logits)
+        correct = scores.argmax(axis=1) == labels
+        calibration = Calibration(
+            temperature=temperature,
+            images=len(labels),
+            ece=expected_calibration_error(scores.max(axis=1), correct),
+            ece_uncalibrated=expected_calibration_error(before.max(axis=1), correct),
+            confidence=float(scores.max(axis=1).mean()),
+        )
+        return calibration, scores

@@ -1,0 +1,131 @@
+"""A model against labelled images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from imgstream.errors import DatasetError
+from imgstream.evaluation.calibration import CalibrationError
+from imgstream.evaluation.metrics import ConfusionMatrix, softmax
+from imgstream.models.forward import Forward
+from imgstream.stream import Stream
+
+Progress = Callable[[int], None]
+"""Called with the number of rows done so far."""
+Observe = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
+"""Called with images, float32 (B, H, W, C), logits, float32 (B, K), and the model's labels, integer (B,), of each batch evaluated."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What came of it."""
+
+    confusion: ConfusionMatrix
+    loss: float
+    """Mean cross-entropy of the evaluated images, in nats, of the scores that predict gives: with the temperature."""
+    temperature: float
+    """What the logits were divided by."""
+    ece: float
+    """Expected calibration error of these scores, 0 to 1: how far, in 15 bins of confidence, that is from the share of right answers."""
+    ece_uncalibrated: float
+    """The same without the temperature."""
+    skipped: list[tuple[str, str]]
+    """(path, reason) of the files that were left out as bad."""
+    unknown_classes: list[str]
+    """Folders that are no class of the model: their images were left out."""
+    unknown_images: int
+    """Readable images that were left out so."""
+    unlabelled: int
+    """Readable images of no class, which were left out too."""
+    missing_classes: list[str]
+    """Classes of the model that no image here belongs to."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the evaluated images whose class was found, 0 to 1."""
+        return self.confusion.accuracy
+
+    def report(self) -> dict[str, Any]:
+        """JSON-ready: ConfusionMatrix.report, with the fields of this class; skipped as a count. What was not measured is None."""
+        confusion = self.confusion.report()
+        measured = {"loss": self.loss, "ece": self.ece, "ece_uncalibrated": self.ece_uncalibrated}
+        return {
+            **confusion,
+            **(measured if confusion["images"] else dict.fromkeys(measured)),
+            "temperature": self.temperature,
+            "skipped": len(self.skipped),
+            "unknown_classes": self.unknown_classes,
+            "unknown_images": self.unknown_images,
+            "unlabelled": self.unlabelled,
+            "missing_classes": self.missing_classes,
+        }
+
+
+def evaluate(
+    model: Any,
+    class_names: Sequence[str],
+    stream: Stream,
+    *,
+    temperature: float = 1.0,
+    flip: bool = False,
+    max_batches: int | None = None,
+    observe: Observe | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Run `model` (logits) over a labelled stream; scores are softmax(logits / `temperature`). Classes are matched by
+    name, so the stream's index may have fewer, more or others.
+
+    With `flip`, an image's scores are the mean of its own and its mirror image's. `max_batches` stops early: with a shuffled stream that
+    is a fair sample. Raises DatasetError when no image belongs to the model's classes.
+    """
+    names = list(class_names)
+    to_model = np.array([names.index(n) if n in names else -1 for n in stream.index.class_names], np.int64)
+    unknown = [n for n in stream.index.class_names if n not in names]
+    counts = stream.index.class_counts()
+    there = {n for n, count in zip(stream.index.class_names, counts, strict=True) if count}
+    if not (to_model >= 0).any():
+        raise DatasetError(
+            f"no image under {stream.index.root or 'the paths given'} lies in a folder named for one of the model's classes "
+            f"({', '.join(names[:20])}); found {', '.join(unknown[:20]) or 'no class folders'}"
+        )
+    forward, confusion = Forward(model, stream.batch_size), ConfusionMatrix(names)
+    calibrated, uncalibrated = CalibrationError(), CalibrationError()
+    losses, rows, unknown_images, unlabelled = 0.0, 0, 0, 0
+    for batch in stream.traced_batches():
+        labels = np.where(batch.labels >= 0, to_model[batch.labels], -1)
+        rows += len(labels) + len(batch.bad)
+        unlabelled += int((batch.labels < 0).sum())
+        unknown_images += int(((batch.labels >= 0) & (labels < 0)).sum())
+        if (known := labels >= 0).any():
+            logits, true = forward(batch.images)[known], labels[known]
+            raw, scores = softmax(logits), softmax(logits / temperature)
+            if flip:
+                mirrored = forward(batch.images[:, :, ::-1])[known]
+                raw, scores = (raw + softmax(mirrored)) / 2, (scores + softmax(mirrored / temperature)) / 2
+            best = scores.argmax(axis=1)
+            confusion.update(true, best)
+            losses -= float(np.log(np.maximum(scores[np.arange(len(scores)), true], 1e-12)).sum())
+            calibrated.update(scores.max(axis=1), best == true)
+            uncalibrated.update(raw.max(axis=1), best == true)
+            if observe is not None:
+                observe(batch.images if known.all() else batch.images[known], logits, true)
+        if progress is not None:
+            progress(rows)
+        if max_batches is not None and batch.number + 1 >= max_batches:
+            break
+    return Evaluation(
+        confusion=confusion,
+        loss=losses / max(1, int(confusion.counts.sum())),
+        temperature=temperature,
+        ece=calibrated.value,
+        ece_uncalibrated=uncalibrated.value,
+        skipped=stream.skipped,
+        unknown_classes=unknown,
+        unknown_images=unknown_images,
+        unlabelled=unlabelled,
+        missing_classes=[n for n in names if n not in there],
+    )

@@ -1,0 +1,254 @@
+"""Where bytes come from: one file, one read, into memory that is used again. Never writes, never waits."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import stat
+from types import TracebackType
+from typing import NamedTuple, NoReturn
+
+from imgstream.errors import BadImage
+from imgstream.formats.header import Header, read_header
+from imgstream.formats.limits import check_limits, megapixels
+
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)  # opening a pipe nobody writes to would wait for ever
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)  # Windows would translate line ends
+)
+_KEPT = 32 << 20  # bytes; a larger file gets memory of its own, which goes when the caller lets go of it
+_FIRST_PART = 1 << 20  # bytes of such a file that are read before it is worth the rest
+JPEG = b"\xff\xd8\xff"
+"""What every JPEG begins with."""
+_HEADER_PARTS = (1 << 14, 5 << 14, 1 << 20)
+"""Bytes in which a file's header is looked for: most JPEGs need the first, thumbnails of up to 64 KB the second, profiles the third."""
+_MOST_BYTES_A_PIXEL = 8  # 16-bit RGBA, uncompressed
+
+_REASONS = {
+    errno.ENOENT: "missing",
+    errno.ENOTDIR: "missing",
+    errno.ELOOP: "missing",
+    errno.ENAMETOOLONG: "missing",
+    errno.EACCES: "no permission",
+    errno.EPERM: "no permission",
+    errno.EISDIR: "not a regular file",
+    errno.ENXIO: "not a regular file",  # a socket, or a device that is not there
+    errno.EOPNOTSUPP: "not a regular file",  # a socket, on macOS
+}
+
+
+class FileVersion(NamedTuple):
+    """Two that are equal for one path are taken for the same contents."""
+
+    size: int  # bytes
+    modified: int  # nanoseconds since 1970
+
+
+class FileReader:
+    """Reads files one after another into one buffer. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(1 << 18)
+        self.version = FileVersion(0, 0)
+        """What the last file that was read was when it was opened."""
+        self.header: Header | None = None
+        """What that file declared; None when it is no image, or could not be read."""
+        self.waited = False
+        """Whether it had to come from the disk, as far as the system tells."""
+
+    def read(self, path: bytes | str, max_pixels: int) -> tuple[memoryview, Header]:
+        """The whole file and its header; the bytes are valid until the next read.
+
+        Raises BadImage for a file that cannot be read, is no image, or declares more than `max_pixels` pixels.
+        """
+        self.waited, self.header = False, None
+        with _opened(path) as (descriptor, self.version):
+            data = self._read(descriptor, self.version.size, max_pixels)
+        return data, self._checked(data, max_pixels)
+
+    def read_jpeg(self, path: bytes | str, max_pixels: int) -> tuple[memoryview, Header] | None:
+        """As read; None for what is no JPEG by its first bytes, and for files of over 32 MB."""
+        self.waited, self.header = False, None
+        with _opened(path) as (descriptor, self.version):
+            if self.version.size > _KEPT or os.read(descriptor, len(JPEG)) != JPEG:
+                return None
+            data = self._read(descriptor, self.version.size, max_pixels)
+        return data, self._checked(data, max_pixels)
+
+    def _checked(self, data: memoryview, max_pixels: int) -> Header:
+        self.header = header = read_header(data)
+        check_limits(header, len(data), max_pixels)
+        return header
+
+    def _read(self, descriptor: int, size: int, max_pixels: int) -> memoryview:
+        if size > _KEPT:
+            _check_first_part(descriptor, size, max_pixels)
+            buffer = bytearray(size)
+        else:
+            if size > len(self._buffer):
+                self._buffer = bytearray(min(size + size // 4, _KEPT))
+            buffer = self._buffer
+        data = memoryview(buffer)[:size]
+        done = _read_what_is_in_memory(descriptor, data)
+        self.waited = _NO_WAIT is not None and done < size
+        while done < size:
+            count = _read_at(descriptor, data[done:] if done else data, done)
+            if not count:  # it shrank since it was opened: what is left will be judged as it is
+                break
+            done += count
+        return data[:done].toreadonly()
+
+
+def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
+    """The header of a file of any kind from as little of it as tells, and the bytes of the whole file.
+
+    A turn that a PNG or WebP declares behind its pixels is not seen. Raises BadImage for a file that cannot be read, and where
+    FileReader.read would refuse what these first bytes declare.
+    """
+    with _opened(path) as (descriptor, version):
+        size = version.size
+        if size > _KEPT:
+            _check_first_part(descriptor, size, max_pixels)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        data = b""
+        for part in (*_HEADER_PARTS, size):
+            data += os.read(descriptor, part - len(data))
+            try:
+                header = read_header(data, size)
+            except BadImage as error:
+                if error.reason != "truncated" or len(data) >= size:
+                    raise
+            else:
+                check_limits(header, size, max_pixels)
+                return header, size
+    raise BadImage("truncated", f"{size:,} bytes when it was opened, but only {len(data):,} could be read")
+
+
+def read_digest(path: bytes | str, start: int = 0) -> bytes:
+    """BLAKE2b, 16 bytes, of the file's contents from byte `start` on; in bounded memory. Raises BadImage for a file that cannot be read."""
+    digest = hashlib.blake2b(digest_size=16)
+    with _opened(path) as (descriptor, version):
+        if start:
+            os.lseek(descriptor, start, os.SEEK_SET)
+        part = max(1, min(version.size - start + 1, _FIRST_PART))  # one byte more: a file that fits is read, and found to end, at once
+        while data := os.read(descriptor, part):
+            digest.update(data)
+            if len(data) < part:
+                break
+    return digest.digest()
+
+
+class _opened:  # noqa: N801  # used as a function: `with _opened(path) as (descriptor, version)`; a generator costs a microsecond more
+    """The descriptor and the version of a regular file, open while the block runs. OSErrors in the block become BadImage too."""
+
+    __slots__ = ("_descriptor", "_path")
+
+    def __init__(self, path: bytes | str) -> None:
+        self._path = path
+
+    def __enter__(self) -> tuple[int, FileVersion]:
+        try:
+            self._descriptor = os.open(self._path, _FLAGS)
+        except OSError as error:
+            _fail(error, self._path)
+        except ValueError:  # a zero byte, or a character that file names cannot hold here
+            raise BadImage("missing", "no file can have this name") from None
+        try:
+            status = os.fstat(self._descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise BadImage("not a regular file", _file_type(status.st_mode))
+        except BaseException as error:
+            os.close(self._descriptor)
+            if isinstance(error, OSError):
+                _fail(error, self._path)
+            raise
+        return self._descriptor, FileVersion(status.st_size, status.st_mtime_ns)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.close(self._descriptor)
+        if isinstance(error, OSError):
+            _fail(error, self._path)
+
+
+def file_version(path: bytes | str) -> FileVersion | None:
+    """What stands at `path` now, without opening it; None when that cannot be told."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return FileVersion(status.st_size, status.st_mtime_ns)
+
+
+def read_ahead(path: bytes) -> bool:
+    """Ask the system to fetch the file's bytes from the disk, and wait for nothing but its opening; whether they were not in memory yet.
+
+    False, and nothing done, where the system cannot tell.
+    """
+    if _NO_WAIT is None:
+        return False
+    try:
+        with _opened(path) as (descriptor, _):
+            if _read_what_is_in_memory(descriptor, memoryview(bytearray(1))):
+                return False
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+    except BadImage:
+        return False
+    return True
+
+
+def _read_what_is_in_memory(descriptor: int, data: memoryview) -> int:
+    """Fill `data` from the file's beginning as far as the page cache has it; returns how far. 0 where the system cannot tell."""
+    if _NO_WAIT is None:
+        return 0
+    try:
+        return os.preadv(descriptor, [data], 0, _NO_WAIT)
+    except OSError:  # nothing of it is there, or the file system cannot say; a fault of the disk is met when it is read
+        return 0
+
+
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)  # Linux
+
+if hasattr(os, "preadv"):
+
+    def _read_at(descriptor: int, data: memoryview, at: int) -> int:
+        return os.preadv(descriptor, [data], at)
+
+else:  # Windows
+
+    def _read_at(descriptor: int, data: memoryview, at: int) -> int:
+        os.lseek(descriptor, at, os.SEEK_SET)
+        return io.FileIO(descriptor, closefd=False).readinto(data)
+
+
+def _check_first_part(descriptor: int, size: int, max_pixels: int) -> None:
+    """Refuse a large file by its first part, before memory is taken for the rest."""
+    first = os.read(descriptor, _FIRST_PART)
+    try:
+        check_limits(read_header(first, size), size, max_pixels)
+    except BadImage as error:
+        if error.reason != "truncated":  # a header that goes on behind the first part is read again with the rest
+            raise
+    limit = max_pixels * _MOST_BYTES_A_PIXEL + _KEPT
+    if size > limit:
+        need = f"no image within the limit of {megapixels(max_pixels)} needs more than {limit / 1e6:,.0f} MB"
+        raise BadImage("too large", f"a file of {size / 1e6:,.0f} MB; {need}")
+
+
+def _file_type(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device"  # a socket cannot be opened
+
+
+def _fail(error: OSError, path: bytes | str) -> NoReturn:
+    reason = _REASONS.get(error.errno or 0, "read error")
+    detail = error.strerror or type(error).__name__
+    if reason == "missing" and os.path.islink(path):
+        detail = "a link that leads nowhere" if error.errno == errno.ENOENT else f"a link: {detail}"
+    elif error.errno == errno.ENXIO:
+        detail = "a socket, or a device that is not there"
+    raise BadImage(reason, detail) from None

@@ -1,0 +1,228 @@
+"""read_manifest: a list of images with what is known of each, as a table. A chunk of rows at a time, whatever the size of the list."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from imgstream.errors import DatasetError, NoImagesError
+from imgstream.index.folder.scan import place_for
+from imgstream.index.image_index import ImageIndex
+from imgstream.index.manifest import fields
+from imgstream.index.manifest.csv_rows import read_delimited
+from imgstream.index.manifest.fields import Bad, Labels
+from imgstream.index.manifest.paths import Folders, Root, missing
+from imgstream.index.manifest.rows import BadRow, BadRows, Chunk, Rows, cannot_read, clip, read_json_lines, read_parquet, read_text
+from imgstream.index.names import IMAGE_EXTENSIONS, one_line
+from imgstream.index.table.table import TableInfo
+from imgstream.index.table.table_writer import TableWriter
+
+_READERS: dict[str, Callable[[Path, Mapping[str, str], BadRows], Rows]] = {
+    ".csv": read_delimited,
+    ".tsv": read_delimited,
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".parquet": read_parquet,
+    ".txt": read_text,
+}
+MANIFEST_EXTENSIONS = tuple(_READERS)
+"""A file whose name ends in one of these, in any case, is a manifest."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ManifestReport:
+    """What became of the rows of a manifest."""
+
+    rows_read: int
+    """Without the header and blank lines."""
+    rows_kept: int
+    """In the index."""
+    bad: list[BadRow]
+    """The first MOST_LISTED rows that were left out, or whose file is missing, in the order of the manifest."""
+    bad_counts: dict[str, int]
+    """All of them, by reason. "missing file": the row is kept, and its file found to be bad when it is read. The row is left out: "wrong
+    number of columns", "a quote is not closed", "not JSON", "not a value", "no path", "a NUL in the path", "outside the root", "encoding",
+    "unknown label", "unknown split", "bad weight".
+    """
+
+    def lines(self, most: int = 5) -> list[str]:
+        """For people: how many rows are bad, and `most` of those listed; [] when none is."""
+        if not self.bad_counts:
+            return []
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in self.bad_counts.items())
+        total = sum(self.bad_counts.values())
+        rest = [f"  and {total - most:,} more"] if total > most else []
+        listed = [f"  {row.place}: {row.reason}: {row.detail}" for row in self.bad[:most]]
+        return [f"Bad rows: {total:,} of {self.rows_read:,} ({counts})", *listed, *rest]
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs: the same fields."""
+        return {**dataclasses.asdict(self), "bad": [row._asdict() for row in self.bad]}
+
+
+def is_manifest(path: str | os.PathLike[str]) -> bool:
+    """Whether this is a file whose name says that it is a manifest, or a folder that holds *.parquet, and neither images nor folders."""
+    try:
+        if not os.path.isdir(path):
+            return os.path.isfile(path) and Path(path).suffix.lower() in _READERS
+        found = False
+        with os.scandir(path) as entries:
+            for entry in entries:
+                name = entry.name.lower()
+                if name.endswith(IMAGE_EXTENSIONS) or (entry.is_dir() and not name.startswith(".")):
+                    return False
+                found = found or (name.endswith(".parquet") and not name.startswith(".") and entry.is_file())
+        return found
+    except (OSError, ValueError):
+        return False
+
+
+def read_manifest(
+    file: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    class_names: Sequence[str] | None = None,
+    allow_outside: bool = False,
+    check_files: bool = True,
+    output: str | os.PathLike[str] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[ImageIndex, ManifestReport]:
+    """The images that a manifest lists, in its order: .csv, .tsv, .jsonl, .ndjson, .parquet, .txt, or a folder of *.parquet.
+
+    Paths are relative to `root`, None for the folder that the manifest lies in (of a folder of parts: itself), and kept to the byte.
+    `columns`: field → name of its column, for path, label, split, group and weight; others are recognised by common names. In CSV and TSV
+    it may be a position, from 0; when all are, the file has no header. A .txt has no columns: it is a path a line, or, with NULs, a path
+    before each NUL.
+    Labels are text or numbers; empty is -1. Without `class_names` the classes are those met: in code-point order, or, when all are whole
+    numbers, in theirs. With it a label is one of them, or, unless they are numbers themselves, a position among them as given.
+    Split: train, val (valid, validation) or test, in any case. Group: any value. Weight: a number of at least 0, empty is 1.
+    `allow_outside`: keep paths that lead out of the root. Links are not followed to tell.
+    `check_files`: look whether the files are there.
+    `output`: where the table is written, None for the user's cache folder (or, with a warning, an unnamed temporary file).
+    `progress` is called now and then with the number of rows read so far.
+
+    Rows that cannot be used are in the report. Raises DatasetError (cannot be read, no such column, no manifest), NoImagesError (no row
+    that can be used), OutputError (no room for the table anywhere, or `output` cannot be written).
+    """
+    source, columns = Path(file), dict(columns or {})
+    folder = _checked(source)
+    base = os.fspath(root) if root is not None else os.fspath(source if folder else source.parent)
+    options = (os.path.abspath(base), sorted(columns.items()), class_names and list(class_names), allow_outside)
+    kept_at = place_for(os.fsencode(source), repr(options))
+    bad = BadRows()
+    rows = _READERS[".parquet" if folder else source.suffix.lower()](source, columns, bad)
+    optional = {"split": "part", "group": "group", "weight": "weight"}
+    labels = Labels(class_names)
+    read = 0
+    with TableWriter(
+        None if kept_at is None else kept_at.parent, [optional[field] for field in optional if field in rows.fields]
+    ) as writer:
+        add = _Adder(writer, labels, bad, Root(base, allow_outside), base if check_files else None)
+        for chunk in rows.chunks:
+            read += chunk.read
+            add(chunk)
+            bad.settle()
+            if progress is not None:
+                progress(read)
+        report = ManifestReport(rows_read=read, rows_kept=len(writer), bad=bad.listed, bad_counts=bad.counts)
+        if not len(writer):
+            raise NoImagesError(_nothing_kept(source, report))
+        names, order = labels.names()
+        writer.renumber_labels(order)
+        table = writer.finish(TableInfo(root=base, class_names=names), kept_at if output is None else Path(output))
+    return ImageIndex(table), report
+
+
+class _Adder:
+    """Takes chunks of rows to the table."""
+
+    def __init__(self, writer: TableWriter, labels: Labels, bad: BadRows, root: Root, look_in: str | None) -> None:
+        """`look_in`: the root, when files are looked for."""
+        self._writer, self._labels, self._bad, self._root, self._look_in = writer, labels, bad, root, look_in
+        self._folders = Folders(writer.add_folder)
+
+    def __call__(self, chunk: Chunk) -> None:
+        given = chunk.columns["path"].fill_null(b"")
+        if not len(given):
+            return
+        paths, problems = self._root.relative(given)
+        values: dict[str, np.ndarray] = {}
+        labels = np.full(len(given), -1, np.int32)
+        if "label" in chunk.columns:
+            labels, found = self._labels.numbers(chunk.columns["label"])
+            problems += found
+        if "split" in chunk.columns:
+            values["part"], found = fields.parts(chunk.columns["split"])
+            problems += found
+        if "group" in chunk.columns:
+            values["group"] = fields.groups(chunk.columns["group"])
+        if "weight" in chunk.columns:
+            values["weight"], found = fields.weights(chunk.columns["weight"])
+            problems += found
+        at = self._sound(chunk, given, problems)
+        if len(at) < len(given):
+            paths, labels = paths.take(pa.array(at)), labels[at]
+            values = {name: column[at] for name, column in values.items()}
+        if not len(at):
+            return
+        codes, folders, names = self._folders.split(paths)
+        if self._look_in is not None:
+            gone = missing(self._look_in, codes, folders, names)
+            self._tell(chunk, "missing file", at[gone], partial(_detail, None, given))
+        stored, ids = self._folders.stored(paths, codes, folders, names)
+        self._writer.add_rows(stored, ids, labels, **values)
+
+    def _sound(self, chunk: Chunk, given: pa.Array, problems: Bad) -> np.ndarray:
+        """int64 (m,): the rows without a problem; of the others the first one is told."""
+        good = np.ones(len(given), bool)
+        for reason, which in problems:
+            at = np.flatnonzero(which & good)
+            column = {"unknown label": "label", "encoding": "label", "unknown split": "split", "bad weight": "weight"}.get(reason)
+            values = chunk.columns[column] if column else None
+            self._tell(chunk, reason, at, partial(_detail, values, given))
+            good[at] = False
+        return np.flatnonzero(good)
+
+    def _tell(self, chunk: Chunk, reason: str, at: np.ndarray, detail: Callable[[int], str]) -> None:
+        """Tell of the rows `at`; detail(row) is of a row in the chunk."""
+        self._bad.add(reason, len(at), lambda: chunk.lines()[at], lambda i: detail(int(at[i])), chunk.part)
+
+
+def _detail(values: pa.Array | None, paths: pa.Array, row: int) -> str:
+    path = clip(paths[row].as_py())
+    value: Any = values[row].as_py() if values is not None else None
+    return path if values is None else f"{clip(value) if isinstance(value, bytes) else value} of {path}"
+
+
+def _checked(file: Path) -> bool:
+    """Whether it is a folder. Raises DatasetError when it is neither that nor a file of a kind that is read."""
+    try:
+        mode = os.stat(file).st_mode
+    except (OSError, ValueError) as error:
+        raise cannot_read(file, error) from error
+    if stat.S_ISDIR(mode):
+        return True
+    if not stat.S_ISREG(mode):
+        raise DatasetError(f"{one_line(str(file))} is no regular file; write what it gives to a file, and give that")
+    if file.suffix.lower() not in _READERS:
+        raise DatasetError(f"{one_line(str(file))} is no manifest by its name; one ends in {', '.join(_READERS)}")
+    return False
+
+
+def _nothing_kept(file: Path, report: ManifestReport) -> str:
+    if not report.rows_read:
+        return f"No images: {one_line(str(file))} has no rows"
+    reasons = ", ".join(f"{reason} ({count:,})" for reason, count in report.bad_counts.items())
+    first = report.bad[0]
+    return (
+        f"No images: none of the {report.rows_read:,} rows of {one_line(str(file))} can be used: {reasons}. {first.place}: {first.detail}"
+    )

@@ -1,0 +1,17 @@
+"""Which names are those of images, and how names are shown."""
+
+from __future__ import annotations
+
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif")
+"""A file whose name ends in one of these, in any case, is a row."""
+
+
+def shown(name: bytes) -> str:
+    r"""Text without surrogates: bytes that are no UTF-8 as \xNN."""
+    return name.decode("utf-8", "backslashreplace")
+
+
+def one_line(name: bytes | str) -> str:
+    """For a message: as it is, or with newlines and the like escaped."""
+    text = name if isinstance(name, str) else shown(name)
+    return text if text.isprintable() else repr(text)

@@ -1,0 +1,5 @@
+"""Pictures for people.
+
+contact_sheet.py  `imgstream show`: what an augmentation does
+rate_curve.py     `imgstream lr`: loss by learning rate
+"""

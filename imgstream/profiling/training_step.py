@@ -1,0 +1,42 @@
+"""The model as training builds and compiles it, and a step as training does it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imgstream.spec import SampleSpec
+from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
+from imgstream.training.step.compiled_models import served_model, trained_model
+from imgstream.training.step.precision import choose_precision
+from imgstream.training.step.replicas import Replicas
+from imgstream.training.step.weight_average import WeightAverage
+
+
+class TrainingStep:
+    """A model that is only stepped to see how long it takes. Raises ModelError when it cannot be built."""
+
+    def __init__(self, settings: TrainSettings, spec: SampleSpec, grows: bool, outputs: int) -> None:
+        """`grows`: whether training begins with smaller samples, and so leaves height and width open; `outputs`: classes, 2 or more."""
+        self.batch_size, self.outputs = settings.batch_size or DEFAULT_BATCH_SIZE, outputs
+        served = served_model(settings, settings.model or "cnn", (None, None, spec.channels) if grows else spec.shape, outputs)
+        policy, _ = choose_precision(settings.precision)
+        self._model = trained_model(served, policy, settings, Replicas([]))
+        self._average = WeightAverage(self._model)
+        self._steps = 0
+
+    def step(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """One step on float32 (B, H, W, C) and labels, int32 (B,) or float32 (B, K). Returns when it is done.
+
+        A batch that bad files left smaller is filled up: each step is to be a whole one.
+        """
+        self._steps += 1
+        rows = np.arange(self.batch_size) % len(images)
+        batch = images if len(images) == self.batch_size else images[rows]
+        self._model.train_on_batch(batch, self._targets(labels)[rows], return_dict=True)  # reads the loss: so it waits for it
+        self._average.update(self._steps)
+
+    def _targets(self, labels: np.ndarray) -> np.ndarray:
+        """float32 (B, outputs); no label counts as the first class: nobody looks at what is learnt."""
+        if labels.ndim == 2 and labels.shape[1] == self.outputs:
+            return labels
+        return np.eye(self.outputs, dtype=np.float32)[np.maximum(labels, 0) if labels.ndim == 1 else np.zeros(len(labels), np.int64)]

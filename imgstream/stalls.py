@@ -1,0 +1,95 @@
+"""What is said when nothing gets done for long: which files are open, and since when. A decoder that hangs cannot be ended, but told of."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+
+from imgstream.errors import StallWarning
+
+PATIENCE = 30.0
+"""Seconds without progress until it is told; it is told again after twice, four times, … as many."""
+OPEN_FILE_BYTES = 1024
+"""Of memory that an OpenFile needs."""
+
+_LONGEST = 1000  # bytes that are kept of a path
+_NOTE = struct.Struct(f"<dI{_LONGEST}s")  # when it was opened, in seconds of time.monotonic(), 0.0: none is; bytes of its path; the path
+_SHOWN = 3
+
+
+class OpenFile:
+    """The file that one thread is at. To note it takes a microsecond at most; others look when a wait takes long."""
+
+    def __init__(self, memory: memoryview | None = None) -> None:
+        """`memory`: OPEN_FILE_BYTES that another process may look into; zeros."""
+        self._memory = memory if memory is not None else memoryview(bytearray(OPEN_FILE_BYTES))
+
+    def begin(self, path: bytes) -> None:
+        """Note what the thread is at from now on."""
+        _NOTE.pack_into(self._memory, 0, time.monotonic(), len(path), path)
+
+    def end(self) -> None:
+        """It is at none."""
+        _NOTE.pack_into(self._memory, 0, 0.0, 0, b"")
+
+    def seen(self) -> tuple[float, bytes] | None:
+        """When it was opened, by time.monotonic(), which is that of all processes, and its path; None when none is open."""
+        since, length, path = _NOTE.unpack_from(self._memory)
+        return (since, path[:length]) if since else None
+
+
+def tell(open_files: Iterable[OpenFile], waits: int) -> None:
+    """Warn that nothing was done for `waits` times PATIENCE, and what is open, the longest first; after 1, 2, 4, 8, … of them."""
+    if waits & (waits - 1):
+        return
+    now = time.monotonic()
+    seen = sorted(filter(None, [open_file.seen() for open_file in open_files]))
+    files = ", ".join(f"{os.fsdecode(path)!r} ({now - since:.0f} s)" for since, path in seen[:_SHOWN])
+    more = f" and {len(seen) - _SHOWN} more" if len(seen) > _SHOWN else ""
+    what = f"being read or decoded: {files}{more}. If it stays so, stop, and leave out what is open longest" if seen else "no file is open"
+    warnings.warn(f"nothing was finished for {waits * PATIENCE:.0f} s; {what}", StallWarning, stacklevel=3)
+
+
+class StallWatch:
+    """Tells of files that stay open for long, where others do the waiting. Its thread is there while there are such files."""
+
+    def __init__(self) -> None:
+        self._watched: set[OpenFile] = set()
+        self._lock = threading.Lock()
+        self._looks = False
+
+    @contextlib.contextmanager
+    def watching(self, open_file: OpenFile) -> Iterator[OpenFile]:
+        """For as long as a thread works at some files; it notes them in `open_file`."""
+        with self._lock:
+            self._watched.add(open_file)
+            if not self._looks:
+                with contextlib.suppress(RuntimeError):  # no thread can be had: then nothing is told
+                    threading.Thread(target=self._look, name="imgstream-lookout", daemon=True).start()
+                    self._looks = True
+        try:
+            yield open_file
+        finally:
+            open_file.end()
+            with self._lock:
+                self._watched.discard(open_file)
+
+    def _look(self) -> None:
+        oldest, waits = None, 0
+        while True:
+            time.sleep(PATIENCE)
+            with self._lock:
+                watched = list(self._watched)
+                self._looks = bool(watched)
+            if not watched:
+                return
+            before, oldest = oldest, min(filter(None, [open_file.seen() for open_file in watched]), default=None)
+            waits = waits + 1 if oldest is not None and oldest == before else 0
+            if waits:
+                with contextlib.suppress(StallWarning):  # whoever made it an error cannot get it here
+                    tell(watched, waits)

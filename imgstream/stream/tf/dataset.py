@@ -1,0 +1,342 @@
+"""The same batches as a tf.data pipeline: JPEGs are decoded, and everything resized, augmented and scaled, in TensorFlow's own threads.
+
+places → chunks      in Python, a call a chunk: order, headers, drawn numbers, windows (row_plans.py). No shuffle buffer.
+chunks → samples     in TensorFlow, uint8; what it leaves out is read by the reference decoder, and bad files are written down
+samples → batches    in TensorFlow: bad rows dropped, preset applied, scaled to float32
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import math
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from imgstream.augment import Policy, Preset
+from imgstream.augment.tensorflow_ops import PresetPlans, apply_preset, mix_batch, plan_preset
+from imgstream.decode import tensorflow_ops
+from imgstream.errors import BadImage, ImgstreamError
+from imgstream.order import SampleDraws, sample_generator
+from imgstream.spec import SampleSpec
+from imgstream.stalls import StallWatch
+from imgstream.stream.batch import Batch
+from imgstream.stream.plan import ORDER_BLOCK, BatchPlan
+from imgstream.stream.tf.row_plans import GEOMETRY, RowPlanner, bad_image, fault
+
+Tensor = Any
+_UNKNOWN = -1  # epoch: the next one
+
+_CHUNK, _CHUNK_BYTES = 64, 2 << 20
+"""Rows that a thread takes at a time, at most, and their bytes. Each chunk is a small dataset, in which errors can be caught without ending
+the whole; to make one takes as long as decoding a small photograph, so chunks are large, but no thread is to be without one at the end."""
+
+_in_graph = tf.autograph.experimental.do_not_convert  # nothing here is Python that autograph would have to rewrite
+
+
+class Chunk(NamedTuple):
+    """Some rows of an epoch's order, as tensors; the last seven are row_plans.RowPlans."""
+
+    epoch: Tensor  # int64
+    positions: Tensor  # int64 (n,), in the index
+    labels: Tensor  # int32 (n,)
+    slots: Tensor
+    paths: Tensor
+    reductions: Tensor
+    geometry: Tensor
+    roundings: Tensor
+    faults: Tensor
+    draws: Tensor
+
+
+_CHUNK_SIGNATURE = Chunk(
+    tf.TensorSpec((), tf.int64),
+    tf.TensorSpec((None,), tf.int64),
+    tf.TensorSpec((None,), tf.int32),
+    tf.TensorSpec((None,), tf.int32),
+    tf.TensorSpec((None,), tf.string),
+    tf.TensorSpec((None,), tf.int32),
+    tf.TensorSpec((None, sum(GEOMETRY.values())), tf.int32),
+    tf.TensorSpec((None,), tf.float32),
+    tf.TensorSpec((None,), tf.string),
+    tf.TensorSpec((None, None), tf.float64),
+)
+
+
+class _ThreadState:
+    """What a thread needs to plan and to read, used again and again."""
+
+    def __init__(self, plan: BatchPlan) -> None:
+        self.planner = RowPlanner(plan.spec, plan.augmentation, plan.seed, plan.index.facts)
+        self.draws = SampleDraws(plan.seed)
+        self.reader = plan.sample_job.reader()
+
+
+class TfPipeline:
+    """Datasets of a stream's batches."""
+
+    def __init__(self, plan: BatchPlan, initial_epoch: int = 0) -> None:
+        self._plan = plan
+        self._spec, self._augmentation = plan.spec, plan.augmentation
+        fair = plan.sample_count // (8 * plan.thread_count)
+        self._chunk = max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(plan.spec.shape), fair))
+        self._next_epoch, self._first_place = initial_epoch, 0
+        self._block: tuple[tuple[int, int], np.ndarray] = (-1, -1), np.zeros(0, np.int64)
+        self._lock = threading.Lock()
+        self._idle: collections.deque[_ThreadState] = collections.deque()
+        self._stalls = StallWatch()  # TensorFlow does the waiting
+        self._failure: BaseException | None = None
+
+    def dataset(self, epoch: int | None = None, start: int = 0) -> tf.data.Dataset:
+        """Elements as Stream.to_tf says."""
+        mixes = isinstance(self._augmentation, Preset) and bool(self._augmentation.mix)
+        class_count = len(self._plan.index.class_names)
+        label_spec = tf.TensorSpec((None, class_count), tf.float32) if mixes else tf.TensorSpec((None,), tf.int32)
+        empty: tuple[Tensor, ...]
+        empty = (tf.zeros((0, *self._spec.shape)), tf.zeros([0 if n is None else n for n in label_spec.shape], label_spec.dtype))
+        if self._plan.index.has_weights:
+            empty = (*empty, tf.zeros((0,)))
+        full = self._batches(epoch, start, traced=False).filter(_has_rows)
+        # The length is known, though a wholly bad batch is left out: take(n) of an endless dataset has n elements. This one is called
+        # endless because an endless one is among its choices; it is never chosen, and the choice ends with the first.
+        never = tf.data.Dataset.from_tensors(empty).repeat()
+        always_first = tf.data.Dataset.from_tensors(tf.constant(0, tf.int64)).repeat()
+        counted = tf.data.Dataset.choose_from_datasets([full, never], always_first, stop_on_empty_dataset=True)
+        return counted.take(len(self._plan) - start).prefetch(1)
+
+    def traced_batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """As Stream.traced_batches, and raising the same errors."""
+        index = self._plan.index
+        try:
+            for number, batch in enumerate(self._batches(epoch, start, traced=True).prefetch(1), start):
+                images, labels, positions, faults = (np.asarray(part) for part in batch)  # numpy() would copy
+                is_bad = np.array([bool(text) for text in faults])
+                bad = [
+                    (position, bad_image(text, index.path_bytes(position)))
+                    for position, text in zip(positions[is_bad].tolist(), faults[is_bad], strict=True)
+                ]
+                yield Batch(number, images, labels, positions[~is_bad], bad)
+        except tf.errors.OpError:
+            failure, self._failure = self._failure, None
+            if failure is not None:  # what Python raised says more than what TensorFlow made of it
+                raise failure from None
+            raise
+
+    def _batches(self, epoch: int | None, start: int, traced: bool) -> tf.data.Dataset:
+        plan = self._plan
+        threads = plan.thread_count
+        first = self._first_place = start * plan.batch_size
+        places = tf.data.Dataset.range(first, max(first, plan.sample_count), self._chunk)
+        chunks = places.scan(np.int64(_UNKNOWN if epoch is None else epoch), self._planned).prefetch(threads)
+        decoded = chunks.interleave(self._decoded, cycle_length=threads, block_length=1, num_parallel_calls=threads, deterministic=True)
+        mended = decoded.map(self._mended, num_parallel_calls=threads, deterministic=True)
+        finished = mended.rebatch(plan.batch_size).map(
+            lambda *rows: self._finished(*rows, traced=traced), num_parallel_calls=2, deterministic=True
+        )
+        options = tf.data.Options()
+        options.deterministic = True
+        options.autotune.enabled = False  # nothing here is left to tune, and its buffers are what grows elsewhere
+        options.threading.max_intra_op_parallelism = 1  # the threads are the parallelism
+        if plan.workers is not None:
+            options.threading.private_threadpool_size = plan.workers
+        return finished.with_options(options)
+
+    # ---- chunks
+
+    @_in_graph
+    def _planned(self, epoch: Tensor, place: Tensor) -> tuple[Tensor, Chunk]:
+        """The epoch, which each pass learns with its first chunk, and the chunk that begins at `place` of its order."""
+        chunk = Chunk(*self._call(self._plan_rows, [epoch, place], list(_CHUNK_SIGNATURE)))
+        return chunk.epoch, chunk
+
+    def _plan_rows(self, epoch: np.int64, place: np.int64) -> Chunk:
+        with self._lock:
+            if epoch == _UNKNOWN:
+                epoch = np.int64(self._next_epoch)
+            self._next_epoch = max(self._next_epoch, int(epoch) + 1)  # a restored iterator may be ahead
+        if place == self._first_place:
+            self._plan.sample_job.begin_pass()
+        positions = self._ordered(int(epoch), int(place))
+        index = self._plan.index
+        with self._hands() as hands:
+            # With a cache, all rows are for the reference reader, which knows it: TensorFlow is told of none.
+            told = positions if self._plan.cache is None else positions[:0]
+            plans = hands.planner([index.path_bytes(p) for p in told.tolist()], int(epoch), index.rows_at(positions).tolist())
+        return Chunk(epoch, positions, index.labels_at(positions), *plans)
+
+    def _ordered(self, epoch: int, place: int) -> np.ndarray:
+        """The chunk's positions in the index. Chunks are asked for one after another, by one thread: a block of them is kept."""
+        first = place // ORDER_BLOCK * ORDER_BLOCK
+        key, block = self._block
+        if key != (epoch, first):
+            block = self._plan.ordered(epoch, first, first + ORDER_BLOCK + self._chunk)
+            self._block = (epoch, first), block
+        return block[place - first : place - first + self._chunk]
+
+    @contextlib.contextmanager
+    def _hands(self) -> Iterator[_ThreadState]:
+        """Buffers that another call has finished with. Thread-local ones get lost: Python forgets TensorFlow's threads at each call."""
+        try:
+            hands = self._idle.pop()
+        except IndexError:
+            hands = _ThreadState(self._plan)
+        try:
+            with self._stalls.watching(hands.planner.open_file):
+                yield hands
+        finally:
+            self._idle.append(hands)
+
+    # ---- pixels
+
+    @_in_graph
+    def _decoded(self, chunk: Chunk) -> tf.data.Dataset:
+        """One element: the chunk, the slots that TensorFlow could decode, int32 (d,), and their samples, uint8 (d, H, W, C).
+
+        Errors are dropped, and nothing is lost with them: the reference decoder reads what is missing.
+        """
+        samples = tf.data.Dataset.from_tensor_slices((chunk.slots, chunk.paths, chunk.reductions, chunk.geometry, chunk.roundings))
+        decoded = samples.map(self._decode_jpeg).ignore_errors(log_warning=False).batch(self._chunk)
+        none = tf.data.Dataset.from_tensors((tf.zeros((0,), tf.int32), tf.zeros((0, *self._spec.shape), tf.uint8)))
+        return tf.data.Dataset.zip((tf.data.Dataset.from_tensors(chunk), decoded.concatenate(none)))
+
+    @_in_graph
+    def _decode_jpeg(self, slot: Tensor, path: Tensor, reduction: Tensor, geometry: Tensor, rounding: Tensor) -> tuple[Tensor, Tensor]:
+        """The slot and its whole sample, uint8 (H, W, C), by TensorFlow alone."""
+        shape, start, size, out_size, axes, steps, padding = tf.split(geometry, list(GEOMETRY.values()))
+        pixels = tensorflow_ops.decode_jpeg(tf.io.read_file(path), self._spec.channels, reduction, shape)
+        pixels = tensorflow_ops.crop_and_resize(pixels, start, size, out_size, rounding)
+        pixels = tensorflow_ops.turn(pixels, axes, steps)
+        if self._spec.fit == "pad":
+            pixels = tf.pad(pixels, tf.reshape(padding, (3, 2)))
+        pixels.set_shape(self._spec.shape)
+        return slot, pixels
+
+    @_in_graph
+    def _mended(self, chunk: Chunk, decoded: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """Positions, labels, draws, faults and pixels of all the chunk's rows, augmented where a policy does it."""
+        done, pixels = decoded
+        samples = tf.TensorSpec((None, *self._spec.shape), tf.uint8)
+        inputs = [chunk.epoch, chunk.positions, chunk.faults, done]
+        signature = [tf.TensorSpec((None,), tf.int32), samples, tf.TensorSpec((None,), tf.string)]
+        missing, others, faults = self._call(self._mend, inputs, signature)
+        pixels = tf.dynamic_stitch([done, missing], [pixels, others])
+        if isinstance(self._augmentation, Policy):
+            (pixels,) = self._call(self._transform, [chunk.epoch, chunk.positions, faults, pixels], [samples])
+        return chunk.positions, chunk.labels, chunk.draws, faults, pixels
+
+    def _mend(
+        self, epoch: np.int64, positions: np.ndarray, faults: np.ndarray, done: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The slots that are not `done`, their samples by the reference decoder, and all faults; bad files are written down.
+
+        An error that is no matter of a bad file is raised, and ends the dataset.
+        """
+        with self._lock:
+            self._plan.decoded_by_tensorflow += len(done)
+        if len(done) == len(positions):
+            return done[:0], np.zeros((0, *self._spec.shape), np.uint8), faults
+        missing = np.setdiff1d(np.arange(len(positions), dtype=np.int32), done)
+        samples, faults = np.zeros((len(missing), *self._spec.shape), np.uint8), faults.copy()
+        for sample, slot in zip(samples, missing.tolist(), strict=True):
+            position = int(positions[slot])
+            path = self._plan.index.path_bytes(position)
+            if not faults[slot]:
+                faults[slot] = self._read(path, int(epoch), self._plan.index.row(position), sample)
+            if faults[slot]:
+                error = bad_image(faults[slot], path)
+                if self._plan.on_bad == "raise":
+                    raise error
+                self._plan.note_bad(path, error)
+        return missing, samples, faults
+
+    def _read(self, path: bytes, epoch: int, row: int, out: np.ndarray) -> bytes:
+        """Fill uint8 (H, W, C) `out` by the reference decoder, cropped, resized and flipped; the fault, if there is one."""
+        preset = self._augmentation if isinstance(self._augmentation, Preset) else None
+        with self._hands() as hands:
+            reader, numbers = hands.reader, hands.draws(epoch, row)
+            hands.planner.open_file.begin(path)
+            try:
+                reader.read(path, out, None if preset is None else lambda *sizes: preset.box(numbers, *sizes))
+            except BadImage as error:
+                return fault(error)
+            if self._plan.index.facts is not None and reader.opened and reader.header is not None:
+                self._plan.index.facts.note(row, reader.version, reader.header)
+        if preset is not None and preset.flips(numbers):
+            out[:] = out[:, ::-1].copy()
+        return b""
+
+    def _transform(self, epoch: np.int64, positions: np.ndarray, faults: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        """The policy on each good sample of a chunk."""
+        policy, index, out = self._augmentation, self._plan.index, np.zeros_like(pixels)
+        assert isinstance(policy, Policy)
+        for slot in np.flatnonzero(faults == b"").tolist():
+            position = int(positions[slot])
+            try:
+                out[slot] = policy.apply(pixels[slot], sample_generator(self._plan.seed, int(epoch), index.row(position)))
+            except ImgstreamError as error:
+                raise type(error)(f"{error} (at {index.path(position)!r})") from error
+        return out
+
+    # ---- good rows, augmented and scaled
+
+    @_in_graph
+    def _finished(
+        self, positions: Tensor, labels: Tensor, draws: Tensor, faults: Tensor, pixels: Tensor, traced: bool
+    ) -> tuple[Tensor, ...]:
+        """Images and labels of the good rows; with `traced`, positions and faults of all."""
+        augmentation, spec = self._augmentation, self._spec
+        good = tf.squeeze(tf.where(faults == b""), 1)
+        pixels, labels, draws = (tf.raw_ops.Gather(params=column, indices=good) for column in (pixels, labels, draws))
+        pixels.set_shape((None, *spec.shape))
+        if isinstance(augmentation, Preset):
+            signature = list(PresetPlans.signature(spec.channels))
+            plans = PresetPlans(*self._call(lambda numbers: plan_preset(augmentation, numbers, spec.shape), [draws], signature))
+            pixels = apply_preset(augmentation, pixels, plans)
+        images = _scaled(pixels, spec)
+        if isinstance(augmentation, Preset) and augmentation.mix:
+            images, labels = mix_batch(images, labels, plans, len(self._plan.index.class_names))
+        if traced:
+            return images, labels, positions, faults
+        if not self._plan.index.has_weights:
+            return images, labels
+        return images, labels, *self._call(self._weights, [tf.gather(positions, good)], [tf.TensorSpec((None,), tf.float32)])
+
+    def _weights(self, positions: np.ndarray) -> tuple[np.ndarray]:
+        weights = self._plan.index.weights_at(positions)
+        assert weights is not None
+        return (weights,)
+
+    def _call(self, function: Any, inputs: list[Tensor], signature: list[tf.TensorSpec]) -> tuple[Tensor, ...]:
+        """Python inside the dataset. Stateless to TensorFlow, whose iterators can then be saved."""
+
+        def guarded(*arguments: Any) -> Any:
+            try:
+                return function(*arguments)
+            except BaseException as error:
+                self._failure = error
+                text = str(error).encode("utf-8", "backslashreplace").decode()  # TensorFlow makes nothing of surrogates
+                raise RuntimeError(f"{type(error).__name__}: {text}") from error
+
+        outputs = tf.numpy_function(guarded, inputs, [part.dtype for part in signature], stateful=False)
+        for output, part in zip(outputs, signature, strict=True):
+            output.set_shape(part.shape)
+        return tuple(outputs)
+
+
+def _scaled(pixels: Tensor, spec: SampleSpec) -> Tensor:
+    """float32 by the spec's scale, of RGB or grey in whole numbers from 0 to 255, uint8 or float32."""
+    gain, bias = spec.scaling
+    if pixels.dtype == tf.uint8 and isinstance(gain, np.float32):  # one pass over memory; the same values to the bit
+        black, white = (float(limit[0]) for limit in spec.limits())
+        return tf.raw_ops.Dequantize(input=tf.bitcast(pixels, tf.quint8), min_range=black, max_range=white, mode="MIN_COMBINED")
+    images = tf.cast(pixels[..., ::-1] if spec.bgr else pixels, tf.float32) * gain
+    return images if bias is None else images + bias
+
+
+@_in_graph
+def _has_rows(images: Tensor, *_: Tensor) -> Tensor:
+    return tf.shape(images)[0] > 0

@@ -1,0 +1,136 @@
+"""What fills batches: threads, or worker processes with threads, several batches ahead. Batches leave in order. Every sample's pixels and
+numbers depend on its row alone, so it changes nothing who makes it, nor how many do.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from imgstream.augment import Policy, Preset
+from imgstream.augment.presets import mix_batch
+from imgstream.stalls import OpenFile
+from imgstream.stream.batch import Batch, Request
+from imgstream.stream.workers.buffer_pool import BufferPool
+from imgstream.stream.workers.open_batch import OpenBatch
+from imgstream.stream.workers.processes import ProcessWorkers, SharedMemory, can_be_sent
+from imgstream.stream.workers.sample_job import SampleJob
+from imgstream.stream.workers.threads import ThreadWorkers
+
+THREADS_A_PROCESS, THREADS_A_PROCESS_IN_PYTHON = 8, 2
+"""Threads of one process share an interpreter lock. It is held for 50 to 100 µs of the 1,300 that an image takes, so that twelve threads
+keep it busy; an albumentations policy or a Python function holds it for most of its time. (docs/decisions/0008)"""
+
+MOST_PROCESSES_CACHED = 16
+"""From a cache an image takes 60 to 165 µs and the lock 25: two threads hinder each other, and each gets a process of its own, as far as
+this goes. But only once a pass over kept images has shown that they are waited for: a training that takes longer needs no more memory."""
+
+WORTH_PROCESSES = 1000
+"""Samples in a pass from which worker processes are started: they take half a second to come."""
+
+_FEW_DECODED, _WAITED_FOR = 1 / 20, 1 / 2
+"""Shares of a pass's samples, and of its time."""
+
+
+class WorkerPool(Protocol):
+    """Who makes samples."""
+
+    buffers: BufferPool
+
+    def begin(self, ahead: int) -> BatchQueue:
+        """A pass over some rows, with `ahead` batches open at a time."""
+
+
+class BatchQueue(Protocol):
+    """Batches to be filled, in order."""
+
+    @property
+    def open_files(self) -> Sequence[OpenFile]:
+        """Of those who fill them."""
+
+    def add(self, batch: OpenBatch) -> None:
+        """Have a batch filled, after those before it."""
+
+    def cancel(self) -> None:
+        """Make no more of them."""
+
+
+class BatchLoader:
+    """Fills the batches of one stream, for as long as it lives; serves any number of passes at once."""
+
+    def __init__(
+        self,
+        job: SampleJob,
+        path_bytes: Callable[[int], bytes],
+        class_count: int,
+        raise_bad: bool,
+        batch_size: int,
+        workers: int,
+        samples: int,
+    ) -> None:
+        """`path_bytes`: index position → path to open. `workers`: threads, in as many processes as they need. `samples`: in a pass."""
+        self._job, self._class_count, self._raise_bad = job, class_count, raise_bad
+        self.process = os.getpid()
+        """The one that it serves: the threads are not in its forks."""
+        self.ahead = 2 + -(-2 * workers // batch_size)  # open batches: enough samples for every thread beyond the batch in use
+        self._path_bytes, self._shape, self._workers = path_bytes, (batch_size, *job.spec.shape), workers
+        self._may_grow = samples >= WORTH_PROCESSES and can_be_sent(job)
+        most = THREADS_A_PROCESS_IN_PYTHON if isinstance(job.augmentation, Policy) else THREADS_A_PROCESS
+        self._pool: WorkerPool
+        if workers > most and self._may_grow:
+            self._pool = self._processes(-(-workers // most))
+        else:
+            self._pool = ThreadWorkers(job, path_bytes, BufferPool(self._shape, self.ahead + 2), workers)
+
+    def _processes(self, count: int) -> ProcessWorkers:
+        self._may_grow = False
+        buffers = BufferPool(self._shape, self.ahead + 2, SharedMemory())
+        return ProcessWorkers(self._job, self._path_bytes, buffers, count, -(-self._workers // count))
+
+    def run(self, requests: Iterator[Request]) -> Iterator[Batch]:
+        """The batches of `requests`, in their order. Stops the work when the iteration is left early."""
+        open_batches: collections.deque[OpenBatch] = collections.deque()
+        pool = self._pool
+        ongoing = pool.begin(self.ahead)
+        began, waited, samples, opened = time.perf_counter(), 0.0, 0, 0
+        try:
+            while True:
+                while len(open_batches) < self.ahead and (request := next(requests, None)) is not None:
+                    batch = OpenBatch(request, pool.buffers.take())
+                    open_batches.append(batch)
+                    ongoing.add(batch)
+                if not open_batches:
+                    break
+                head = open_batches.popleft()
+                since = time.perf_counter()
+                head.wait(ongoing.open_files)
+                waited += time.perf_counter() - since
+                samples, opened = samples + head.size, opened + head.opened
+                yield self._finished(head)
+        finally:
+            ongoing.cancel()
+        was_waited_for = waited > _WAITED_FOR * (time.perf_counter() - began)
+        if self._may_grow and self._workers > 1 and samples >= WORTH_PROCESSES and opened <= _FEW_DECODED * samples and was_waited_for:
+            with contextlib.suppress(OSError):  # where they cannot be had, the pass is none the worse
+                self._pool = self._processes(min(self._workers, MOST_PROCESSES_CACHED))
+
+    def _finished(self, batch: OpenBatch) -> Batch:
+        """The batch without its bad files, mixed. Raises BadImage where that was asked for."""
+        request, images = batch.request, batch.images
+        bad = [(int(request.positions[slot]), error) for slot, error in sorted(batch.bad.items())]
+        if bad and self._raise_bad:
+            raise bad[0][1]
+        good = [slot for slot in range(batch.size) if slot not in batch.bad]
+        if bad:
+            for to, slot in enumerate(good):
+                if to != slot:
+                    images[to] = images[slot]
+        images, labels = images[: len(good)], request.labels[good]
+        augmentation = self._job.augmentation
+        if isinstance(augmentation, Preset) and augmentation.mix:
+            labels = mix_batch(images, labels, [batch.mixes[slot] for slot in good], self._class_count)
+        return Batch(request.number, images, labels, request.positions[good], bad)

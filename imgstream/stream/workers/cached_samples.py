@@ -1,0 +1,93 @@
+"""Samples from the cache: what a file's decoder would give is kept, at the size that samples need, and read from there afterwards.
+
+Without a preset, every epoch sees the same pixels: the sample itself is kept. A preset takes another window of the image in each: kept is
+the whole image, upright, just large enough to cover MARGIN times the sample. A sample is always made of what is, or would be, kept: so
+batches do not depend on what the cache holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from imgstream.augment import Augmentation, Preset
+from imgstream.cache import PixelCache, PixelStore
+from imgstream.decode.sample import BoxOf, SampleReader, place, plan_sample
+from imgstream.files.reader import FileVersion, file_version
+from imgstream.formats.header import Header
+from imgstream.spec import SampleSpec
+
+MARGIN = 1.3
+"""How much larger than the sample, in either direction, an image is kept from which windows are taken."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CacheForm:
+    """All that decides the pixels that are kept of a file: a changed one never meets old pixels."""
+
+    kept: str
+    """"samples", whole, or "images" that cover MARGIN times the size."""
+    size: tuple[int, int]
+    """(height, width) of the samples."""
+    fit: str | None
+    """None for images."""
+    channels: int
+    max_pixels: int
+
+    @classmethod
+    def of(cls, spec: SampleSpec, augmentation: Augmentation | None, cache: PixelCache) -> CacheForm:
+        """What a stream keeps. Images are for the largest size that is made of them."""
+        common = {"channels": spec.channels, "max_pixels": spec.max_pixels}
+        if not isinstance(augmentation, Preset):
+            return cls(kept="samples", size=spec.size, fit=spec.fit, **common)
+        height, width = np.maximum(spec.size, cache.size or spec.size).tolist()
+        return cls(kept="images", size=(height, width), fit=None, **common)
+
+    def store(self, cache: PixelCache) -> PixelStore:
+        """Where it is kept. Raises OutputError."""
+        return cache.store({**dataclasses.asdict(self), "margin": MARGIN})
+
+
+class CachedReader:
+    """SampleReader.read, from the cache. For one thread at a time; `store` may be shared."""
+
+    def __init__(self, spec: SampleSpec, kept: CacheForm, store: PixelStore) -> None:
+        self._spec, self._kept, self._store = spec, kept, store
+        self._reader = SampleReader(spec)
+        self.opened, self.waited = False, False
+        """Whether the last sample was made from its file, not from what is kept; and whether that had to come from the disk."""
+
+    @property
+    def version(self) -> FileVersion:
+        """Of the last file that was read."""
+        return self._reader.version
+
+    @property
+    def header(self) -> Header | None:
+        """Of the same; None when it could not be read."""
+        return self._reader.header
+
+    def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
+        """Fill uint8 (height, width, channels) `out` from the file at `path`, or what is kept of it. Raises BadImage."""
+        version = file_version(path)
+        found = self._store.find(path, version) if version is not None else None
+        try:
+            self._make(path, found, out, box_of)
+        finally:
+            self.opened = found is None
+            self.waited = self.opened and self._reader.waited
+
+    def _make(self, path: bytes, found: np.ndarray | None, out: np.ndarray, box_of: BoxOf | None) -> None:
+        if self._kept.kept == "samples":
+            if found is not None:
+                out[:] = found
+            else:
+                self._reader.read(path, out)
+                self._store.add(path, self._reader.version, out)
+            return
+        if found is None:
+            found = self._reader.read_reduced(path, self._kept.size, MARGIN)
+            self._store.add(path, self._reader.version, found)
+        height, width, _ = found.shape
+        place(found, plan_sample(self._spec, width, height, box_of, reductions=()), out)

@@ -1,0 +1,154 @@
+"""One row → one float32 sample: what a thread does, in this process or in a worker's, and all that it has to know for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from imgstream.augment import Augmentation, Policy, Preset
+from imgstream.augment.presets import Mix
+from imgstream.cache import PixelCache
+from imgstream.decode.sample import BoxOf, SampleReader
+from imgstream.errors import BadImage, ImgstreamError
+from imgstream.files.reader import FileVersion, file_version
+from imgstream.formats.header import Header
+from imgstream.index.table.file_facts import FileFacts
+from imgstream.order import SampleDraws, sample_generator
+from imgstream.spec import SampleSpec
+from imgstream.stalls import OpenFile
+from imgstream.stream.workers.cached_samples import CachedReader, CacheForm
+
+# The threads here are the parallelism. OpenCV's own, inside each of them, make a loader slower (open-mmlab/mmdetection#6867).
+cv2.setNumThreads(0)
+
+
+_TOGETHER = 4
+"""Samples from the cache that are scaled at once. Each call that lets go of the interpreter lock may have to wait for it afterwards, which
+costs as much as scaling a sample does; four of 224 pixels still fit a core's own cache."""
+
+Outcome = Mix | BaseException | None
+"""What became of a sample: how it is to be mixed, or what went wrong; None: it is as it is to be."""
+
+
+class Reader(Protocol):
+    """What gives a row's pixels: SampleReader, or CachedReader."""
+
+    @property
+    def opened(self) -> bool:
+        """Whether the last sample was made from its file."""
+
+    @property
+    def waited(self) -> bool:
+        """Whether the last file had to come from the disk."""
+
+    @property
+    def version(self) -> FileVersion:
+        """Of the last file that was read."""
+
+    @property
+    def header(self) -> Header | None:
+        """Of the same; None when it could not be read."""
+
+    def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
+        """Fill uint8 (H, W, C) `out`. Raises BadImage."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampleJob:
+    """What to make of a row, and nothing that depends on which row: the same for every thread and process."""
+
+    spec: SampleSpec
+    augmentation: Augmentation | None
+    seed: int
+    cache: PixelCache | None
+    facts: FileFacts | None = None
+    """Where it is noted what the files are that are read."""
+
+    def reader(self) -> Reader:
+        """A new one, for one thread at a time."""
+        if self.cache is None:
+            return SampleReader(self.spec)
+        kept = CacheForm.of(self.spec, self.augmentation, self.cache)
+        return CachedReader(self.spec, kept, kept.store(self.cache))
+
+    def needs_file(self) -> Callable[[bytes], bool]:
+        """What tells of a path whether its file will be read: nothing is kept of it."""
+        if self.cache is None:
+            return lambda path: True
+        store = CacheForm.of(self.spec, self.augmentation, self.cache).store(self.cache)
+        return lambda path: (version := file_version(path)) is None or store.find(path, version) is None
+
+    def begin_pass(self) -> None:
+        """See what others have put into the cache since."""
+        if self.cache is not None:
+            CacheForm.of(self.spec, self.augmentation, self.cache).store(self.cache).refresh()
+
+
+class SampleMaker:
+    """One thread's hands: reader, scratch and generator, all reused from sample to sample."""
+
+    def __init__(self, job: SampleJob, open_file: OpenFile | None = None) -> None:
+        """`open_file`: where the file that it is at is noted."""
+        self._job = job
+        self._open_file = open_file if open_file is not None else OpenFile()
+        self._reader = job.reader()
+        self._facts = job.facts
+        self.together = 1 if job.cache is None else _TOGETHER
+        """Samples that are best asked for at once."""
+        self.opened, self.waits = 0, 0
+        """Files that were read so far, and those of them that had to come from the disk."""
+        self._pixels = np.zeros((self.together, *job.spec.shape), np.uint8)
+        self._scratch = np.zeros(job.spec.shape, np.uint8)
+        self._draws = SampleDraws(job.seed)
+
+    def fill(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int], out: np.ndarray) -> list[Outcome]:
+        """Make the samples of some rows in float32 (n, H, W, C) `out`; returns what became of each, a file's or a user's error too. What is
+        raised is a fault of ours.
+        """
+        outcomes: list[Outcome] = []
+        try:
+            for first in range(0, len(rows), self.together):
+                past = min(first + self.together, len(rows))
+                for path, row, pixels in zip(paths[first:past], rows[first:past], self._pixels, strict=False):
+                    self._open_file.begin(path)
+                    outcomes.append(self._attempt(path, epoch, row, pixels))
+                    if self._facts is not None and self._reader.opened and self._reader.header is not None:
+                        self._facts.note(row, self._reader.version, self._reader.header)
+                    self.opened += self._reader.opened
+                    self.waits += self._reader.waited
+                self._job.spec.to_float(self._pixels[: past - first], out[first:past])
+        finally:
+            self._open_file.end()
+        return outcomes
+
+    def _attempt(self, path: bytes, epoch: int, row: int, pixels: np.ndarray) -> Outcome:
+        try:
+            return self._make(path, epoch, row, pixels)
+        except BadImage as error:
+            error.path = os.fsdecode(path)
+            error.__traceback__ = error.__context__ = None  # it is a fact now: its frames would keep the batch, and this thread, alive
+            return error
+        except BaseException as error:
+            return error
+
+    def _make(self, path: bytes, epoch: int, row: int, pixels: np.ndarray) -> Mix | None:
+        """Fill uint8 (H, W, C) `pixels`; returns how the sample is to be mixed, if it is. Raises BadImage."""
+        augmentation = self._job.augmentation
+        if isinstance(augmentation, Preset):
+            numbers = self._draws(epoch, row)
+            first, second = (self._scratch, pixels) if augmentation.ends_in_scratch(numbers) else (pixels, self._scratch)
+            self._reader.read(path, first, lambda *sizes: augmentation.box(numbers, *sizes))
+            augmentation.apply(first, numbers, second)
+            return augmentation.mixing(numbers)
+        self._reader.read(path, pixels)
+        if isinstance(augmentation, Policy):
+            try:
+                pixels[:] = augmentation.apply(pixels, sample_generator(self._job.seed, epoch, row))
+            except ImgstreamError as error:
+                raise type(error)(f"{error} (at {os.fsdecode(path)!r})") from error
+        return None

@@ -1,0 +1,124 @@
+"""Threads of this process that make samples. They are handed out few at a time, over several open batches: none waits at a batch's end."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import threading
+from collections.abc import Callable
+
+from imgstream.stalls import OpenFile
+from imgstream.stream.workers.buffer_pool import BufferPool
+from imgstream.stream.workers.open_batch import OpenBatch
+from imgstream.stream.workers.readahead import Readahead
+from imgstream.stream.workers.sample_job import SampleJob, SampleMaker
+
+
+class ThreadWorkers:
+    """A pool of threads with their decoders and scratch, kept for as long as its stream; serves any number of passes at once."""
+
+    def __init__(self, job: SampleJob, path_bytes: Callable[[int], bytes], buffers: BufferPool, count: int) -> None:
+        """`path_bytes`: index position → path to open."""
+        self.path_bytes, self.buffers, self.count = path_bytes, buffers, count
+        self.readahead = Readahead(job.needs_file())
+        self.open_files: list[OpenFile] = []
+        self._job = job
+        self._pool = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="imgstream")
+        self._local = threading.local()
+
+    def begin(self, ahead: int) -> ThreadQueue:
+        """A pass over some rows, with `ahead` batches open at a time."""
+        self._job.begin_pass()
+        return ThreadQueue(self)
+
+    def send(self, queue: ThreadQueue) -> None:
+        """Let one more thread work at a pass."""
+        self._pool.submit(self._drain, queue)
+
+    def _drain(self, queue: ThreadQueue) -> None:
+        """What a thread does. Nobody asks for what comes of it: whatever is raised here, anywhere, ends the pass."""
+        batch: OpenBatch | None = None
+        try:
+            maker = self._maker()
+            while (claim := queue.claim(maker.together)) is not None:
+                batch, first, past = claim
+                request = batch.request
+                paths = [self.path_bytes(position) for position in request.positions[first:past].tolist()]
+                waits, opened = maker.waits, maker.opened
+                outcomes = maker.fill(paths, request.epoch, request.rows[first:past].tolist(), batch.images[first:past])
+                self.readahead.note(past - first, maker.waits - waits)
+                batch.settle(first, outcomes, maker.opened - opened)
+        except BaseException as error:
+            queue.fail(error, batch)
+
+    def _maker(self) -> SampleMaker:
+        """The calling thread's."""
+        if not hasattr(self._local, "maker"):
+            open_file = OpenFile()
+            self._local.maker = SampleMaker(self._job, open_file)
+            self.open_files.append(open_file)
+        maker: SampleMaker = self._local.maker
+        return maker
+
+
+class ThreadQueue:
+    """The samples of a pass that are still to be made, in order, and how many threads are at it.
+
+    A thread leaves when there is nothing to do and never waits here: so passes cannot starve each other of threads.
+    """
+
+    def __init__(self, threads: ThreadWorkers) -> None:
+        self.open_files = threads.open_files
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._batches: collections.deque[OpenBatch] = collections.deque()
+        self._slot = 0
+        self._present = 0
+        self._error: BaseException | None = None
+
+    def add(self, batch: OpenBatch) -> None:
+        """Have a batch filled, after those before it."""
+        self._threads.readahead.announce(self._threads.path_bytes, batch.request.positions)
+        with self._lock:
+            error = self._error
+            if error is None:
+                self._batches.append(batch)
+                missing = self._threads.count - self._present
+                self._present += missing
+        if error is not None:
+            batch.fail(error)
+            return
+        for _ in range(missing):
+            self._threads.send(self)
+
+    def claim(self, most: int) -> tuple[OpenBatch, int, int] | None:
+        """The next samples to make, `most` of them or fewer: a batch, the first slot and the one past the last. None: then the calling
+        thread has left.
+        """
+        with self._lock:
+            if not self._batches:
+                self._present -= 1
+                return None
+            batch, first = self._batches[0], self._slot
+            past = min(first + most, batch.size)
+            claim = batch, first, past  # before anything is taken: a batch that is claimed is some thread's, or still here
+            self._slot = past if past < batch.size else 0
+            if not self._slot:
+                self._batches.popleft()
+            return claim
+
+    def fail(self, error: BaseException, claimed: OpenBatch | None) -> None:
+        """Give everything up: a thread cannot go on, with what it has `claimed`."""
+        with self._lock:
+            self._error = error
+            self._slot = 0
+            while self._batches:
+                self._batches.popleft().fail(error)
+        if claimed is not None:
+            claimed.fail(error)
+
+    def cancel(self) -> None:
+        """Make no more of them."""
+        with self._lock:
+            self._batches.clear()
+            self._slot = 0

@@ -1,0 +1,123 @@
+"""A worker process: threads that take tasks from a socket, make their samples in shared memory, and say so. Ends when the tasks do."""
+
+from __future__ import annotations
+
+import collections
+import math
+import mmap
+import os
+import pickle
+import socket
+import sys
+import threading
+import traceback
+import warnings
+from typing import Any, NoReturn
+
+import numpy as np
+
+from imgstream.errors import BadImage, CacheWarning, ImgstreamError
+from imgstream.stalls import OpenFile
+from imgstream.stream.workers.processes import FAILED, MESSAGE_BYTES, Result, Task, shared_open_files
+from imgstream.stream.workers.sample_job import Outcome, SampleJob, SampleMaker
+
+
+def main(tasks: int, results: int, memory: int, open_files: int, first: int, threads: int) -> None:
+    """Run in a fresh process. The first four are descriptors that it was given; the job comes on stdin. `first`: of its threads' numbers
+    among those of all workers.
+    """
+    heard = socket.socket(fileno=results)
+    try:
+        job, folder = pickle.load(sys.stdin.buffer)
+        os.chdir(folder)
+        worker = _Worker(job, socket.socket(fileno=tasks), heard, memory)
+        crew = [
+            threading.Thread(target=worker.run, args=(open_file,), daemon=True)
+            for open_file in shared_open_files(open_files, first, threads)
+        ]
+        for thread in crew:
+            thread.start()
+        for thread in crew:
+            thread.join()
+    except BaseException as error:
+        _end(error, heard)
+
+
+def _end(error: BaseException, results: socket.socket) -> NoReturn:
+    """Say what this process fails of, and end it: otherwise what it was to do would be waited for. Whoever cannot be told sees the end."""
+    try:
+        traceback.print_exception(error)
+        results.sendall(_message(Result(FAILED, [error], 0, [])))
+    finally:
+        os._exit(1)
+
+
+class _Worker:
+    """What the threads of this process share."""
+
+    def __init__(self, job: SampleJob, tasks: socket.socket, results: socket.socket, memory: int) -> None:
+        self._job, self._tasks, self._results, self._memory = job, tasks, results, memory
+        self._mapped = memoryview(b"")
+        self._pass = 0
+        self._lock = threading.Lock()
+        self._told: collections.deque[str] = collections.deque()
+        warnings.showwarning = self._hear
+
+    def run(self, open_file: OpenFile) -> None:
+        """One thread: until there are no more tasks, or nobody who wants to hear. Whatever else ends it ends the process."""
+        try:
+            maker = SampleMaker(self._job, open_file)
+            while data := self._tasks.recv(MESSAGE_BYTES):
+                message = _message(self._made(Task(*pickle.loads(data)), maker))
+                try:
+                    self._results.sendall(message)
+                except (BrokenPipeError, ConnectionResetError):
+                    return
+        except BaseException as error:
+            _end(error, self._results)
+
+    def _made(self, task: Task, maker: SampleMaker) -> Result:
+        self._begin(task.in_pass)
+        images = self._images(task.offset, len(task.rows))
+        waits = maker.waits
+        outcomes = maker.fill(task.paths, task.epoch, task.rows, images)
+        return Result(task.number, outcomes, maker.waits - waits, self._news())
+
+    def _hear(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, CacheWarning):  # others are told by the process that the user sees, or by none
+            self._told.append(str(message))
+
+    def _news(self) -> list[str]:
+        return [self._told.popleft() for _ in range(len(self._told))]
+
+    def _begin(self, number: int) -> None:
+        with self._lock:
+            if number > self._pass:
+                self._pass = number
+                self._job.begin_pass()
+
+    def _images(self, offset: int, count: int) -> np.ndarray:
+        """float32 (count, H, W, C) of the shared memory, from byte `offset` on."""
+        shape = (count, *self._job.spec.shape)
+        with self._lock:
+            if offset + 4 * math.prod(shape) > len(self._mapped):  # it has grown; what is in use stays mapped where it was
+                self._mapped = memoryview(mmap.mmap(self._memory, os.fstat(self._memory).st_size))
+            return np.frombuffer(self._mapped, np.float32, math.prod(shape), offset).reshape(shape)
+
+
+def _message(result: Result) -> bytes:
+    try:
+        message = pickle.dumps(tuple(result))
+        pickle.loads(message)  # some exceptions can be written, but not read
+    except Exception:
+        message = b""
+    if not message or len(message) > MESSAGE_BYTES:
+        message = pickle.dumps(tuple(result._replace(outcomes=[_told(outcome) for outcome in result.outcomes])))
+    return message
+
+
+def _told(outcome: Outcome) -> Outcome:
+    """An error that cannot travel, in words."""
+    if not isinstance(outcome, BaseException) or isinstance(outcome, BadImage):
+        return outcome
+    return ImgstreamError(f"{type(outcome).__name__}: {outcome}"[:2000])

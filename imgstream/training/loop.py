@@ -1,0 +1,413 @@
+"""The loop: batches in, weights out; validated, checkpointed, on time, and stopped without loss by Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from imgstream.errors import BadImage, DatasetError, ModelError
+from imgstream.evaluation.calibration import ValidationLogits
+from imgstream.evaluation.drift import ProfileBuilder
+from imgstream.evaluation.evaluate import Evaluation, evaluate
+from imgstream.runs.folder import RunFolder
+from imgstream.stream import Batch, Stream
+from imgstream.training.data import class_weights
+from imgstream.training.memory.record import MemoryRecord
+from imgstream.training.schedule import Clock, Plan, Sizes, one_cycle
+from imgstream.training.settings import TrainSettings
+from imgstream.training.state.checkpoint import Checkpoints, latest, restore
+from imgstream.training.state.history import Records
+from imgstream.training.step.compiled_models import Models
+from imgstream.training.step.optimizers import peak_learning_rate
+from imgstream.training.step.weight_average import WeightAverage
+from imgstream.training.trial import closing_seconds, try_validation
+
+_MAX_VALIDATION_SHARE = 0.1
+_TRIAL_SHARE = 0.01
+"""Of the time: what is spent at most, beside compiling, on learning how long a validation will take."""
+_MIN_BAD = 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Status:
+    """Where training is, told after each step and each validation."""
+
+    epoch: int
+    epochs: int | None
+    step: int
+    last_step: int
+    images_per_second: float
+    seconds_left: float | None
+    loss: float
+    accuracy: float
+    skipped: int
+    validation: Evaluation | None = None
+    """Set once after each validation."""
+
+
+Report = Callable[[Status], None]
+
+
+@dataclasses.dataclass
+class State:
+    """What a checkpoint keeps beside the arrays; JSON-ready."""
+
+    step: int = 0
+    work: float = 0.0
+    """Steps, in units of a full-size one."""
+    epoch: int = 0
+    batch: int = 0
+    """The next batch of the epoch."""
+    elapsed: float = 0.0
+    """Seconds of the runs before this one."""
+    plans: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    best: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
+    """Of the best validation: its temperature, and what that does."""
+    profile: dict[str, Any] | None = None
+    """Of the best validation: what its images were like; nothing of files."""
+    since_best: int = 0
+    rows: int = 0
+    """Files of this epoch so far, and how many of them were bad."""
+    bad: int = 0
+    sums: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0.0, 0.0])
+    """Of this epoch so far: images, loss times images, hits."""
+
+
+class TrainingLoop:
+    """One training, from a fresh or restored state to its end."""
+
+    def __init__(
+        self,
+        models: Models,
+        train: Stream,
+        val: Stream,
+        settings: TrainSettings,
+        folder: RunFolder,
+        sizes: Sizes,
+        *,
+        started: float,
+        record: MemoryRecord,
+        report: Report | None = None,
+        callbacks: Sequence[Any] = (),
+    ) -> None:
+        """`train` and `val` give samples of the full size. `started`: time.monotonic() of the command's start, from which
+        `settings.minutes` counts. `record` is told each step. `callbacks`: Keras' own, for the model that is trained.
+        """
+        import keras
+
+        self.models, self.model = models, models.trained
+        self.train, self.val, self.settings, self.folder, self.sizes = train, val, settings, folder, sizes
+        self._streams = {sizes.full: train}
+        if sizes.small is not None:
+            self._streams[sizes.small] = train.replace(spec=dataclasses.replace(train.spec, size=sizes.small))
+        self._record = record
+        self.average = WeightAverage(self.model)
+        self.state = State()
+        self.best: list[np.ndarray] | None = None
+        self.checkpoints = Checkpoints(folder.checkpoints)
+        self.resumed_from_step: int | None = None
+        self.images_seen, self.train_seconds = 0, 0.0
+        self._peak = settings.learning_rate or peak_learning_rate(train.batch_size, is_transfer=models.is_transfer)
+        self._report, self._started = report, started
+        self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self.model)
+        self._plan = Plan()
+        self._clock: Clock | None = None
+        self._class_weights = class_weights(train) if settings.balance else None
+        self._records = Records(folder)
+        self._stop = threading.Event()
+        self._finished = False
+        self._validation_batches: int | None = None
+        self._validated = self._checkpointed = started
+        self._checkpointed_step = 0
+        self._step_ended = started
+
+    def restore(self) -> None:
+        """Go on from the newest checkpoint, if there is one. Raises RunError when it does not fit."""
+        file = latest(self.folder.checkpoints)
+        if file is not None:
+            state, self.best = restore(file, self.model, self.average)
+            self.state = State(**state)
+            self._records.read_skipped()
+        self.resumed_from_step = self._checkpointed_step = self.state.step
+
+    def run(self) -> bool:
+        """Train to the end; False when Ctrl-C ended it before. Either way `best` or `average` holds the weights to keep."""
+        settings, state = self.settings, self.state
+        if settings.minutes is not None:
+            self._clock = Clock(self._started + 60 * settings.minutes - state.elapsed)
+        if state.plans:
+            self._plan = Plan(**{k: state.plans[-1][k] for k in ("work", "progress", "last_work")})
+            self.sizes = dataclasses.replace(self.sizes, small_until=state.plans[-1].get("small_until", self.sizes.small_until))
+        epochs = settings.planned_epochs
+        self._checkpointed = time.monotonic()
+        with _interrupts(self._stop):
+            self._callbacks.on_train_begin()
+            while epochs is None or state.epoch < epochs:
+                if not self._epoch():
+                    break
+            self._callbacks.on_train_end()
+            if self._stop.is_set() and not self._finished:
+                self._checkpoint()
+            self.checkpoints.wait()
+        return self._finished or not self._stop.is_set()
+
+    def finish(self) -> bool:
+        """End without a step: the weights are good as they are, as after a head alone was trained. Validates and checkpoints them."""
+        self._validate(0.0)
+        self._checkpoint()
+        self.checkpoints.wait()
+        return True
+
+    def _epoch(self) -> bool:
+        """The rest of the current epoch and its validation; False when training ends with it."""
+        state, settings = self.state, self.settings
+        if self._clock is None and (not state.batch or not state.plans):
+            assert settings.planned_epochs is not None
+            steps = len(self.train) - state.batch + (settings.planned_epochs - state.epoch - 1) * len(self.train)
+            self._refit(state.work + steps / self.sizes.steps_in(1.0, self._progress))
+        if not state.batch:
+            state.sums = [0.0, 0.0, 0.0]
+            self._callbacks.on_epoch_begin(state.epoch)
+        seen_before, seconds_before = self.images_seen, self.train_seconds
+        ended, first_batch = False, state.batch
+        self._step_ended = time.monotonic()
+        while not ended and not self._stop.is_set() and state.batch < len(self.train):
+            size = self.sizes.at(self._progress)  # a change in mid-epoch goes on with the epoch's next batch
+            for batch in self._streams[size].traced_batches(state.epoch, state.batch):
+                self._count(batch)
+                state.batch = batch.number + 1
+                if len(batch.images):
+                    ended = self._step(batch)
+                if ended or self._stop.is_set() or self.sizes.at(self._progress) != size:
+                    break
+                if self._checkpoint_due():
+                    self._checkpoint()
+        if self._stop.is_set():
+            return False
+        if not ended:
+            state.epoch, state.batch, state.rows, state.bad = state.epoch + 1, 0, 0, 0
+        if self.images_seen == seen_before and not ended and not first_batch:
+            raise DatasetError(f"no image under {self.train.index.root} could be read: all are bad; see {self.folder.skipped}")
+        last = ended or state.epoch == settings.planned_epochs or self.model.stop_training
+        if last or self._validation_due():
+            rate = (self.images_seen - seen_before) / max(1e-9, self.train_seconds - seconds_before)
+            self._validate(rate)
+        if self._clock is not None and not last:
+            self._refit_to_clock()
+        if settings.patience is not None and state.since_best >= settings.patience:
+            last = True
+        self._end_epoch_for_callbacks()
+        self._finished = last = last or self.model.stop_training
+        if last or self._checkpoint_due():
+            self._checkpoint()
+        return not last and not self._stop.is_set()
+
+    def _step(self, batch: Batch) -> bool:
+        """One step; True when it was the last that the plan or the clock has."""
+        state, labels = self.state, batch.labels
+        if labels.ndim == 1:
+            labels = np.eye(len(self.train.index.class_names), dtype=np.float32)[labels]
+        weights = self.train.index.weights_at(batch.positions)
+        if self._class_weights is not None:
+            weights = (1 if weights is None else weights) * (labels @ self._class_weights)
+        self.model.optimizer.learning_rate = self._peak * one_cycle(self._progress)
+        self._callbacks.on_train_batch_begin(batch.number)
+        inputs, targets, shares = self.models.replicas.spread(batch.images, labels, weights)
+        logs = self.model.train_on_batch(inputs, targets, sample_weight=shares, return_dict=True)
+        self._callbacks.on_train_batch_end(batch.number, logs)
+        if not math.isfinite(logs["loss"]):
+            raise ModelError(
+                f"training diverged: the loss is {float(logs['loss'])} at step {state.step + 1} of a learning rate that peaks at "
+                f"{self._peak:g}. Try again with a smaller --learning-rate and another --out"
+            )
+        for i, each in enumerate((1.0, float(logs["loss"]), float(logs["accuracy"]))):
+            state.sums[i] += len(labels) * each
+        cost = self.sizes.cost(self._progress)
+        state.step, state.work = state.step + 1, state.work + cost
+        self._record.step = state.step
+        self.average.update(state.step)
+        now = time.monotonic()
+        self.images_seen += len(batch.images)
+        took, self._step_ended = now - self._step_ended, now
+        self.train_seconds += took
+        if self._clock is not None:
+            if self._clock.step_took(took, cost, now):
+                self._refit_to_clock()
+            if self.sizes.cost(self._progress) > cost and not self._clock.has_room_to_compile(now):
+                self.sizes = dataclasses.replace(self.sizes, small_until=2.0)
+            if self._clock.is_over(now):
+                return True
+        self._tell(now)
+        return self._clock is not None and self._progress >= 1
+
+    @property
+    def _progress(self) -> float:
+        return self._plan.at(self.state.work)
+
+    def _refit_to_clock(self) -> None:
+        assert self._clock is not None
+        if self._clock.work_seconds is None:
+            return
+        if not self._clock.validation_seconds:
+            whole = 60 * (self.settings.minutes or 0)
+            self._clock.validation_seconds, compiling = try_validation(self.models.served, self.val, _TRIAL_SHARE * whole)
+            self._clock.closing_seconds = closing_seconds(compiling)
+            self._step_ended = time.monotonic()
+            budget = _MAX_VALIDATION_SHARE * whole
+            if self._clock.validation_seconds > budget:
+                self._validation_batches = max(1, int(len(self.val) * budget / self._clock.validation_seconds))
+                self._clock.validation_seconds = budget
+        self._refit(self.state.work + self._clock.work_left(time.monotonic()))
+
+    def _refit(self, last_work: float) -> None:
+        if abs(last_work - self._plan.last_work) > 1e-6 or not self.state.plans:
+            self._plan = self._plan.refitted(self.state.work, last_work)
+            measured = self._clock.to_json() if self._clock is not None else {}
+            self.state.plans.append({**dataclasses.asdict(self._plan), "small_until": self.sizes.small_until, **measured})
+
+    def _validation_due(self) -> bool:
+        """Every epoch, but with a clock not so often that it takes much of the time."""
+        return self._clock is None or self._clock.validation_due(time.monotonic() - self._validated)
+
+    def _validate(self, images_per_second: float) -> None:
+        state, began = self.state, time.monotonic()
+        answers, profile = ValidationLogits(), ProfileBuilder()
+
+        def observe(images: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> None:
+            answers.add(logits, labels)
+            profile.add_images(images, self.val.spec)
+
+        self.average.assign_to(self.models.served)
+        result = evaluate(self.models.served, self.train.index.class_names, self.val, max_batches=self._validation_batches, observe=observe)
+        scores = {"accuracy": result.accuracy, "loss": result.loss, "images": int(result.confusion.counts.sum()), "epoch": state.epoch}
+        if self.best is None or state.best is None or (-result.accuracy, result.loss) <= (-state.best["accuracy"], state.best["loss"]):
+            self.best, state.best, state.since_best = [v.copy() for v in self.average.values], scores, 0
+            if answers:
+                calibration, calibrated = answers.calibrate()
+                profile.add_scores(calibrated)
+                state.calibration, state.profile = dataclasses.asdict(calibration), profile.profile().to_json()
+        else:
+            state.since_best += 1
+        state.history.append(
+            {
+                "epoch": state.epoch,
+                "step": state.step,
+                "loss": round(self._mean(1), 6),
+                "accuracy": round(self._mean(2), 6),
+                "val_loss": round(result.loss, 6),
+                "val_accuracy": round(result.accuracy, 6),
+                "learning_rate": round(float(self.model.optimizer.learning_rate), 8),
+                "images_per_second": round(images_per_second, 1),
+                "seconds": round(self.elapsed(), 1),
+            }
+        )
+        for path, reason in result.skipped:
+            self._records.add_bad(path, BadImage(reason, ""))
+        self._records.write_history(state.history)
+        self._records.write_skipped()
+        self._validated = time.monotonic()
+        if self._clock is not None:
+            self._clock.validation_seconds = self._validated - began
+        self._tell(self._validated, result)
+
+    def _mean(self, what: int) -> float:
+        """Of the epoch's training batches so far: 1 the loss, 2 the accuracy."""
+        return self.state.sums[what] / max(1.0, self.state.sums[0])
+
+    def elapsed(self) -> float:
+        """Seconds of this run and those that it goes on from."""
+        return self.state.elapsed + time.monotonic() - self._started
+
+    def _checkpoint_due(self) -> bool:
+        """Whether `settings.checkpoint_every` is over since the last one."""
+        every, unit = self.settings.checkpoint_interval
+        since = self.state.step - self._checkpointed_step if unit == "steps" else time.monotonic() - self._checkpointed
+        return since >= every and not self.checkpoints.is_busy
+
+    def _checkpoint(self) -> None:
+        state = {**dataclasses.asdict(self.state), "elapsed": self.elapsed()}
+        self._records.write_skipped()
+        self.checkpoints.save(self.model, self.average, self.best, state)
+        self._checkpointed, self._checkpointed_step = time.monotonic(), self.state.step
+
+    def _end_epoch_for_callbacks(self) -> None:
+        logs = {"loss": self._mean(1), "accuracy": self._mean(2), "learning_rate": float(self.model.optimizer.learning_rate)}
+        row = self.state.history[-1] if self.state.history else {}
+        if row.get("step") == self.state.step:  # it was validated
+            logs |= {name: row[name] for name in ("val_loss", "val_accuracy")}
+        self._callbacks.on_epoch_end(self.state.epoch - (self.state.batch == 0), logs)
+
+    def _count(self, batch: Batch) -> None:
+        """Keep the books of bad files; raise DatasetError when there are too many."""
+        state = self.state
+        state.rows += len(batch.positions) + len(batch.bad)
+        state.bad += len(batch.bad)
+        for position, error in batch.bad:
+            self._records.add_bad(self.train.index.path(position), error)
+        limit = max(_MIN_BAD, self.settings.max_bad * state.rows)
+        if state.bad > limit:
+            self._records.write_skipped()
+            path, error = next(reversed(self._records.bad.items()))
+            raise DatasetError(
+                f"{state.bad} of the first {state.rows} files of the epoch are bad, more than {limit:.0f}: the last was {path!r} "
+                f"({error.reason}: {error.detail}). All are listed in {self.folder.skipped}. Mend them, or allow more with --max-bad"
+            )
+
+    @property
+    def _last_step(self) -> int:
+        left = max(0.0, self._plan.last_work - self.state.work)
+        return self.state.step + round(self.sizes.steps_in(left, self._progress))
+
+    def _tell(self, now: float, validation: Evaluation | None = None) -> None:
+        if self._report is None:
+            return
+        rate = self.images_seen / self.train_seconds if self.train_seconds else 0.0
+        left = None
+        if self._clock is not None:
+            left = max(0.0, self._clock.deadline - now)
+        elif rate:
+            left = (self._last_step - self.state.step) * self.train.batch_size / rate
+        self._report(
+            Status(
+                epoch=self.state.epoch,
+                epochs=self.settings.planned_epochs,
+                step=self.state.step,
+                last_step=self._last_step,
+                images_per_second=rate,
+                seconds_left=left,
+                loss=self._mean(1),
+                accuracy=self._mean(2),
+                skipped=len(self._records.bad),
+                validation=validation,
+            )
+        )
+
+
+@contextlib.contextmanager
+def _interrupts(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C, or SIGTERM of a scheduler, sets `stop`, so that a step is never left half done; the second interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_interrupt(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, on_interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,170 @@
+"""What a training will do, decided before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from imgstream.augment import resolve, to_json
+from imgstream.cache import PixelCache
+from imgstream.errors import DatasetError, ModelError, RunError
+from imgstream.index import ImageIndex, Source
+from imgstream.index.split.validation import SplitReport
+from imgstream.memory import limit_arenas
+from imgstream.models import ModelInfo, infer_model, model_info
+from imgstream.runs.folder import RunFolder
+from imgstream.runs.run import device
+from imgstream.spec import SampleSpec
+from imgstream.stream import Stream, choose_pipeline
+from imgstream.stream.pipeline_selection import PipelineSelection
+from imgstream.stream.plan import Pipeline, cpu_count
+from imgstream.training.data import labelled, sample_spec, split
+from imgstream.training.memory.plan import Footprint, MemoryPlan, plan
+from imgstream.training.schedule import Sizes
+from imgstream.training.settings import TrainSettings
+from imgstream.training.state.resuming import check_same, tell_changes
+from imgstream.training.step.compiled_models import Models, is_transfer
+from imgstream.training.step.gpu_memory import limit_gpu
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """All that was decided, with the models built; nothing is written yet."""
+
+    folder: RunFolder
+    settings: TrainSettings
+    recorded: dict[str, Any]
+    """settings.json."""
+    state: dict[str, Any] | None
+    """run.json of the run that is gone on with; None: a new one."""
+    info: ModelInfo
+    index: ImageIndex
+    train: ImageIndex
+    val: ImageIndex
+    split: SplitReport
+    spec: SampleSpec
+    sizes: Sizes
+    augmentation: Any
+    models: Models
+    cache: PixelCache | None
+    pipeline: PipelineSelection
+    memory: MemoryPlan
+
+    def train_stream(self) -> Stream:
+        """What is trained on, in samples of the full size."""
+        return Stream(self.train, self.spec, augment=self.augmentation, batch_size=self.memory.batch_size, **self._how())
+
+    def val_stream(self) -> Stream:
+        """What is validated on."""
+        return Stream(self.val, self.spec, batch_size=self.memory.validation_batch, **self._how())
+
+    def _how(self) -> dict[str, Any]:
+        return {**_reading(self.settings, self.cache), "pipeline": self.pipeline.pipeline}
+
+
+def known_settings(options: dict[str, Any]) -> TrainSettings:
+    """Raises DatasetError for an option that there is not."""
+    known = {f.name for f in dataclasses.fields(TrainSettings)}
+    if unknown := set(options) - known:
+        raise DatasetError(f"train has no option {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
+    return TrainSettings(**options)
+
+
+def prepare(
+    source: Source,
+    settings: TrainSettings,
+    folder: RunFolder,
+    *,
+    resume: bool,
+    scanned: Callable[[int], None],
+    tell: Callable[[str], None],
+) -> Preparation | None:
+    """Read, split, build the models, choose the pipeline and plan the memory. None: the run in `folder` is finished already.
+
+    Raises what imgstream.train raises before it begins.
+    """
+    state = folder.state() if (folder.path / "run.json").exists() else None
+    augmentation = resolve(settings.augment)
+    recorded = settings.to_json(to_json(augmentation))
+    if state is not None:
+        if not resume:
+            raise RunError(f"{folder.path} holds a run already ({state['state']}). Go on with it with --resume, or choose another --out")
+        if state["state"] == "finished":
+            return None
+        folder.check(state, "spec.json", "class_names.json", "settings.json")
+        check_same(folder, recorded)
+    if settings.memory is not None:
+        limit_arenas()
+    limit_gpu(settings.gpu_memory)
+    info = model_info(settings.model or infer_model(settings.weights) or "cnn")
+    transfer = is_transfer(settings, info)
+    if settings.head_only and not transfer:
+        raise ModelError(
+            "head_only keeps the network as it is but for its head: give the weights it has, with --weights or a saved --model"
+        )
+    if state is None:
+        index = labelled(source, settings, scanned, tell)
+        spec = sample_spec(settings, info, index)
+    else:
+        index = ImageIndex.load(folder.index)
+        tell_changes(index, lambda: labelled(source, settings, scanned, None), tell)
+        spec = SampleSpec.from_json(folder.read_json("spec.json"))
+    if info.scale_guessed:
+        tell(f"Nothing in {info.name} says how it wants its pixels; they are scaled to {spec.scale}. A run folder would say it")
+    if settings.size is None and spec.size != info.size:
+        tell(f"Size: {spec.size[0]}x{spec.size[1]}, twice that of the images; --size asks for another")
+    train, val, split_report = split(index, settings)
+    sizes = Sizes.of(spec.size) if info.any_size and not transfer else Sizes(spec.size, None)
+    models = Models.make(settings, info, spec, sizes, len(index.class_names), state or {})
+    cache = settings.pixel_cache(spec.size)
+    pipeline = choose_pipeline(
+        Stream(train, spec, augment=augmentation, **_reading(settings, cache)),
+        settings.pipeline if state is None else state.get("pipeline", "python"),
+    )
+    memory = _plan(models, settings, spec, sizes, pipeline.pipeline, state or {})
+    return Preparation(
+        folder=folder,
+        settings=settings,
+        recorded=recorded,
+        state=state,
+        info=info,
+        index=index,
+        train=train,
+        val=val,
+        split=split_report,
+        spec=spec,
+        sizes=sizes,
+        augmentation=augmentation,
+        models=models,
+        cache=cache,
+        pipeline=pipeline,
+        memory=memory,
+    )
+
+
+def _reading(settings: TrainSettings, cache: PixelCache | None) -> dict[str, Any]:
+    return {"seed": settings.seed, "workers": settings.workers, "shuffle": True, "cache": cache}
+
+
+def _plan(
+    models: Models, settings: TrainSettings, spec: SampleSpec, sizes: Sizes, pipeline: Pipeline, before: dict[str, Any]
+) -> MemoryPlan:
+    """What fits into the memory there is, told by what the process takes now. A resumed run keeps the batch size that it had `before`, as
+    its run.json tells, and if it fits that of its validation, which the last bits of a loss depend on.
+    """
+    footprint = Footprint.of(
+        models.trained,
+        models.served,
+        spec.shape,
+        small=sizes.small,
+        workers=settings.workers or cpu_count(),
+        pipeline=pipeline,
+        on_gpu=device().endswith("gpu"),
+    )
+    return plan(
+        footprint,
+        ceiling=settings.memory,
+        batch_size=before.get("batch_size") or settings.batch_size,
+        validation_batch=before.get("validation_batch"),
+    )

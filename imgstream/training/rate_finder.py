@@ -1,0 +1,150 @@
+"""The learning rate to train with, found by trying: the rate grows with each step until the loss does, too.
+
+After Smith, "Cyclical learning rates for training neural networks" (2015), section 3.3, and Smith and Topin, "Super-convergence" (2018),
+who take for the peak of one cycle what lies just below divergence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from imgstream.errors import DatasetError
+from imgstream.index import ImageIndex
+from imgstream.models import infer_model, model_info
+from imgstream.stream import Stream
+from imgstream.training.data import labelled, sample_spec, split
+from imgstream.training.schedule import Sizes
+from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
+from imgstream.training.step.compiled_models import Models
+from imgstream.training.step.optimizers import peak_learning_rate
+
+LOWEST, HIGHEST = 1 / 500, 200.0
+"""Times the rate that training would take by itself."""
+STEPS = 120
+_SMOOTHING = 0.9
+_DIVERGED = 2
+"""Times the loss of the beginning: no higher rates are tried."""
+_SAFETY = 2
+"""The peak to train with lies this far below the rate from which the loss rises: the smoothed loss tells it late."""
+_RISE = 0.1
+"""Of its fall: a loss that has risen by more than this is rising."""
+_LEARNT = 0.05
+"""Share by which the loss must fall below chance for a curve to mean anything: two classes' loss moves by 3 % without anything learnt."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RateCurve:
+    """What came of each rate."""
+
+    rates: list[float]
+    """Of each step, growing."""
+    losses: list[float]
+    """Smoothed, in nats."""
+    batch_size: int
+    chance: float
+    """The loss, in nats, of whoever knows the classes' shares only."""
+
+    @property
+    def has_learnt(self) -> bool:
+        """Whether anything was learnt at any rate: if not, the curve is noise, and suggests nothing."""
+        return min(self.losses) <= (1 - _LEARNT) * self.chance
+
+    @property
+    def usual(self) -> float:
+        """The peak that training takes by itself: the first rate is LOWEST times that."""
+        return self.rates[0] / LOWEST
+
+    @property
+    def beginning(self) -> float:
+        """The loss that rates too low to learn with leave: the median of the first tenth, in nats."""
+        return float(np.median(self.losses[: max(3, len(self.losses) // 10)]))
+
+    @property
+    def lowest(self) -> float:
+        """The rate where the loss was lowest."""
+        return self.rates[int(np.argmin(self.losses))]
+
+    @property
+    def limit(self) -> float:
+        """The last rate, going up from the lowest loss, before a tenth of the loss's fall is lost again; the highest that was tried if it
+        never is. Smith takes divergence; but steps that are normalised, as Muon's are, do not diverge: they stop learning.
+        """
+        lowest = int(np.argmin(self.losses))
+        most = self.losses[lowest] + _RISE * (self.beginning - self.losses[lowest])
+        return next((self.rates[i - 1] for i in range(lowest + 1, len(self.losses)) if self.losses[i] > most), self.rates[-1])
+
+    @property
+    def suggestion(self) -> float | None:
+        """For --learning-rate, the peak of a one-cycle schedule: half of `limit`, to two digits; None where nothing was learnt."""
+        return float(f"{self.limit / _SAFETY:.1e}") if self.has_learnt else None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "learning_rate": self.suggestion,
+            "lowest_at": self.lowest,
+            "limit": self.limit,
+            "batch_size": self.batch_size,
+            "chance": self.chance,
+            "rates": self.rates,
+            "losses": self.losses,
+        }
+
+
+def find_rate(
+    source: str | os.PathLike[str] | ImageIndex, *, steps: int = STEPS, progress: Callable[[int], None] | None = None, **options: Any
+) -> RateCurve:
+    """Train `steps` steps on `source`, as train does with the same `options`, at rates from LOWEST to HIGHEST times the usual one, and
+    throw the model away.
+
+    Ends early where the loss has grown far above that of the beginning. In few steps nothing may be learnt: RateCurve.has_learnt tells.
+    Raises what train raises.
+    """
+    settings = TrainSettings(**options)
+    info = model_info(settings.model or infer_model(settings.weights) or "cnn")
+    index = labelled(source, settings, None, None)
+    train_index, _, _ = split(index, settings)
+    spec = sample_spec(settings, info, index)
+    models = Models.make(settings, info, spec, Sizes(spec.size, None), len(train_index.class_names), {})
+    model = models.trained
+    batch_size = settings.batch_size or DEFAULT_BATCH_SIZE
+    usual = peak_learning_rate(batch_size, is_transfer=models.is_transfer)
+    stream = Stream(
+        train_index, spec, augment=settings.augment, batch_size=batch_size, shuffle=True, seed=settings.seed, workers=settings.workers
+    )
+    batches = itertools.chain.from_iterable(stream.batches(epoch) for epoch in itertools.count())
+    chance = _chance(train_index, settings)
+    rates: list[float] = []
+    losses: list[float] = []
+    smoothed = 0.0
+    for step, (images, labels, *weights) in enumerate(itertools.islice(batches, steps)):
+        rate = usual * LOWEST * (HIGHEST / LOWEST) ** (step / max(1, steps - 1))
+        model.optimizer.learning_rate = rate
+        targets = np.eye(len(train_index.class_names), dtype=np.float32)[labels] if labels.ndim == 1 else labels
+        loss = float(model.train_on_batch(images, targets, sample_weight=weights[0] if weights else None, return_dict=True)["loss"])
+        loss /= (float(np.mean(weights[0])) if weights else 1.0) or 1.0  # Keras divides by the images, not by what they weigh
+        if not math.isfinite(loss):
+            break
+        smoothed = _SMOOTHING * smoothed + (1 - _SMOOTHING) * loss
+        rates.append(rate)
+        losses.append(smoothed / (1 - _SMOOTHING ** (step + 1)))
+        if progress is not None:
+            progress(step + 1)
+        if step > 10 and losses[-1] > _DIVERGED * RateCurve(rates, losses, batch_size, chance).beginning:
+            break
+    if not rates:
+        raise DatasetError(f"no image under {train_index.root} could be read: imgstream check names them")
+    return RateCurve(rates, losses, batch_size, chance)
+
+
+def _chance(index: ImageIndex, settings: TrainSettings) -> float:
+    counts = index.class_counts()
+    targets = (1 - settings.label_smoothing) * counts / counts.sum() + settings.label_smoothing / len(counts)
+    return float(-(targets * np.log(targets)).sum())

@@ -1,0 +1,63 @@
+"""What a run writes of itself while it trains: history.csv, skipped.csv and TensorBoard's events."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from imgstream.errors import BadImage
+from imgstream.files.atomic import write_text
+from imgstream.runs.folder import RunFolder
+
+
+class Records:
+    """Those of one run folder."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self.bad: dict[str, BadImage] = {}
+        """By path, as skipped.csv has it: what is no UTF-8 as its hexadecimal."""
+
+    def read_skipped(self) -> None:
+        """Know the bad files that the run's earlier part wrote down; none when the list is missing or damaged."""
+        try:
+            with self._folder.skipped.open(encoding="utf-8", newline="") as file:
+                self.bad = {row["path"]: BadImage(row["reason"], row["detail"]) for row in csv.DictReader(file)}
+        except (OSError, ValueError, KeyError, csv.Error):
+            return
+
+    def add_bad(self, path: str, error: BadImage) -> None:
+        """The first finding about a file stays."""
+        self.bad.setdefault(path.encode("utf-8", "backslashreplace").decode(), error)
+
+    def write_skipped(self) -> None:
+        """skipped.csv anew. Raises OutputError, as write_history does."""
+        self._write(self._folder.skipped, ("path", "reason", "detail"), ((path, e.reason, e.detail) for path, e in self.bad.items()))
+
+    def write_history(self, rows: list[dict[str, Any]]) -> None:
+        """history.csv anew, a line a validation; TensorBoard is told of the last."""
+        self._write(self._folder.history, rows[0], (row.values() for row in rows))
+        _write_tensorboard(os.fspath(self._folder.tensorboard), rows[-1])
+
+    def _write(self, path: os.PathLike[str], names: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(rows)
+        write_text(path, buffer.getvalue())
+
+
+def _write_tensorboard(folder: str, row: dict[str, Any]) -> None:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    with tf.summary.create_file_writer(folder).as_default():
+        for name, value in row.items():
+            if name not in ("epoch", "step"):
+                tf.summary.scalar(name, value, step=row["step"])

@@ -1,0 +1,39 @@
+"""What must be the same when a run is resumed, and what has changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from imgstream.errors import DatasetError, NoImagesError, RunError
+from imgstream.index import ImageIndex
+from imgstream.index.changes import changes_between
+from imgstream.runs.folder import RunFolder
+
+_FREE = ("workers", "cache_limit", "memory", "gpu_memory", "checkpoint_every", "precision", "pipeline", "batch_size")
+"""Options that change no weights, or that are taken as the run's record has them."""
+
+
+def check_same(folder: RunFolder, recorded: dict[str, Any]) -> None:
+    """Raise RunError that names them when the options are others than the run was started with: that would be another run."""
+    before = folder.read_json("settings.json")
+    now = {**recorded, "size": list(recorded["size"]) if recorded["size"] else None}
+    for options in (before, now):
+        options["cache"] = options.get("cache", "off") != "off"  # where it lies, and how large it may be, changes no pixel
+    different = [name for name in now if name in before and name not in _FREE and now[name] != before[name]]
+    if now["batch_size"] not in (None, before["batch_size"]):
+        different.append("batch_size")
+    if different:
+        was = ", ".join(f"{name}={before.get(name)!r}" for name in different)
+        raise RunError(f"{folder.path} was started with other options ({was}): resume with the same, or choose another --out")
+
+
+def tell_changes(index: ImageIndex, listed: Callable[[], ImageIndex], tell: Callable[[str], None]) -> None:
+    """Tell which images of the folder are new, or gone, since the run's own `index` was made. The run goes on with its own."""
+    try:
+        changes = changes_between(index, listed())
+    except (DatasetError, NoImagesError) as error:
+        tell(f"The run goes on with its own list of {len(index):,} images, though now {error}")
+        return
+    if changes:
+        tell(f"{changes}. The run goes on with its own list of {len(index):,}; new ones are for a new run")

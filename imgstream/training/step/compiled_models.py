@@ -1,0 +1,134 @@
+"""The two models of a training, its optimizer and its loss.
+
+The *served* model is what is validated, saved and predicted with: float32, of Keras' own layers only, holding averaged weights. The
+*trained* model is its clone, made for speed: mixed precision where that pays, fused normalisation on TensorFlow, where its step is one
+program for batches of every size. Both have the same weights in the same order (docs/decisions/0015-two-models.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import random
+from typing import Any
+
+import keras
+import numpy as np
+
+from imgstream.errors import ModelError
+from imgstream.models import ModelInfo, build_model
+from imgstream.runs.run import device
+from imgstream.spec import SampleSpec
+from imgstream.training.schedule import Sizes
+from imgstream.training.settings import TrainSettings
+from imgstream.training.step.optimizers import new_optimizer
+from imgstream.training.step.precision import choose_precision
+from imgstream.training.step.replicas import Replicas
+
+BACKBONE_SHARE = 0.1
+"""Of the head's learning rate, for the rest of a network that begins with weights."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """What is trained, and what is made of it."""
+
+    trained: Any
+    served: Any
+    policy: str
+    """The dtype policy that `trained` computes in."""
+    policy_why: str
+    replicas: Replicas
+    is_transfer: bool
+    """Whether training begins with weights that have learnt something."""
+
+    @classmethod
+    def make(
+        cls, settings: TrainSettings, info: ModelInfo, spec: SampleSpec, sizes: Sizes, class_count: int, state: dict[str, Any]
+    ) -> Models:
+        """Both models of a run; `state` is its run.json, from which a resumed one takes its precision. Raises ModelError."""
+        replicas = Replicas()
+        shape = spec.shape if sizes.small is None else (None, None, spec.channels)
+        served = served_model(settings, info.name, shape, class_count)
+        policy, why = (state["precision"], "as before") if "precision" in state else choose_precision(settings.precision)
+        transfer = is_transfer(settings, info)
+        trained = trained_model(served, policy, settings, replicas, is_transfer=transfer)
+        return cls(trained, served, policy, why, replicas, transfer)
+
+
+def is_transfer(settings: TrainSettings, info: ModelInfo) -> bool:
+    """Whether training begins with weights that have learnt something."""
+    return settings.weights != "none" or info.is_saved
+
+
+def served_model(settings: TrainSettings, name: str, shape: tuple[int | None, int | None, int], class_count: int) -> Any:
+    """A fresh keras.Model, float32, for images of `shape`, (height, width, channels), None where any size will do. Seeds Keras, once."""
+    _seed(settings.seed % 2**32)
+    if settings.minutes is None and keras.backend.backend() == "tensorflow" and device().endswith("cpu"):
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()  # contract: equal to the bit on CPU, for --epochs
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_global_policy("float32")
+    try:
+        return build_model(name, shape, class_count, settings.weights)
+    finally:
+        keras.mixed_precision.set_global_policy(before)
+
+
+def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: Replicas, *, is_transfer: bool = False) -> Any:
+    """The compiled clone of `served`, with its weights, that computes in the dtype `policy` on all `replicas`. Its learning rate is for
+    whoever steps it to set.
+
+    Where `is_transfer`, all but the head learns at BACKBONE_SHARE of the rate. Raises ModelError when the model cannot be cloned.
+    """
+    with replicas.scope():
+        try:
+            model = keras.models.clone_model(served, clone_function=lambda layer: _clone(layer, policy), recursive=True)
+            model.set_weights(served.get_weights())
+        except Exception as error:  # of layers that somebody else has written
+            raise ModelError(f"{served.name} cannot be trained: it cannot be cloned ({str(error).splitlines()[0]})") from error
+        shares = None
+        if is_transfer:
+            head = {v.path for v in model.get_layer("logits").trainable_variables}
+            shares = [1.0 if v.path in head else BACKBONE_SHARE for v in model.trainable_variables]
+        on_gpu = device().endswith("gpu")
+        model.compile(
+            new_optimizer(policy, shares),
+            keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            jit_compile="auto" if on_gpu else False,  # on CPU, XLA trains these networks at two thirds of the speed
+            auto_scale_loss=False,
+        )
+        model.optimizer.build(model.trainable_variables)
+        if len(replicas) > 1:  # Keras builds metrics from the first batch it sees, and cannot see into one that is spread already
+            images = np.zeros((1, *(n or 32 for n in model.input_shape[1:])), np.float32)
+            model.test_on_batch(images, np.zeros((1, model.output_shape[-1]), np.float32))
+        elif keras.backend.backend() == "tensorflow":
+            from imgstream.training.step.tracing import trace_once
+
+            trace_once(model)
+    return model
+
+
+def _seed(seed: int) -> None:
+    """What keras.utils.set_random_seed does; but on other backends that imports TensorFlow, too, where there is one."""
+    if keras.backend.backend() == "tensorflow":
+        keras.utils.set_random_seed(seed)
+        return
+    random.seed(seed)  # Keras draws the seeds of initializers and of Dropout from it
+    if keras.backend.backend() == "torch":
+        importlib.import_module("torch").manual_seed(seed)  # no dependency of ours
+
+
+def _clone(layer: Any, policy: str) -> Any:
+    config = layer.get_config()
+    kind = type(layer)
+    if keras.backend.backend() == "tensorflow":
+        from imgstream.training.step.normalization import FusedBatchNormalization, can_be_fused
+
+        if can_be_fused(layer):
+            kind = FusedBatchNormalization
+    if layer.name != "logits" and "dtype" in config and layer.dtype_policy.name == "float32":
+        config["dtype"] = policy
+    return kind.from_config(config)
