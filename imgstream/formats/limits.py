@@ -11,7 +11,7 @@ from imgstream.formats.header import Header
 from imgstream.spec import DEFAULT_MAX_PIXELS
 
 MEMORY_AT_ONCE = 144 << 20
-"""Bytes that all decoders of a process may take together (decode/memory_budget.py): with TensorFlow's own 660 MB, a process takes some 900."""
+"""Bytes that all decoders of a process may take together (decode/memory_budget.py): TensorFlow itself takes 660 MB: 900 with it."""
 
 MEMORY, MEMORY_A_BYTE = 400 << 20, 128
 """Bytes that one file may take, decoded alone: MEMORY_AT_ONCE and so much more for each of its own, up to MEMORY; in proportion more where

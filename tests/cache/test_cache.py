@@ -69,7 +69,7 @@ def python(code: str, *arguments: object) -> subprocess.Popen[str]:
     lines = (
         "import sys, time, numpy as np\n"
         "from imgstream.cache import PixelCache\n"
-        "from imgstream.source import FileVersion\n"
+        "from imgstream.files.reader import FileVersion\n"
         f"FORM, OLD = {FORM!r}, FileVersion(*{tuple(OLD)!r})\n"
         "def drawn(seed, *shape):\n"
         "    return np.random.default_rng(seed).integers(1, 256, shape or (4, 5, 3), np.uint8)\n"

@@ -45,7 +45,7 @@ def test_a_killed_process_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "out.txt"
     target.write_text("before")
     code = (
-        "import sys, time; from imgstream.atomic import atomic_file\n"
+        "import sys, time; from imgstream.files.atomic import atomic_file\n"
         "with atomic_file(sys.argv[1]) as f: f.write(b'x' * 3_000_000); f.flush(); print('written', flush=True); time.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(target)], stdout=subprocess.PIPE)

@@ -254,7 +254,7 @@ IN_TENSORFLOW = [
 )
 def test_in_the_tf_pipeline(photos: ims.ImageIndex, monkeypatch: pytest.MonkeyPatch, place: str, kind: str) -> None:
     pytest.importorskip("tensorflow")
-    import imgstream.stream.tfdata  # noqa: F401  # before anything in it is replaced
+    import imgstream.stream.tf.dataset  # noqa: F401  # before anything in it is replaced
 
     stream = ims.Stream(photos, ims.SampleSpec(size=(8, 8)), augment="light", batch_size=4, workers=2, pipeline="tf")
     monkeypatch.setattr(*owner(place), raising(kind, place))

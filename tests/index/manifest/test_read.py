@@ -287,8 +287,8 @@ def test_a_quote_that_is_never_closed_costs_its_own_row_only(write: Write) -> No
 
 def test_a_quote_that_is_never_closed_does_not_hide_a_long_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imgstream.index.manifest.rows.BLOCK", 64)
-    for module in ("manifest_rows", "manifest_csv"):
-        monkeypatch.setattr(f"imgstream.index.{module}.MOST_RECORD", 256)
+    for module in ("rows", "csv_rows"):
+        monkeypatch.setattr(f"imgstream.index.manifest.{module}.MOST_RECORD", 256)
     index, report = read(write("a.csv", 'path,label\na.jpg,x\n"b.jpg,x\n' + "".join(f"{i}.jpg,y\n" for i in range(200)) + "bad\n"))
     assert [path for path, _ in listed(index)] == ["a.jpg", *(f"{i}.jpg" for i in range(200))]
     assert bad(report) == [(3, "a quote is not closed"), (204, "wrong number of columns")]

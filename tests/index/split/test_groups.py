@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgstream.errors import DatasetError
-from imgstream.index import ImageIndex, image_index, scan
+from imgstream.index import ImageIndex, scan, selection
 from imgstream.index.split.groups import ColumnGroups, FolderGroups, Groups, ListedGroups, PatternGroups, groups
 from imgstream.index.split.path_hash import keys_of
 from imgstream.index.table.columns import Names
@@ -76,7 +76,7 @@ def test_no_group_crosses_and_every_class_keeps_a_training_file(
     labels, group = map(list, zip(*images, strict=True))
     index = made(labels, group)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_index, "_SELECT_ROWS", rows)
+        patch.setattr(selection, "_SELECT_ROWS", rows)
         train, val = index.split(fraction, seed, group=ColumnGroups())
     sides = [sorted(side.rows.tolist()) for side in (train, val)]
     assert sorted([*sides[0], *sides[1]]) == list(range(len(images)))
@@ -255,7 +255,7 @@ def test_what_is_no_way_to_group_says_what_is(how: str, words: str, tmp_path: Pa
 def test_each_image_is_for_validation_in_one_fold_with_its_group(images: list[tuple[int, int]], k: int, seed: int, rows: int) -> None:
     labels, group = map(list, zip(*images, strict=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_index, "_SELECT_ROWS", rows)
+        patch.setattr(selection, "_SELECT_ROWS", rows)
         pairs = made(labels, group).folds(k, seed, group=ColumnGroups())
     assert len(pairs) == k
     place = {}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgstream.errors import DatasetError
-from imgstream.index import ImageIndex, image_index, scan
+from imgstream.index import ImageIndex, scan, selection
 from imgstream.index.table import positions as positions_module
 from imgstream.index.table.columns import Names
 from imgstream.index.table.table import TableInfo
@@ -50,7 +50,7 @@ def spilled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """With small and with large selections: where positions are in memory, and where they are in a file."""
     if request.param:
         monkeypatch.setattr(positions_module, "_IN_MEMORY", 3)
-        monkeypatch.setattr(image_index, "_SELECT_ROWS", 4)
+        monkeypatch.setattr(selection, "_SELECT_ROWS", 4)
     return request.param
 
 
@@ -60,7 +60,7 @@ def spilled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_every_selection_keeps_the_rows_that_it_says(in_memory: int, together: int, labels: list[int], data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(positions_module, "_IN_MEMORY", in_memory)
-        patch.setattr(image_index, "_SELECT_ROWS", together)
+        patch.setattr(selection, "_SELECT_ROWS", together)
         index = made(labels)
         expected = rows_and_labels(index)
         assert expected == list(enumerate(labels))
@@ -93,7 +93,7 @@ def test_every_selection_keeps_the_rows_that_it_says(in_memory: int, together: i
 @given(labels=labels_of, shards=st.integers(1, 50), together=st.integers(1, 50))
 def test_shards_are_disjoint_and_complete(labels: list[int], shards: int, together: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_index, "_SELECT_ROWS", together)
+        patch.setattr(selection, "_SELECT_ROWS", together)
         index = made(labels).take(range(len(labels))[::-1])
         parts = [index.shard(k, shards).rows.tolist() for k in range(shards)]
     interleaved = [parts[i % shards][i // shards] for i in range(len(index))]
@@ -209,7 +209,7 @@ def test_a_large_selection_equals_a_small_one(monkeypatch: pytest.MonkeyPatch) -
 
     small = choices()
     monkeypatch.setattr(positions_module, "_IN_MEMORY", 100)
-    monkeypatch.setattr(image_index, "_SELECT_ROWS", 64)
+    monkeypatch.setattr(selection, "_SELECT_ROWS", 64)
     assert choices() == small
 
 

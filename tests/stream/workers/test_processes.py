@@ -462,7 +462,7 @@ def test_a_function_of_a_module_that_others_cannot_import_is_not_sent(folder: Fo
 def test_functions_of_the_program_itself_are_left_to_threads(folder: Folder, tmp_path: Path) -> None:
     body = """
         import numpy as np
-        from imgstream.stream.threads import ThreadWorkers
+        from imgstream.stream.workers.threads import ThreadWorkers
         def mirrored(image, rng):
             return image[:, ::-1].copy()
         expected = np.concatenate([images[:, :, ::-1] for images, _ in stream.batches()])

@@ -9,8 +9,8 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
 from imgstream.training import TrainSettings
-from imgstream.training.compiling import trained_model
-from imgstream.training.replicas import Replicas
+from imgstream.training.step.compiled_models import trained_model
+from imgstream.training.step.replicas import Replicas
 
 images = np.random.default_rng(0).normal(size=(7, 16, 16, 3)).astype("float32")
 labels = np.eye(2, dtype="float32")[np.arange(7) % 2]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imgstream.index import ImageIndex, image_index, scan
+from imgstream.index import ImageIndex, scan, selection
 from imgstream.index.manifest.read import read_manifest
 from imgstream.index.split.groups import ListedGroups, PatternGroups
 from imgstream.index.split.validation import SplitReport
@@ -49,7 +49,7 @@ def test_a_split_of_ours_has_nothing_on_both_sides(tree: Tree) -> None:
 
 @pytest.mark.parametrize("rows", [1, 3, 1 << 16])
 def test_a_file_that_a_manifest_lists_on_both_sides_crosses(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_index, "_SELECT_ROWS", rows)
+    monkeypatch.setattr(selection, "_SELECT_ROWS", rows)
     index = manifest(
         tmp_path, "a/1.jpg,a,train", "a/2.jpg,a,train", "b/3.jpg,b,train", "./a/1.jpg,a,val", "b/4.jpg,b,val", "a/1.jpg,a,test"
     )
