@@ -44,8 +44,8 @@ $(READY): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-$(PEERS): bench/peers.txt
+$(PEERS): bench/loading/peers.txt
 	@echo "Installing the loaders that imgstream is compared with into .venv-peers (2 to 8 GB: this takes some minutes, once) ..."
 	@{ test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers; } && \
-	  .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/peers.txt && touch $@ || \
+	  .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/loading/peers.txt && touch $@ || \
 	  echo "They could not be installed (see above): going on without them." >&2

@@ -3,7 +3,7 @@
     python bench/loaders.py DIR [--size 224] [--rounds 7] [--workers 2] [--augment none] [--cold]
                                 [--only NAME,NAME] [--out FILE] [--title TEXT]
 
-DIR holds one folder of JPEGs a class. Each loader runs in a process of its own (contestants.py, and peers.py in .venv-peers): read,
+DIR holds one folder of JPEGs a class. Each loader runs in a process of its own (loading/contestants.py; loading/peers.py in .venv-peers): read,
 decode, resize (bilinear, the whole image) to SIZE×SIZE, scale to [0, 1] float32, batches of 32, shuffled; the best of three passes.
 A B C A B C …, medians and the median of the ratios round by round. The files are read once before, so the page cache is warm; those that
 are bad are left out for all. A loader that is not installed is left out, with a line that says why.
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from page import machine, with_section
-from passes import BATCH, PASSES
+from loading.passes import BATCH, PASSES
 
 HERE = Path(__file__).resolve().parent
 PEERS_PYTHON = HERE.parent / ".venv-peers" / "bin" / "python"
@@ -125,9 +125,9 @@ def measure(names: list[str], folder: str, options: argparse.Namespace, left_out
     for number in range(1, options.rounds + 1):
         for name in list(results):
             if name in PEERS:
-                command = [str(PEERS_PYTHON), str(HERE / "peers.py"), name, *arguments]
+                command = [str(PEERS_PYTHON), str(HERE / "loading" / "peers.py"), name, *arguments]
             else:
-                command = [sys.executable, str(HERE / "contestants.py"), name, *arguments, options.augment]
+                command = [sys.executable, str(HERE / "loading" / "contestants.py"), name, *arguments, options.augment]
             child = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
             if child.returncode == 0:
                 results[name].append(json.loads(child.stdout.splitlines()[-1]))

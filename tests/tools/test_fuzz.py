@@ -12,7 +12,7 @@ import fuzz
 import imgstream as ims
 from fuzzing.cases import BLOCK, BY_KIND, Case, Cases, setting_of
 from fuzzing.children import Limits
-from fuzzing.damage import ANY
+from fuzzing.damage.any_kind import ANY
 from fuzzing.hunt import Failure, Record
 from fuzzing.judge import judge
 from fuzzing.messages import Setting

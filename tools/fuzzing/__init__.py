@@ -1,9 +1,7 @@
 """Mutated image files through both pipelines, to see that nothing a file holds can end, stall, swell or split a run.
 
 seeds.py      small pictures of every kind, drawn here, and the files of folders that are given
-tiff.py       TIFF directories, read and written
-damage.py     what may happen to any file: bits, blocks, ends, numbers
-jpeg.py png.py gif.py bmp.py webp.py tags.py (TIFF) iso.py (AVIF, HEIC)   what only one format has: frames, chunks, tags, boxes
+damage/       what may happen to any file (bits, blocks, ends, numbers), and what only one format has (frames, chunks, tags, boxes)
 cases.py      (seed, number) → one damaged file, and how its block of cases is to be read
 messages.py   what a parent asks of a child, and what the child answers
 judge.py      both pipelines over a folder, compared row by row

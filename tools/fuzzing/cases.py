@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Literal, NamedTuple
 
-from fuzzing import bmp, gif, iso, jpeg, png, tags, webp
-from fuzzing.damage import ANY, splice
+from fuzzing.damage import bmp, gif, isobmff, jpeg, png, tiff_tags, webp
+from fuzzing.damage.any_kind import ANY, splice
 from fuzzing.messages import Setting
 from fuzzing.seeds import SUFFIXES, Seed
 
@@ -27,9 +27,9 @@ BY_KIND = {
     "gif": gif.DAMAGES,
     "bmp": bmp.DAMAGES,
     "webp": webp.DAMAGES,
-    "tiff": tags.DAMAGES,
-    "avif": iso.DAMAGES,
-    "heic": iso.DAMAGES,
+    "tiff": tiff_tags.DAMAGES,
+    "avif": isobmff.DAMAGES,
+    "heic": isobmff.DAMAGES,
 }
 """Damages of each kind beside those of any file; one that stands twice is as likely again."""
 

@@ -16,7 +16,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, features
 
-from fuzzing import tiff
+from fuzzing.damage import tiff
 
 KINDS = ("jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "heic")
 SUFFIXES = {"jpeg": ".jpg", "png": ".png", "gif": ".gif", "bmp": ".bmp", "webp": ".webp", "tiff": ".tif", "avif": ".avif", "heic": ".heic"}

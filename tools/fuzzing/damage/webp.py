@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from random import Random
 
-from fuzzing.damage import ANY, Damage, shuffled, write_extreme
+from fuzzing.damage.any_kind import ANY, Damage, shuffled, write_extreme
 
 
 def _riff_chunks(data: bytes) -> list[bytes]:

@@ -7,7 +7,7 @@ import struct
 import zlib
 from random import Random
 
-from fuzzing.damage import ANY, Damage, extreme, shuffled, write_extreme
+from fuzzing.damage.any_kind import ANY, Damage, extreme, shuffled, write_extreme
 from fuzzing.seeds import chunk
 
 

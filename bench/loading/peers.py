@@ -1,6 +1,6 @@
 """One loader that imgstream is compared with, measured in this process: a child of bench/loaders.py, run by .venv-peers (peers.txt).
 
-    .venv-peers/bin/python bench/peers.py NAME DIR SIZE WORKERS COLD
+    .venv-peers/bin/python bench/loading/peers.py NAME DIR SIZE WORKERS COLD
 
 A function below prepares a loader of DIR/CLASS/*.jpg and returns one pass over it (see passes.py). Its docstring goes under the table.
 Each is written as its own documentation has it, with the fastest of the settings that were tried.

@@ -1,6 +1,6 @@
 """One loader of imgstream's own environment, measured in this process: a child of bench/loaders.py.
 
-    python bench/contestants.py NAME DIR SIZE WORKERS COLD AUGMENT
+    python bench/loading/contestants.py NAME DIR SIZE WORKERS COLD AUGMENT
 
 A function below prepares a loader of DIR/CLASS/*.jpg and returns one pass over it (see passes.py). Its docstring goes under the table.
 """

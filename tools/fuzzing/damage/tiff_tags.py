@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from random import Random
 
-from fuzzing import tiff
-from fuzzing.damage import Damage, extreme, write_extreme
+from fuzzing.damage import tiff
+from fuzzing.damage.any_kind import Damage, extreme, write_extreme
 
 _TIFF_TAGS = (254, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 282, 284, 292, 293, 317, 320, 322, 323, 324, 325)
 _MORE_TIFF_TAGS = (330, 338, 339, 347, 512, 513, 514, 529, 530, 531, 532, 700, 33723, 34665, 34675, 37724, 65000)

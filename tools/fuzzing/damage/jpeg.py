@@ -6,7 +6,7 @@ import re
 import struct
 from random import Random
 
-from fuzzing.damage import ANY, Damage, extreme, flip_bits, shuffled, write_extreme
+from fuzzing.damage.any_kind import ANY, Damage, extreme, flip_bits, shuffled, write_extreme
 
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)

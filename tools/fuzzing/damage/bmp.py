@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from random import Random
 
-from fuzzing.damage import Damage, write_extreme
+from fuzzing.damage.any_kind import Damage, write_extreme
 
 
 def _bmp_field(data: bytes, rng: Random) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from fuzzing.damage import Damage, write_extreme
+from fuzzing.damage.any_kind import Damage, write_extreme
 
 
 def _gif_canvas(data: bytes, rng: Random) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from random import Random
 
-from fuzzing.damage import ANY, Damage, shuffled, write_extreme
+from fuzzing.damage.any_kind import ANY, Damage, shuffled, write_extreme
 
 _MOST_BOXES = 2000
 _HOLDS_BOXES = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0, b"dinf": 0}
