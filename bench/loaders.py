@@ -3,7 +3,7 @@
     python bench/loaders.py DIR [--size 224] [--rounds 7] [--workers 2] [--augment none] [--cold]
                                 [--only NAME,NAME] [--out FILE] [--title TEXT]
 
-DIR holds one folder of JPEGs a class. Each loader runs in a process of its own (loading/contestants.py; loading/peers.py in .venv-peers): read,
+DIR holds one folder of JPEGs a class. Each loader runs in a process of its own (loading/contestants.py; peers.py in .venv-peers): read,
 decode, resize (bilinear, the whole image) to SIZE×SIZE, scale to [0, 1] float32, batches of 32, shuffled; the best of three passes.
 A B C A B C …, medians and the median of the ratios round by round. The files are read once before, so the page cache is warm; those that
 are bad are left out for all. A loader that is not installed is left out, with a line that says why.
@@ -22,8 +22,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from page import machine, with_section
 from loading.passes import BATCH, PASSES
+from page import machine, with_section
 
 HERE = Path(__file__).resolve().parent
 PEERS_PYTHON = HERE.parent / ".venv-peers" / "bin" / "python"
