@@ -133,8 +133,8 @@ class TfPipeline:
         places = tf.data.Dataset.range(first, max(first, plan.sample_count), self._chunk)
         chunks = places.scan(np.int64(_UNKNOWN if epoch is None else epoch), self._planned).prefetch(threads)
         decoded = chunks.interleave(self._decoded, cycle_length=threads, block_length=1, num_parallel_calls=threads, deterministic=True)
-        mended = decoded.map(self._mended, num_parallel_calls=threads, deterministic=True)
-        finished = mended.rebatch(plan.batch_size).map(
+        completed = decoded.map(self._completed, num_parallel_calls=threads, deterministic=True)
+        finished = completed.rebatch(plan.batch_size).map(
             lambda *rows: self._finished(*rows, traced=traced), num_parallel_calls=2, deterministic=True
         )
         options = tf.data.Options()
@@ -162,10 +162,10 @@ class TfPipeline:
             self._plan.sample_job.begin_pass()
         positions = self._ordered(int(epoch), int(place))
         index = self._plan.index
-        with self._hands() as hands:
+        with self._thread_state() as state:
             # With a cache, all rows are for the reference reader, which knows it: TensorFlow is told of none.
-            told = positions if self._plan.cache is None else positions[:0]
-            plans = hands.planner([index.path_bytes(p) for p in told.tolist()], int(epoch), index.rows_at(positions).tolist())
+            for_tensorflow = positions if self._plan.cache is None else positions[:0]
+            plans = state.planner([index.path_bytes(p) for p in for_tensorflow.tolist()], int(epoch), index.rows_at(positions).tolist())
         return Chunk(epoch, positions, index.labels_at(positions), *plans)
 
     def _ordered(self, epoch: int, place: int) -> np.ndarray:
@@ -178,17 +178,17 @@ class TfPipeline:
         return block[place - first : place - first + self._chunk]
 
     @contextlib.contextmanager
-    def _hands(self) -> Iterator[_ThreadState]:
+    def _thread_state(self) -> Iterator[_ThreadState]:
         """Buffers that another call has finished with. Thread-local ones get lost: Python forgets TensorFlow's threads at each call."""
         try:
-            hands = self._idle.pop()
+            state = self._idle.pop()
         except IndexError:
-            hands = _ThreadState(self._plan)
+            state = _ThreadState(self._plan)
         try:
-            with self._stalls.watching(hands.planner.open_file):
-                yield hands
+            with self._stalls.watching(state.planner.open_file):
+                yield state
         finally:
-            self._idle.append(hands)
+            self._idle.append(state)
 
     # ---- pixels
 
@@ -216,19 +216,19 @@ class TfPipeline:
         return slot, pixels
 
     @_in_graph
-    def _mended(self, chunk: Chunk, decoded: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    def _completed(self, chunk: Chunk, decoded: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
         """Positions, labels, draws, faults and pixels of all the chunk's rows, augmented where a policy does it."""
         done, pixels = decoded
         samples = tf.TensorSpec((None, *self._spec.shape), tf.uint8)
         inputs = [chunk.epoch, chunk.positions, chunk.faults, done]
         signature = [tf.TensorSpec((None,), tf.int32), samples, tf.TensorSpec((None,), tf.string)]
-        missing, others, faults = self._call(self._mend, inputs, signature)
+        missing, others, faults = self._call(self._complete, inputs, signature)
         pixels = tf.dynamic_stitch([done, missing], [pixels, others])
         if isinstance(self._augmentation, Policy):
             (pixels,) = self._call(self._transform, [chunk.epoch, chunk.positions, faults, pixels], [samples])
         return chunk.positions, chunk.labels, chunk.draws, faults, pixels
 
-    def _mend(
+    def _complete(
         self, epoch: np.int64, positions: np.ndarray, faults: np.ndarray, done: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The slots that are not `done`, their samples by the reference decoder, and all faults; bad files are written down.
@@ -256,9 +256,9 @@ class TfPipeline:
     def _read(self, path: bytes, epoch: int, row: int, out: np.ndarray) -> bytes:
         """Fill uint8 (H, W, C) `out` by the reference decoder, cropped, resized and flipped; the fault, if there is one."""
         preset = self._augmentation if isinstance(self._augmentation, Preset) else None
-        with self._hands() as hands:
-            reader, numbers = hands.reader, hands.draws(epoch, row)
-            hands.planner.open_file.begin(path)
+        with self._thread_state() as state:
+            reader, numbers = state.reader, state.draws(epoch, row)
+            state.planner.open_file.begin(path)
             try:
                 reader.read(path, out, None if preset is None else lambda *sizes: preset.box(numbers, *sizes))
             except BadImage as error:

@@ -95,24 +95,24 @@ class BatchLoader:
         """The batches of `requests`, in their order. Stops the work when the iteration is left early."""
         open_batches: collections.deque[OpenBatch] = collections.deque()
         pool = self._pool
-        ongoing = pool.begin(self.ahead)
+        batch_queue = pool.begin(self.ahead)
         began, waited, samples, opened = time.perf_counter(), 0.0, 0, 0
         try:
             while True:
                 while len(open_batches) < self.ahead and (request := next(requests, None)) is not None:
                     batch = OpenBatch(request, pool.buffers.take())
                     open_batches.append(batch)
-                    ongoing.add(batch)
+                    batch_queue.add(batch)
                 if not open_batches:
                     break
                 head = open_batches.popleft()
                 since = time.perf_counter()
-                head.wait(ongoing.open_files)
+                head.wait(batch_queue.open_files)
                 waited += time.perf_counter() - since
                 samples, opened = samples + head.size, opened + head.opened
                 yield self._finished(head)
         finally:
-            ongoing.cancel()
+            batch_queue.cancel()
         was_waited_for = waited > _WAITED_FOR * (time.perf_counter() - began)
         if self._may_grow and self._workers > 1 and samples >= WORTH_PROCESSES and opened <= _FEW_DECODED * samples and was_waited_for:
             with contextlib.suppress(OSError):  # where they cannot be had, the pass is none the worse

@@ -10,26 +10,26 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-Thing = TypeVar("Thing")
+T = TypeVar("T")
 
 _ALIGNMENT = 64  # what TensorFlow and XLA want for taking an array without a copy
 
 
-class BufferLease(weakref.ref[np.ndarray], Generic[Thing]):
+class BufferLease(weakref.ref[np.ndarray], Generic[T]):
     """Tells, by way of `end`, that an array is gone, and what is free with it. `end` has to be a function in C, as deque.append is: Python
     drops whatever is raised in Python code that runs at an object's end, and the KeyboardInterrupt of a Ctrl-C may be raised in any.
     """
 
     __slots__ = ("of",)
-    of: Thing
+    of: T
 
-    def __new__(cls, array: np.ndarray, of: Thing, end: Callable[[BufferLease[Thing]], None]) -> BufferLease[Thing]:
+    def __new__(cls, array: np.ndarray, of: T, end: Callable[[BufferLease[T]], None]) -> BufferLease[T]:
         """`of`: what is lent."""
-        loan = super().__new__(cls, array, end)
-        loan.of = of
-        return loan
+        lease = super().__new__(cls, array, end)
+        lease.of = of
+        return lease
 
-    def __init__(self, array: np.ndarray, of: Thing, end: Callable[[BufferLease[Thing]], None]) -> None:
+    def __init__(self, array: np.ndarray, of: T, end: Callable[[BufferLease[T]], None]) -> None:
         super().__init__(array, end)  # type: ignore[call-arg]  # which typeshed does not know
 
 
@@ -51,9 +51,9 @@ class PrivateMemory:
 
 
 class _PooledArray(np.ndarray):
-    """Memory that is in use, and with it its loan, which has to be there at the end of what uses it."""
+    """Memory that is in use, and with it its lease, which has to be there at the end of what uses it."""
 
-    loan: BufferLease[np.ndarray]
+    lease: BufferLease[np.ndarray]
 
 
 class BufferPool:
@@ -66,7 +66,7 @@ class BufferPool:
         self._shape = shape
         self.memory = memory if memory is not None else PrivateMemory()
         self._bytes = 4 * math.prod(shape)
-        self._free: collections.deque[BufferLease[np.ndarray]] = collections.deque(maxlen=keep)  # whichever thread ends the loan
+        self._free: collections.deque[BufferLease[np.ndarray]] = collections.deque(maxlen=keep)  # whichever thread ends the lease
 
     def take(self) -> np.ndarray:
         """A float32 array of the pool's shape with undefined contents."""
@@ -79,5 +79,5 @@ class BufferPool:
         array: np.ndarray = np.frombuffer(lent.data, np.float32).reshape(self._shape)
         owner = array.base
         assert isinstance(owner, np.ndarray)
-        lent.loan = BufferLease(owner, memory, self._free.append)
+        lent.lease = BufferLease(owner, memory, self._free.append)
         return array

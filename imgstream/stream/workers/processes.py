@@ -44,9 +44,9 @@ FAILED = -1
 """Number of a Result that says what ended its worker: the one outcome."""
 SAMPLES_A_TASK = 8
 """At most: paths may have 4 KB each, and a message must fit a socket's buffer."""
-_LOOK_EVERY = 1.0
+_CHECK_EVERY = 1.0
 """Seconds between looks at whether all workers are there."""
-_BOOT = (
+_START_CODE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from imgstream.stream.workers.worker_process import main; main(*map(int, sys.argv[2:]))"
 )
@@ -130,7 +130,7 @@ def shared_open_files(descriptor: int, first: int, count: int) -> list[OpenFile]
     return [OpenFile(memory[number * OPEN_FILE_BYTES :][:OPEN_FILE_BYTES]) for number in range(first, first + count)]
 
 
-def _ended(error: Outcome) -> ImgstreamError:
+def _as_error(error: Outcome) -> ImgstreamError:
     """What is raised for what has ended a worker."""
     if isinstance(error, ImgstreamError):
         return error
@@ -176,47 +176,47 @@ class ProcessWorkers:
         """`path_bytes`: index position → path to open. `buffers`: in SharedMemory. `threads`: of each process."""
         self.buffers = buffers
         self._job, self._path_bytes, self._processes, self._threads = job, path_bytes, processes, threads
-        self._crew: _Started | None = None
+        self._running: _RunningWorkers | None = None
         self._lock = threading.Lock()
         self._passes = itertools.count(1)
 
     def begin(self, ahead: int) -> ProcessQueue:
         """A pass over some rows, with `ahead` batches open at a time. Starts the workers, where none are or they have failed."""
         with self._lock:
-            if self._crew is None or not self._crew.whole:
-                if self._crew is not None:
-                    self._crew.stop()
+            if self._running is None or not self._running.all_alive:
+                if self._running is not None:
+                    self._running.stop()
                 memory = self.buffers.memory
                 assert isinstance(memory, SharedMemory)
                 self._job.begin_pass()  # here, where it can be told: a cache that cannot be made is no fault of a worker
-                self._crew = _Started(self._job, memory, self._processes, self._threads)
-                weakref.finalize(self, self._crew.stop)
-            return ProcessQueue(self._crew, self._path_bytes, ahead, next(self._passes))
+                self._running = _RunningWorkers(self._job, memory, self._processes, self._threads)
+                weakref.finalize(self, self._running.stop)
+            return ProcessQueue(self._running, self._path_bytes, ahead, next(self._passes))
 
 
 class ProcessQueue:
     """The batches of a pass."""
 
-    def __init__(self, crew: _Started, path_bytes: Callable[[int], bytes], ahead: int, number: int) -> None:
-        self.open_files = crew.open_files
-        self._crew, self._path_bytes, self._ahead, self._number = crew, path_bytes, ahead, number
+    def __init__(self, running: _RunningWorkers, path_bytes: Callable[[int], bytes], ahead: int, number: int) -> None:
+        self.open_files = running.open_files
+        self._running, self._path_bytes, self._ahead, self._number = running, path_bytes, ahead, number
 
     def add(self, batch: OpenBatch) -> None:
         """Have a batch filled, after those before it."""
         request = batch.request
-        self._crew.announce(self._path_bytes, request.positions)
-        samples = max(1, min(SAMPLES_A_TASK, self._ahead * batch.size // (2 * self._crew.thread_count)))  # two tasks a thread, or more
+        self._running.announce(self._path_bytes, request.positions)
+        samples = max(1, min(SAMPLES_A_TASK, self._ahead * batch.size // (2 * self._running.thread_count)))  # two tasks a thread, or more
         for first in range(0, batch.size, samples):
             positions = request.positions[first : first + samples].tolist()
             rows = request.rows[first : first + samples].tolist()
             paths = [self._path_bytes(position) for position in positions]
-            self._crew.send(batch, first, request.epoch, rows, paths, self._number)
+            self._running.send(batch, first, request.epoch, rows, paths, self._number)
 
     def cancel(self) -> None:
         """What was sent is made to its end, into memory that is held until then: a few batches."""
 
 
-class _Started:
+class _RunningWorkers:
     """Running workers and the thread that hears them."""
 
     def __init__(self, job: SampleJob, memory: SharedMemory, processes: int, threads: int) -> None:
@@ -225,19 +225,23 @@ class _Started:
         self._memory, self._readahead = memory, Readahead(job.needs_file())
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        self._heard = 0
+        self._received = 0
         self._pending: dict[int, tuple[OpenBatch, int]] = {}
         self._workers: list[subprocess.Popen[bytes]] = []
         self._tasks, their_tasks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._results, their_results = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._tasks.settimeout(stalls.PATIENCE)
-        self._results.settimeout(_LOOK_EVERY)
-        noted = os.memfd_create("imgstream-open-files", os.MFD_CLOEXEC)
+        self._results.settimeout(_CHECK_EVERY)
+        open_files_memory = os.memfd_create("imgstream-open-files", os.MFD_CLOEXEC)
         try:
-            os.ftruncate(noted, self.thread_count * OPEN_FILE_BYTES)
-            self.open_files = shared_open_files(noted, 0, self.thread_count)
-            self._start(pickle.dumps((job, os.getcwd())), (their_tasks.fileno(), their_results.fileno(), memory.descriptor, noted), threads)
-            threading.Thread(target=self._hear, name="imgstream-results", daemon=True).start()
+            os.ftruncate(open_files_memory, self.thread_count * OPEN_FILE_BYTES)
+            self.open_files = shared_open_files(open_files_memory, 0, self.thread_count)
+            self._start(
+                pickle.dumps((job, os.getcwd())),
+                (their_tasks.fileno(), their_results.fileno(), memory.descriptor, open_files_memory),
+                threads,
+            )
+            threading.Thread(target=self._receive_results, name="imgstream-results", daemon=True).start()
         except BaseException:
             for worker in self._workers:
                 worker.kill()
@@ -248,11 +252,11 @@ class _Started:
         finally:
             their_tasks.close()
             their_results.close()
-            os.close(noted)
+            os.close(open_files_memory)
 
     def _start(self, payload: bytes, descriptors: tuple[int, ...], threads: int) -> None:
         for first in range(0, self.thread_count, threads):
-            command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), *map(str, (*descriptors, first, threads))]
+            command = [sys.executable, "-c", _START_CODE, json.dumps(sys.path), *map(str, (*descriptors, first, threads))]
             # A session of its own: Ctrl-C is this process's to handle.
             worker = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=descriptors, start_new_session=True
@@ -264,7 +268,7 @@ class _Started:
                 stdin.write(payload)
 
     @property
-    def whole(self) -> bool:
+    def all_alive(self) -> bool:
         """Whether all workers are there."""
         return self.failed is None and all(worker.poll() is None for worker in self._workers)
 
@@ -283,39 +287,39 @@ class _Started:
                 return
             self._pending[number] = batch, first
         try:
-            self._put(message)
+            self._send_task(message)
         except (BrokenPipeError, ConnectionResetError):
-            self._fail(self._gone())
+            self._fail(self._worker_ended())
         except BaseException:
             with self._lock:
                 self._pending.pop(number, None)
             raise
 
-    def _put(self, message: bytes) -> None:
+    def _send_task(self, message: bytes) -> None:
         """Send a task; waits while the workers have their hands full. Raises BrokenPipeError when there are none any more."""
-        heard, waits = self._heard, 0
+        received, waits = self._received, 0
         while True:
             try:
                 return self._tasks.sendall(message)
             except TimeoutError:
-                waits = waits + 1 if self._heard == heard else 0
-                heard = self._heard
+                waits = waits + 1 if self._received == received else 0
+                received = self._received
             if waits:
                 stalls.tell(self.open_files, waits)
 
-    def _hear(self) -> None:
+    def _receive_results(self) -> None:
         """What the thread that hears the workers does. However it ends, nothing that was sent is waited for any more."""
         try:
             with self._results:
                 self._listen()
-            error: BaseException = self._gone()
+            error: BaseException = self._worker_ended()
         except BaseException as failure:
             error = failure
         self._fail(error)
 
     def _listen(self) -> None:
         """Settle what is heard, until a worker is gone. Raises what has ended it, where it could say so."""
-        look, gone = time.monotonic() + _LOOK_EVERY, False
+        next_check, gone = time.monotonic() + _CHECK_EVERY, False
         while True:
             data = None
             with contextlib.suppress(TimeoutError):
@@ -323,19 +327,19 @@ class _Started:
             if data == b"":
                 return
             if data is not None:
-                self._take(Result(*pickle.loads(data)))
+                self._handle(Result(*pickle.loads(data)))
             else:
                 self._memory.reclaim()
-            if data is None or time.monotonic() > look:
+            if data is None or time.monotonic() > next_check:
                 if gone:  # since the last look: its last words have been heard
                     return
-                look, gone = time.monotonic() + _LOOK_EVERY, any(worker.poll() is not None for worker in self._workers)
+                next_check, gone = time.monotonic() + _CHECK_EVERY, any(worker.poll() is not None for worker in self._workers)
 
-    def _take(self, result: Result) -> None:
+    def _handle(self, result: Result) -> None:
         """Settle what a worker has done. Raises what has ended it."""
         if result.number == FAILED:
-            raise _ended(result.outcomes[0])
-        self._heard += 1
+            raise _as_error(result.outcomes[0])
+        self._received += 1
         self._readahead.note(len(result.outcomes), result.waits)
         with self._lock:
             pending = self._pending.get(result.number)  # it stays there until it is settled
@@ -351,7 +355,7 @@ class _Started:
             with self._lock:
                 self._pending.pop(result.number, None)
 
-    def _gone(self) -> ImgstreamError:
+    def _worker_ended(self) -> ImgstreamError:
         """A worker has ended without a word."""
         codes = [code for worker in self._workers if (code := worker.poll()) is not None]
         how = f"signal {-codes[0]}" if codes and codes[0] < 0 else f"exit code {codes[0]}" if codes else "nobody knows how"

@@ -26,21 +26,21 @@ def main(tasks: int, results: int, memory: int, open_files: int, first: int, thr
     """Run in a fresh process. The first four are descriptors that it was given; the job comes on stdin. `first`: of its threads' numbers
     among those of all workers.
     """
-    heard = socket.socket(fileno=results)
+    results_socket = socket.socket(fileno=results)
     try:
         job, folder = pickle.load(sys.stdin.buffer)
         os.chdir(folder)
-        worker = _Worker(job, socket.socket(fileno=tasks), heard, memory)
-        crew = [
+        worker = _Worker(job, socket.socket(fileno=tasks), results_socket, memory)
+        workers = [
             threading.Thread(target=worker.run, args=(open_file,), daemon=True)
             for open_file in shared_open_files(open_files, first, threads)
         ]
-        for thread in crew:
+        for thread in workers:
             thread.start()
-        for thread in crew:
+        for thread in workers:
             thread.join()
     except BaseException as error:
-        _end(error, heard)
+        _end(error, results_socket)
 
 
 def _end(error: BaseException, results: socket.socket) -> NoReturn:
@@ -60,8 +60,8 @@ class _Worker:
         self._mapped = memoryview(b"")
         self._pass = 0
         self._lock = threading.Lock()
-        self._told: collections.deque[str] = collections.deque()
-        warnings.showwarning = self._hear
+        self._warnings: collections.deque[str] = collections.deque()
+        warnings.showwarning = self._keep_warning
 
     def run(self, open_file: OpenFile) -> None:
         """One thread: until there are no more tasks, or nobody who wants to hear. Whatever else ends it ends the process."""
@@ -81,14 +81,14 @@ class _Worker:
         images = self._images(task.offset, len(task.rows))
         waits = maker.waits
         outcomes = maker.fill(task.paths, task.epoch, task.rows, images)
-        return Result(task.number, outcomes, maker.waits - waits, self._news())
+        return Result(task.number, outcomes, maker.waits - waits, self._take_warnings())
 
-    def _hear(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    def _keep_warning(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, CacheWarning):  # others are told by the process that the user sees, or by none
-            self._told.append(str(message))
+            self._warnings.append(str(message))
 
-    def _news(self) -> list[str]:
-        return [self._told.popleft() for _ in range(len(self._told))]
+    def _take_warnings(self) -> list[str]:
+        return [self._warnings.popleft() for _ in range(len(self._warnings))]
 
     def _begin(self, number: int) -> None:
         with self._lock:
@@ -112,11 +112,11 @@ def _message(result: Result) -> bytes:
     except Exception:
         message = b""
     if not message or len(message) > MESSAGE_BYTES:
-        message = pickle.dumps(tuple(result._replace(outcomes=[_told(outcome) for outcome in result.outcomes])))
+        message = pickle.dumps(tuple(result._replace(outcomes=[_as_text(outcome) for outcome in result.outcomes])))
     return message
 
 
-def _told(outcome: Outcome) -> Outcome:
+def _as_text(outcome: Outcome) -> Outcome:
     """An error that cannot travel, in words."""
     if not isinstance(outcome, BaseException) or isinstance(outcome, BadImage):
         return outcome
