@@ -11,7 +11,7 @@ from rich.text import Text
 
 from imgstream.check.clusters import Clusters
 from imgstream.check.findings import EXTREME_ASPECT, Findings
-from imgstream.index.look_alikes import told
+from imgstream.index.look_alikes import quoted
 from imgstream.progress import duration
 from imgstream.terminal.tables import amount, printable
 
@@ -91,7 +91,7 @@ def _table(findings: Findings) -> Table:
         files, note = _counted(alike, findings.across.tolist())
         row("duplicates across splits", files, f"{note}; {split}" if note else split)
     of_class, groups = {name: count for name, count, _ in findings.classes()}, findings.look_alikes
-    shown = "; ".join(" and ".join(map(printable, told(names))) for names in groups[:_MOST_LISTED])
+    shown = "; ".join(" and ".join(map(printable, quoted(names))) for names in groups[:_MOST_LISTED])
     row("classes that look alike", sum(of_class[name] for names in groups for name in names), shown)
     row(f"longer side over {EXTREME_ASPECT}x the shorter", len(findings.extreme))
     return table

@@ -72,7 +72,7 @@ def index(
     from imgstream.files.atomic import check_target
     from imgstream.index import IMAGE_EXTENSIONS, kind_of, open_index
     from imgstream.index.header_scan import scan_headers
-    from imgstream.index.look_alikes import joined, told
+    from imgstream.index.look_alikes import joined, quoted
     from imgstream.index.manifest.read import MANIFEST_EXTENSIONS, is_manifest
     from imgstream.index.manifest.write import write_manifest
     from imgstream.index.opening import warn_of_look_alikes
@@ -127,7 +127,7 @@ def index(
         _line(f"Opened all of them: {changed:,} had changed since they were opened before" + _such_as(examples))
     for name, other in names.items():
         if name != other:
-            _line("Joined: {} is {} now".format(*told([name, other])))
+            _line("Joined: {} is {} now".format(*quoted([name, other])))
     if output is not None and as_manifest:
         _line(f"Manifest: {output}, for --root {shlex.quote(found.root)}")
     elif output is not None:

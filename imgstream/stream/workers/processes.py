@@ -1,7 +1,8 @@
-"""Worker processes with threads that make samples, where more cores are to be used than one interpreter lock can serve.
+"""Worker processes with threads that make samples, for more cores than one interpreter lock can serve.
 
-Tasks and results travel over two sockets that all workers share: the kernel hands each task to whoever waits. Images go straight into the
-batch, in memory without a name: it is gone when the last process that has it is, however that ended. Workers end with their tasks socket.
+Tasks and results travel over two sockets that all workers share: the kernel hands each task to a waiting thread. Images are written
+straight into the batch, in anonymous shared memory that is freed when the last process that has it ends, however it ends. Workers end when
+their task socket is closed.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ from imgstream.stream.workers.readahead import Readahead
 from imgstream.stream.workers.sample_job import Outcome, SampleJob
 
 AVAILABLE = sys.platform == "linux" and hasattr(os, "memfd_create")
-"""Elsewhere sockets that keep messages apart, and memory without a name, are not to be had: threads do all."""
+"""Other systems lack sockets that keep messages apart, or anonymous shared memory; threads do all the work there."""
 
 MESSAGE_BYTES = 1 << 17
 FAILED = -1
-"""Number of a Result that says what ended its worker: the one outcome."""
+"""Task number of a Result whose one outcome is the error that ended its worker."""
 SAMPLES_A_TASK = 8
-"""At most: paths may have 4 KB each, and a message must fit a socket's buffer."""
+"""The most samples in a task: paths may have 4 KB each, and a message must fit a socket's buffer."""
 _CHECK_EVERY = 1.0
-"""Seconds between looks at whether all workers are there."""
+"""Seconds between checks that all workers are alive."""
 _START_CODE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from imgstream.stream.workers.worker_process import main; main(*map(int, sys.argv[2:]))"
@@ -57,40 +58,40 @@ class Task(NamedTuple):
 
     number: int
     offset: int
-    """Of the first sample's slot, in bytes of the shared memory's file."""
+    """Where the first sample goes, in bytes of the shared memory's file."""
     epoch: int
     rows: list[int]
     paths: list[bytes]
     in_pass: int
-    """Number of the pass: a worker that has not seen it looks at the cache anew."""
+    """Number of the pass: a worker that meets a new one reads the cache's state again."""
 
 
 class Result(NamedTuple):
-    """What became of a task's samples."""
+    """The outcomes of a task's samples."""
 
     number: int
     outcomes: list[Outcome]
     waits: int
     """How many of the files had to come from the disk."""
     told: list[str]
-    """What the worker's cache has warned of since the last one."""
+    """Warnings of the worker's cache since its last result."""
 
 
 class _Part(NamedTuple):
-    """Of a SharedMemory's file, for one batch."""
+    """The part of a SharedMemory's file that holds one batch."""
 
     map: mmap.mmap
     offset: int
 
 
 class SharedMemory:
-    """Memory for batches that worker processes fill: parts of one file without a name."""
+    """Memory for batches that worker processes fill: parts of one anonymous file."""
 
     def __init__(self) -> None:
         self.descriptor = os.memfd_create("imgstream", os.MFD_CLOEXEC)
         weakref.finalize(self, os.close, self.descriptor)
         self._parts: dict[int, BufferLease[_Part]] = {}
-        """By address: the last that was lent of each."""
+        """By address: the lease that was last given of each part."""
         self._ended: collections.deque[BufferLease[_Part]] = collections.deque()
         self._unused: list[_Part] = []
         self._end = 0
@@ -111,7 +112,7 @@ class SharedMemory:
         return memory
 
     def reclaim(self) -> None:
-        """Let the system have the pages that nobody holds any more; the parts themselves are used again."""
+        """Give pages that nobody holds any more back to the system; the parts of the file are used again."""
         with contextlib.suppress(IndexError):
             while True:
                 part = self._ended.popleft().of
@@ -125,20 +126,20 @@ class SharedMemory:
 
 
 def shared_open_files(descriptor: int, first: int, count: int) -> list[OpenFile]:
-    """Those of some threads, numbered over all workers, in the memory behind `descriptor`."""
+    """The open files of `count` threads, numbered from `first` over all workers, in the memory behind `descriptor`."""
     memory = memoryview(mmap.mmap(descriptor, (first + count) * OPEN_FILE_BYTES))
     return [OpenFile(memory[number * OPEN_FILE_BYTES :][:OPEN_FILE_BYTES]) for number in range(first, first + count)]
 
 
 def _as_error(error: Outcome) -> ImgstreamError:
-    """What is raised for what has ended a worker."""
+    """The error to raise for the outcome that ended a worker."""
     if isinstance(error, ImgstreamError):
         return error
     return ImgstreamError(f"a worker process ended by itself ({type(error).__name__}: {error})")
 
 
 def can_be_sent(job: SampleJob) -> bool:
-    """Whether other processes can do this work: not where it rests on functions that only this one has."""
+    """Whether other processes can do this job: not if it rests on functions that only this process has."""
     if not AVAILABLE:
         return False
     pickler = _NamingPickler(io.BytesIO())
@@ -150,14 +151,14 @@ def can_be_sent(job: SampleJob) -> bool:
 
 
 class _NamingPickler(pickle.Pickler):
-    """Notes where classes and functions come from: another process has to import them."""
+    """Collects the packages that classes and functions come from: another process has to import them."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self.packages: set[str] = set()
 
     def reducer_override(self, value: Any) -> Any:
-        """Changes nothing."""
+        """Note the package of a class or function; pickle it as usual."""
         if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
             self.packages.add((value.__module__ or "builtins").partition(".")[0])
         return NotImplemented
@@ -170,7 +171,7 @@ def _importable(package: str) -> bool:
 
 
 class ProcessWorkers:
-    """Worker processes, kept for as long as their stream; serve any number of passes at once."""
+    """Worker processes of one stream; serve any number of passes at once."""
 
     def __init__(self, job: SampleJob, path_bytes: Callable[[int], bytes], buffers: BufferPool, processes: int, threads: int) -> None:
         """`path_bytes`: index position → path to open. `buffers`: in SharedMemory. `threads`: of each process."""
@@ -181,7 +182,7 @@ class ProcessWorkers:
         self._passes = itertools.count(1)
 
     def begin(self, ahead: int) -> ProcessQueue:
-        """A pass over some rows, with `ahead` batches open at a time. Starts the workers, where none are or they have failed."""
+        """Start a pass over some rows, with `ahead` batches open at a time. Starts the workers if none run or some have failed."""
         with self._lock:
             if self._running is None or not self._running.all_alive:
                 if self._running is not None:
@@ -195,14 +196,14 @@ class ProcessWorkers:
 
 
 class ProcessQueue:
-    """The batches of a pass."""
+    """The batches of one pass."""
 
     def __init__(self, running: _RunningWorkers, path_bytes: Callable[[int], bytes], ahead: int, number: int) -> None:
         self.open_files = running.open_files
         self._running, self._path_bytes, self._ahead, self._number = running, path_bytes, ahead, number
 
     def add(self, batch: OpenBatch) -> None:
-        """Have a batch filled, after those before it."""
+        """Queue a batch to be filled after those before it."""
         request = batch.request
         self._running.announce(self._path_bytes, request.positions)
         samples = max(1, min(SAMPLES_A_TASK, self._ahead * batch.size // (2 * self._running.thread_count)))  # two tasks a thread, or more
@@ -213,11 +214,11 @@ class ProcessQueue:
             self._running.send(batch, first, request.epoch, rows, paths, self._number)
 
     def cancel(self) -> None:
-        """What was sent is made to its end, into memory that is held until then: a few batches."""
+        """Do nothing: tasks that were sent are finished, into memory that is held until then, a few batches at most."""
 
 
 class _RunningWorkers:
-    """Running workers and the thread that hears them."""
+    """Running worker processes, and the thread that receives their results."""
 
     def __init__(self, job: SampleJob, memory: SharedMemory, processes: int, threads: int) -> None:
         self.thread_count = processes * threads
@@ -269,15 +270,15 @@ class _RunningWorkers:
 
     @property
     def all_alive(self) -> bool:
-        """Whether all workers are there."""
+        """Whether no worker has failed or ended."""
         return self.failed is None and all(worker.poll() is None for worker in self._workers)
 
     def announce(self, path_bytes: Callable[[int], bytes], positions: np.ndarray) -> None:
-        """The files at these positions will be read soon."""
+        """Say that the files at these positions will be read soon."""
         self._readahead.announce(path_bytes, positions)
 
     def send(self, batch: OpenBatch, first: int, epoch: int, rows: list[int], paths: list[bytes], in_pass: int) -> None:
-        """Have the samples from slot `first` of the batch on made."""
+        """Send the task to make samples of the batch from slot `first` on."""
         offset = self._memory.offset(batch.images) + first * batch.images.strides[0]
         number = next(self._numbers)
         message = pickle.dumps(tuple(Task(number, offset, epoch, rows, paths, in_pass)))
@@ -296,7 +297,7 @@ class _RunningWorkers:
             raise
 
     def _send_task(self, message: bytes) -> None:
-        """Send a task; waits while the workers have their hands full. Raises BrokenPipeError when there are none any more."""
+        """Send a task; wait while all workers are busy. Raises BrokenPipeError when no worker is left."""
         received, waits = self._received, 0
         while True:
             try:
@@ -308,7 +309,7 @@ class _RunningWorkers:
                 stalls.tell(self.open_files, waits)
 
     def _receive_results(self) -> None:
-        """What the thread that hears the workers does. However it ends, nothing that was sent is waited for any more."""
+        """Run the receiving thread. However it ends, nobody waits any longer for what was sent."""
         try:
             with self._results:
                 self._listen()
@@ -318,7 +319,7 @@ class _RunningWorkers:
         self._fail(error)
 
     def _listen(self) -> None:
-        """Settle what is heard, until a worker is gone. Raises what has ended it, where it could say so."""
+        """Settle results until a worker has ended. Raises the error that ended it, if it could send one."""
         next_check, gone = time.monotonic() + _CHECK_EVERY, False
         while True:
             data = None
@@ -336,7 +337,7 @@ class _RunningWorkers:
                 next_check, gone = time.monotonic() + _CHECK_EVERY, any(worker.poll() is not None for worker in self._workers)
 
     def _handle(self, result: Result) -> None:
-        """Settle what a worker has done. Raises what has ended it."""
+        """Settle one result. Raises the error that ended a worker."""
         if result.number == FAILED:
             raise _as_error(result.outcomes[0])
         self._received += 1
@@ -356,7 +357,7 @@ class _RunningWorkers:
                 self._pending.pop(result.number, None)
 
     def _worker_ended(self) -> ImgstreamError:
-        """A worker has ended without a word."""
+        """The error for a worker that ended without sending one."""
         codes = [code for worker in self._workers if (code := worker.poll()) is not None]
         how = f"signal {-codes[0]}" if codes and codes[0] < 0 else f"exit code {codes[0]}" if codes else "nobody knows how"
         return ImgstreamError(
@@ -365,7 +366,7 @@ class _RunningWorkers:
         )
 
     def _fail(self, error: BaseException) -> None:
-        """A worker is gone, or not heard any more: nothing that was sent may be waited for. The first error counts."""
+        """Give up everything that was sent, because a worker has ended or results are received no more. The first error counts."""
         with self._lock:
             if self.failed is None:
                 self.failed = error
@@ -375,7 +376,7 @@ class _RunningWorkers:
             self._tasks.shutdown(socket.SHUT_RDWR)  # the others end, and nobody waits to send them more
 
     def stop(self) -> None:
-        """Let the workers end, and wait until they have."""
+        """Tell the workers to end, and wait until they have."""
         self._tasks.close()
         end = time.monotonic() + 5  # for all of them together
         for worker in self._workers:

@@ -1,4 +1,6 @@
-"""A worker process: threads that take tasks from a socket, make their samples in shared memory, and say so. Ends when the tasks do."""
+"""A worker process: its threads take tasks from a socket, make the samples in shared memory, and send the outcomes. It ends when the task
+socket is closed.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ from imgstream.stream.workers.sample_job import Outcome, SampleJob, SampleMaker
 
 
 def main(tasks: int, results: int, memory: int, open_files: int, first: int, threads: int) -> None:
-    """Run in a fresh process. The first four are descriptors that it was given; the job comes on stdin. `first`: of its threads' numbers
-    among those of all workers.
+    """Run in a fresh process; the job comes on stdin. The first four arguments are file descriptors that were passed on. `first`: number of
+    the first of its threads among those of all workers.
     """
     results_socket = socket.socket(fileno=results)
     try:
@@ -44,7 +46,9 @@ def main(tasks: int, results: int, memory: int, open_files: int, first: int, thr
 
 
 def _end(error: BaseException, results: socket.socket) -> NoReturn:
-    """Say what this process fails of, and end it: otherwise what it was to do would be waited for. Whoever cannot be told sees the end."""
+    """Send the error that ends this process, and exit: otherwise its tasks would be waited for. If sending fails, the exit itself is
+    noticed.
+    """
     try:
         traceback.print_exception(error)
         results.sendall(_message(Result(FAILED, [error], 0, [])))
@@ -64,7 +68,7 @@ class _Worker:
         warnings.showwarning = self._keep_warning
 
     def run(self, open_file: OpenFile) -> None:
-        """One thread: until there are no more tasks, or nobody who wants to hear. Whatever else ends it ends the process."""
+        """Run one thread until there are no more tasks, or nobody to receive results. Any other error ends the process."""
         try:
             maker = SampleMaker(self._job, open_file)
             while data := self._tasks.recv(MESSAGE_BYTES):
@@ -97,7 +101,7 @@ class _Worker:
                 self._job.begin_pass()
 
     def _images(self, offset: int, count: int) -> np.ndarray:
-        """float32 (count, H, W, C) of the shared memory, from byte `offset` on."""
+        """float32 (count, H, W, C) in the shared memory, from byte `offset` on."""
         shape = (count, *self._job.spec.shape)
         with self._lock:
             if offset + 4 * math.prod(shape) > len(self._mapped):  # it has grown; what is in use stays mapped where it was
@@ -117,7 +121,7 @@ def _message(result: Result) -> bytes:
 
 
 def _as_text(outcome: Outcome) -> Outcome:
-    """An error that cannot travel, in words."""
+    """The outcome; an error that cannot be pickled becomes an ImgstreamError with its text."""
     if not isinstance(outcome, BaseException) or isinstance(outcome, BadImage):
         return outcome
     return ImgstreamError(f"{type(outcome).__name__}: {outcome}"[:2000])
