@@ -1,4 +1,4 @@
-"""What a check found, for the terminal."""
+"""The report of `imgstream check` on the terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_LOOKED_AT = 1000  # files of a cluster, for one of each class or part
 
 
 def check_report(findings: Findings) -> Iterator[RenderableType]:
-    """The folder, its classes and kinds, a table of what was looked for, examples of what was found, and a verdict."""
+    """The folder, its classes and kinds, a table of findings, examples of them, and a verdict."""
     yield Text(_summary(findings))
     yield _classes(findings)
     yield Text(_contents(findings))
@@ -98,7 +98,7 @@ def _table(findings: Findings) -> Table:
 
 
 def _counted(clusters: Clusters, numbers: Sequence[int]) -> tuple[int, str]:
-    """Files, and how many clusters, in words."""
+    """Number of files, and of clusters as text."""
     sizes = [len(clusters[number]) for number in numbers]
     return sum(sizes), f"{len(sizes):,} {'group' if len(sizes) == 1 else 'groups'}" if sizes else ""
 
@@ -124,7 +124,7 @@ def _examples(findings: Findings) -> Iterator[RenderableType]:
 def _groups(
     title: str, findings: Findings, clusters: Clusters, numbers: Sequence[int], tag: Callable[[int], str | None] | None = None
 ) -> Iterator[Table]:
-    """The first clusters, a row each, with the first of their files; `tag` says what sets files apart: one of each comes first."""
+    """The first clusters, a row each, with their first files; `tag` gives what distinguishes files: one of each comes first."""
     if not numbers:
         return
     table = Table(title, caption=_rest(len(numbers), _MOST_CLUSTERS))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imgstream.runs import Run
 
 FOUND = 3
-"""Exit code: the check was made, and found something."""
+"""Exit code when the check found something."""
 
 
 def check(
@@ -161,7 +161,7 @@ def _compare_pipelines(
     as_json: bool,
     workers: int | None,
 ) -> None:
-    """--parity."""
+    """Run --parity."""
     if run is not None and (size is not None or fit is not None or channels is not None):
         raise typer.BadParameter("--run brings its own size, fit and channels")
 

@@ -81,7 +81,7 @@ def show(
 
 
 def _read(stream: Stream, epoch: int, start: int) -> dict[int, np.ndarray]:
-    """One batch of an epoch, uint8 by index position: the epoch's number is the number of the draw."""
+    """One batch of an epoch, uint8 by index position; another epoch augments the images differently."""
     batch = next(stream.traced_batches(epoch, start))
     return {int(position): np.clip(image, 0, 255).astype(np.uint8) for position, image in zip(batch.positions, batch.images, strict=True)}
 

@@ -95,7 +95,7 @@ def embed(
 
 
 def _network(network: str, weights: str | None, size: tuple[int, int] | None) -> tuple[Any, SampleSpec, str]:
-    """Images → features, what a sample is, and the network's name."""
+    """The model images → features, the spec of its samples, and its name."""
     from imgstream.models import build_model, features, infer_model, model_info
     from imgstream.progress import error_console
     from imgstream.runs import load_run

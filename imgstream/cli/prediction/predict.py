@@ -137,23 +137,23 @@ def predict(
 
 
 class Drift:
-    """Looks whether the images of a prediction are like those that the run was trained on."""
+    """Finds out whether the images of a prediction differ from those that the run was trained on."""
 
     def __init__(self, run: Run, *, alone: bool) -> None:
-        """`alone`: whether the scores are this run's own; averaged ones are less sure, and say nothing beside its validation."""
+        """`alone`: whether the scores are this run's own; averaged ones are less sure, and cannot be compared with its validation."""
         from imgstream.evaluation.drift import ProfileBuilder
 
         self._trained, self._spec, self._builder, self._alone = run.profile, run.spec, ProfileBuilder(), alone
 
     def see(self, batch: Scored) -> None:
-        """Take account of a batch."""
+        """Count a batch."""
         if self._trained is not None and len(batch.images):
             self._builder.add_images(batch.images, self._spec)
             if self._alone:
                 self._builder.add_scores(batch.scores)
 
     def warnings(self, index: ImageIndex) -> list[str]:
-        """What is different, a line each."""
+        """What is different, one line each."""
         from imgstream.evaluation.drift import compare, sample_headers
 
         if self._trained is None:
@@ -219,7 +219,7 @@ def _print(first: list[StoredPrediction], bad: Any, summary: Summary, used: list
 
 
 def _runs(text: str) -> list[Run]:
-    """The run at a path, or at each of several."""
+    """The runs at one path, or at several separated by commas."""
     from imgstream.runs import load_run
 
     paths = [] if os.path.exists(text) else [path for path in text.split(",") if path]
@@ -238,7 +238,7 @@ def _index(sources: list[str], **of_index: Any) -> ImageIndex:
 
 
 def _stdin_paths() -> Iterator[bytes]:
-    """The lines of stdin, as bytes: names need not be UTF-8."""
+    """The lines of stdin as bytes, because names need not be UTF-8."""
     for line in sys.stdin.buffer:
         if path := line.rstrip(b"\r\n"):
             yield path

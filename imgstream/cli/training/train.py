@@ -321,14 +321,14 @@ def _tell(plan: DryRun | None, as_json: bool) -> None:
 
 
 def is_finished(out: Path) -> bool:
-    """Whether a finished run lies there."""
+    """Whether there is a finished run in `out`."""
     from imgstream.runs.folder import RunFolder
 
     return (out / "run.json").exists() and RunFolder(out).state()["state"] == "finished"
 
 
 def summary(run: Run, was_finished: bool) -> dict[str, Any]:
-    """What --json prints: steps_run and resumed_from_step are of this command, all else of the whole run."""
+    """What --json prints: steps_run and resumed_from_step refer to this command, everything else to the whole run."""
     state, metrics = run.state, run.metrics
     return {
         "run": run.path,
