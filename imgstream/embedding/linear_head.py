@@ -134,7 +134,7 @@ class _Problem:
             self._mean += weights @ x
             self._mass += weights @ targets
         if not np.isfinite(self._mean).all():
-            raise ModelError("features hold values that are no numbers: the network that made them has diverged")
+            raise ModelError("features hold values that are no numbers: the model that computed them has diverged")
         variance = np.zeros(dimensions)
         for x, _, weights in rows.chunks():
             variance += weights @ (x - self._mean) ** 2
@@ -205,5 +205,5 @@ def _measure(kernel: np.ndarray, bias: np.ndarray, rows: _Rows) -> tuple[float, 
         loss -= float(weights @ (targets * chances).sum(axis=1))
         right += int((logits.argmax(axis=1) == targets.argmax(axis=1)).sum())
     if not np.isfinite(loss):
-        raise ModelError("features of validation hold values that are no numbers: the network that made them has diverged")
+        raise ModelError("features of validation hold values that are no numbers: the model that computed them has diverged")
     return loss, right / len(rows.features)

@@ -29,7 +29,7 @@ def features(model: Any) -> Any:
     if last is None:
         raise ModelError(f"{model.name} has no layer with weights: there is nothing to take features from")
     if len(model.inputs) != 1:
-        raise ModelError(f"{model.name} has {len(model.inputs)} inputs; a network that looks at images has one")
+        raise ModelError(f"{model.name} has {len(model.inputs)} inputs; a model of images has one")
     found = last.input if isinstance(last, keras.layers.Dense) else last.output
     if isinstance(found, list | tuple | dict):
         raise ModelError(f"{model.name}: its last layer with weights, {last.name}, has several tensors; features are one vector an image")

@@ -52,7 +52,7 @@ def load_weights(model: Any, weights: str) -> None:
         except Exception as error:
             raise ModelError(f"the weights in {path} cannot be loaded into {model.name}: {first_line(error)}") from error
     if not taken:
-        raise ModelError(f"nothing in {path} fits {model.name}: no layer has weights of the same shapes. Is it another network's file?")
+        raise ModelError(f"nothing in {path} fits {model.name}: no layer has weights of the same shapes. Is it another model's file?")
     for layer, values in taken:
         layer.set_weights(values)
 
@@ -86,7 +86,7 @@ def _from_h5(model: Any, file: h5py.File, path: Path) -> list[tuple[Any, list[An
         found = ", ".join(str(a.shape) for a in groups.get(wrong.name, [])) or "nothing"
         wanted = ", ".join(map(str, _shapes(wrong)))
         raise ModelError(
-            f"the arrays in {path} have other shapes than the layers of {model.name}: it is another network's file "
+            f"the arrays in {path} have other shapes than the layers of {model.name}: it is another model's file "
             f"({wrong.name} is {wanted}; the file has {found})"
         )
     fits = top is not None and [a.shape for a in groups.get(top.name, [])] == _shapes(top)

@@ -154,7 +154,7 @@ class Run:
                 of rows done.
 
         Returns:
-            An Evaluation: accuracy, loss, calibration, confusion matrix.
+            An Evaluation, with accuracy, loss, calibration and confusion matrix.
 
         Raises:
             DatasetError: No class of `source` is one of the model's.
@@ -229,7 +229,12 @@ class Run:
             pipeline: "python" or "tf", as in Stream.
 
         Returns:
-            An iterator over one Embedding for each image: its path, and features float32 (D,).
+            An iterator over one Embedding for each image, with its path and features, float32 (D,).
+
+        Raises:
+            NoImagesError: There are no images at `source`.
+            SpecError: An array is no image.
+            RunError: The model cannot be loaded; see `model`.
         """
         arrays, files = _arrays(source)
         if arrays is not None:

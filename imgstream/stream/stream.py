@@ -86,6 +86,10 @@ class Stream(BatchPlan):
     def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
         """The batches of an epoch, as NumPy arrays.
 
+        Each batch is (images, labels): float32 (B, H, W, C) and int32 (B,), -1 = no label. Where the index has sample weights, it is
+        (images, labels, weights), with weights float32 (B,). Labels are float32 (B, K) when the augmentation mixes them. B is smaller than
+        batch_size where files were bad; a batch with no good file is left out.
+
         The arrays are yours to keep. Those of the tf pipeline are TensorFlow's memory: do not write to them.
 
         Args:
@@ -93,9 +97,7 @@ class Stream(BatchPlan):
             start: Number of the first batch to give.
 
         Yields:
-            (images, labels): float32 (B, H, W, C) and int32 (B,), -1 = no label; with weights float32 (B,) as a third array where the
-            index has sample weights. Labels are float32 (B, K) when the augmentation mixes them. B is smaller than batch_size where files
-            were bad; a batch with no good file is left out.
+            One batch after another, from number `start` on.
 
         Raises:
             BadImage: A file is bad and on_bad is "raise".

@@ -101,9 +101,7 @@ def prepare(
     info = model_info(settings.model or infer_model(settings.weights) or "cnn")
     transfer = is_transfer(settings, info)
     if settings.head_only and not transfer:
-        raise ModelError(
-            "head_only keeps the network as it is but for its head: give the weights it has, with --weights or a saved --model"
-        )
+        raise ModelError("head_only trains only the head of a model with weights: give them with --weights, or give a saved --model")
     if state is None:
         index = labelled(source, settings, scanned, tell)
         spec = sample_spec(settings, info, index)

@@ -27,7 +27,7 @@ app = typer.Typer(
     """,
 )
 Folder = Annotated[
-    str | None, typer.Argument(metavar="[DIR]", help="The folder given to train --cache DIR (default: the user's cache folder).")
+    str | None, typer.Argument(metavar="DIR", help="The folder given to train --cache DIR (default: the user's cache folder).")
 ]
 
 
