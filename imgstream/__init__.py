@@ -3,11 +3,11 @@
 scan        folder → ImageIndex            paths and labels, memory-mapped; no pixels
 split       ImageIndex → train, val        by a hash of each path: a new file never moves an old one
 order       (seed, epoch) → row numbers    an exact permutation, computed, never stored
-decode      file → uint8 (H, W, C)         header, box, reduction, EXIF, crop, resize: SampleSpec's one definition
-augment     uint8 → uint8                  drawn from (seed, epoch, row), whatever the number of threads
-Stream      rows → float32 (B, H, W, C)    a few batches in flight, their memory recycled
+decode      file → uint8 (H, W, C)         header, box, reduction, EXIF, crop, resize, as the SampleSpec says
+augment     uint8 → uint8                  keyed by (seed, epoch, row), whatever the number of threads
+Stream      rows → float32 (B, H, W, C)    a few batches in memory, in recycled buffers
 train       Stream → run folder            model, spec, class names, golden samples
-predict     run folder, files → one row a file, bad ones with their reason
+predict     run folder, files → rows       one for each file; a bad file's row says why it is bad
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # read when albumentatio
 
 if TYPE_CHECKING:
     __version__: str
-    """That of the package that is installed: pyproject.toml's."""
+    """The version of the installed package, from pyproject.toml."""
     from imgstream.errors import BadImage, ImgstreamError
     from imgstream.index import ImageIndex, scan
     from imgstream.prediction.rows import Prediction
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from imgstream.stream import Stream
     from imgstream.training.train import train  # not of the package: mypy would take the module of that name
 
-_HOMES = {
+_MODULES = {
     "BadImage": "errors",
     "ImgstreamError": "errors",
     "ImageIndex": "index",
@@ -57,11 +57,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name's module when it is first asked for: `import imgstream` itself costs milliseconds."""
+    """Import a name's module when it is first used: `import imgstream` itself takes milliseconds."""
     if name == "__version__":
         value = importlib.import_module("imgstream.versions").versions("imgstream").get("imgstream", "(not installed)")
-    elif name in _HOMES:
-        value = getattr(importlib.import_module(f"imgstream.{_HOMES[name]}"), name)
+    elif name in _MODULES:
+        value = getattr(importlib.import_module(f"imgstream.{_MODULES[name]}"), name)
     else:
         raise AttributeError(f"module 'imgstream' has no attribute {name!r}")
     globals()[name] = value

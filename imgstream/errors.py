@@ -1,18 +1,18 @@
-"""What can go wrong, as a tree.
+"""The errors and warnings of imgstream.
 
 ImgstreamError                 everything imgstream raises on purpose; the command line prints it as one line, exit 1
-├── SpecError (ValueError)     a SampleSpec that cannot be
+├── SpecError (ValueError)     an impossible SampleSpec, or an impossible argument of Stream
 ├── NoImagesError              nothing to read under the folder that was given
-├── DatasetError               images are there, but cannot be used as asked (one class, no labels, too many bad files)
+├── DatasetError               images that cannot be used as asked (one class, no labels, too many bad files)
 ├── AugmentError               an augmentation that cannot be loaded, or that broke a sample
-├── ModelError                 a model or weights that cannot be had, or a training that diverged
+├── ModelError                 a model or weights that cannot be used, or a training that diverged
 ├── RunError                   a run folder that is missing, unfinished, damaged or in the way
 ├── OutputError                a result that cannot be written
 └── BadImage                   one file that is no usable image: .reason (of REASONS), .detail, .path
 
 CacheWarning (UserWarning)     the pixel cache has stopped growing
 DatasetWarning (UserWarning)   rows of a manifest that cannot be used, or classes whose names look alike
-StallWarning (UserWarning)     nothing was done for a long time: which files are open
+StallWarning (UserWarning)     nothing was finished for a long time: which files are open
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REASONS = (
     "no permission",
     "read error",  # the file system failed while reading
 )
-"""Every reason a file can be bad for; contract: nothing else is ever reported."""
+"""Every reason for which a file can be bad; no other is ever reported."""
 
 
 class ImgstreamError(Exception):
@@ -37,11 +37,11 @@ class ImgstreamError(Exception):
 
 
 class SpecError(ImgstreamError, ValueError):
-    """A SampleSpec field with an impossible value."""
+    """A SampleSpec or a Stream with an impossible value."""
 
 
 class NoImagesError(ImgstreamError):
-    """A folder, file list or pattern that yields no image."""
+    """A folder, list of files or pattern without images."""
 
 
 class DatasetError(ImgstreamError):
@@ -49,11 +49,11 @@ class DatasetError(ImgstreamError):
 
 
 class AugmentError(ImgstreamError):
-    """An augmentation that cannot be loaded, or that returned something that is no sample."""
+    """An augmentation that cannot be loaded, or that returned something other than a sample."""
 
 
 class ModelError(ImgstreamError):
-    """A model name or weights file that cannot be used, or a training whose loss is no number any more."""
+    """A model name or weights file that cannot be used, or a training whose loss is no longer finite."""
 
 
 class RunError(ImgstreamError):
@@ -65,19 +65,19 @@ class OutputError(ImgstreamError):
 
 
 class CacheWarning(UserWarning):
-    """The cache cannot keep more: its limit is reached, or the disk refuses. Nothing else suffers."""
+    """The cache cannot keep more: its limit is reached, or the disk refuses. Everything else goes on."""
 
 
 class DatasetWarning(UserWarning):
-    """Rows of a manifest cannot be used, and are left out; or their files are missing; or classes have names that look alike."""
+    """Rows of a manifest cannot be used and are left out, or their files are missing, or classes have names that look alike."""
 
 
 class StallWarning(UserWarning):
-    """Nothing was done for a long time: a decoder hangs, or a disk does not answer. It names the files that are open."""
+    """Nothing was finished for a long time: a decoder hangs, or a disk does not respond. It names the files that are open."""
 
 
 class BadImage(ImgstreamError):
-    """One file that is no usable image. `reason` is one of REASONS; `detail` says what was found."""
+    """One file that is no usable image. `reason` is one of REASONS; `detail` says what was found; `path` is the file, if known."""
 
     def __init__(self, reason: str, detail: str, path: str | None = None) -> None:
         if reason not in REASONS:

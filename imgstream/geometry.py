@@ -1,6 +1,6 @@
-"""Where a sample's pixels come from: box → reduction → whole-pixel window. One arithmetic for every decoder and both paths.
+"""The geometry of a sample: box → reduction → window in whole pixels, the same for every decoder and both pipelines.
 
-All of it is float64 and pure Python: a plan costs microseconds and is made before a byte is decoded.
+All of it is float64 and pure Python: a plan takes microseconds and is made before a byte is decoded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Box(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How one image becomes (out_height, out_width) pixels placed in the target."""
+    """How one image becomes (out_height, out_width) pixels, and where they are placed in the sample."""
 
     reduction: int  # 1, 2, 4 or 8: decode at 1/reduction, ceil(n / reduction) pixels a side
     x: int  # window in the oriented, reduced image, whole pixels
@@ -56,10 +56,9 @@ def make_plan(
     box: Box | None = None,
     reductions: Sequence[int] = REDUCTIONS,
 ) -> Plan:
-    """The plan for an oriented image of width × height pixels; `box` (of an augmentation) replaces the fit's own.
+    """The plan for an oriented image of width × height pixels; `box`, drawn by an augmentation, replaces that of `fit`.
 
-    A box that an augmentation drew fills the target: padding is for whole images only. `reductions`, the largest first, are what the
-    decoder can do besides 1.
+    Such a box fills the target: padding is only for whole images. `reductions`, largest first, are those that the decoder can do besides 1.
     """
     out_width, out_height = target_width, target_height
     if fit == "pad" and box is None:
@@ -89,9 +88,9 @@ def make_plan(
 
 
 def reduced_size(width: int, height: int, target_width: int, target_height: int, margin: float) -> tuple[int, int, int]:
-    """reduction, width, height at which an oriented image of width × height pixels covers `margin` times the target, and no more.
+    """reduction, width, height at which an oriented image of width × height pixels just covers `margin` times the target.
 
-    The reduction is the largest that covers that size; a smaller image keeps its own.
+    The reduction is the largest that covers that size; a smaller image keeps its own size.
     """
     scale = max(margin * target_width / width, margin * target_height / height)
     if scale >= 1:
@@ -110,5 +109,5 @@ def _window(start: float, length: float, reduction: int, full: int) -> tuple[int
 
 
 def _round(value: float) -> int:
-    """Half up, so that a centred box keeps its size; round() would take 62.5 down and 437.5 up."""
+    """Round half up, so that a centred box keeps its size; round() would take 62.5 down and 437.5 up."""
     return math.floor(value + 0.5)

@@ -1,4 +1,4 @@
-"""What this process takes of memory, what it may take, and how to make it take less."""
+"""Measures the memory of this process, finds its limit, and gives freed memory back to the system."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Resident(NamedTuple):
     """Memory of a process that is in RAM, in bytes."""
 
     anonymous: int
-    """Its own: weights, batches, whatever was allocated. It cannot be taken back from it."""
+    """Memory that it allocated: weights, batches and so on. The system cannot take it back."""
     file: int
     """Pages of files: libraries, tables, the pixel cache. The system takes them back when it needs them."""
 
 
 def resident(status: Path = Path("/proc/self/status")) -> Resident | None:
-    """Memory of this process; None where the system does not tell, as only Linux 4.5 and newer do."""
+    """Memory of this process; None where the system does not tell (only Linux 4.5 and newer do)."""
     try:
         text = status.read_bytes()
     except OSError:
@@ -33,14 +33,14 @@ def resident(status: Path = Path("/proc/self/status")) -> Resident | None:
 
 
 def anonymous_bytes() -> int | None:
-    """RssAnon of this process in bytes; None where the system does not tell: there a ceiling cannot be watched."""
+    """Anonymous memory of this process in bytes; None where the system does not tell."""
     now = resident()
     return None if now is None else now.anonymous
 
 
 def machine_limit(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """The most memory in bytes that this process can have: the machine's, or that of the control groups (v1 or v2) it is in, as
-    containers and batch systems set them; the least of all. None where neither is told.
+    """The most memory in bytes that this process can have: the least of the machine's and of the limits of its control groups (v1 or v2),
+    which containers and batch systems set. None if neither is known.
     """
     limits = [_first_number(proc / "meminfo", rb"^MemTotal:\s+(\d+) kB", 1024)]
     for line in _lines(proc / "self" / "cgroup"):
@@ -55,22 +55,22 @@ def machine_limit(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgro
 
 
 def limit_arenas() -> bool:
-    """Have glibc's malloc share two arenas between all threads from now on, instead of eight a core: what one thread has freed, another
-    can use. False where there is no glibc. To be called before threads are started.
+    """Make glibc's malloc share two arenas between all threads, instead of eight a core, so that threads can reuse each other's freed
+    memory. False without glibc. To be called before threads are started.
     """
     mallopt = _libc("mallopt")
     return mallopt is not None and bool(mallopt(_M_ARENA_MAX, 2))
 
 
 def release() -> None:
-    """Give freed memory back to the system, as far as it goes."""
+    """Collect garbage, and give freed memory back to the system."""
     gc.collect()
     trim()
 
 
 def trim() -> None:
-    """Have glibc's malloc give back the pages that nothing lies on: it keeps them else, and more of them from hour to hour. It takes some
-    milliseconds. Does nothing where there is no glibc.
+    """Make glibc's malloc give free pages back, which it would otherwise keep, more of them from hour to hour. Takes some milliseconds.
+    Does nothing without glibc.
     """
     malloc_trim = _libc("malloc_trim")
     if malloc_trim is not None:
@@ -78,7 +78,7 @@ def trim() -> None:
 
 
 def _libc(name: str) -> Callable[..., int] | None:
-    """A function of the C library; None where it has none of that name."""
+    """A function of the C library; None if it has none of that name."""
     try:
         return getattr(ctypes.CDLL(None), name, None)
     except (OSError, TypeError):  # TypeError: Windows
@@ -93,7 +93,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _first_number(path: Path, pattern: bytes, unit: int) -> int | None:
-    """Of a file that the kernel writes; None where it is missing, or says that there is no limit."""
+    """A number in a file that the kernel writes; None if the file is missing, or says that there is no limit."""
     try:
         match = re.search(pattern, path.read_bytes(), re.MULTILINE)
     except OSError:
@@ -102,6 +102,6 @@ def _first_number(path: Path, pattern: bytes, unit: int) -> int | None:
 
 
 def _upwards(root: Path, path: str) -> list[Path]:
-    """The folders of a control group and of those that it is in. In a container `root` may be the group itself, and `path` lead nowhere."""
+    """The folders of a control group and of its ancestors. In a container `root` may be the group itself, and `path` may not exist."""
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     return [root.joinpath(*parts[:n]) for n in range(len(parts), -1, -1)]

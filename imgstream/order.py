@@ -1,8 +1,8 @@
-"""Order and randomness as pure functions: which row comes when, and which numbers belong to a sample.
+"""Order and randomness as pure functions: which row comes when, and which random numbers belong to a sample.
 
-Both rest on NumPy's Philox, a counter-based generator whose raw output is fixed for good (Salmon et al., "Parallel random numbers: as
-easy as 1, 2, 3", SC 2011; NumPy NEP 19). The key is the pair (seed, epoch); the counter's words name what the numbers are for, so that
-no two uses can ever share a stream, and (seed 0, epoch 5) has nothing in common with (seed 5, epoch 0).
+Both use NumPy's Philox, a counter-based generator whose raw output is fixed for good (Salmon et al., "Parallel random numbers: as easy as
+1, 2, 3", SC 2011; NumPy NEP 19). The key is the pair (seed, epoch); the words of the counter say what the numbers are for, so that no two
+uses share a stream, and (seed 0, epoch 5) has nothing in common with (seed 5, epoch 0).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 DRAWS = 20
-"""Uniform numbers that a sample has for the built-in augmentation."""
+"""Uniform numbers that the built-in augmentation has for each sample."""
 
 _ROUNDS = 8
 _SAMPLE, _ORDER = 0, 1  # the counter's highest word
@@ -18,9 +18,9 @@ _MASK64 = (1 << 64) - 1
 
 
 def permute(positions: np.ndarray, n: int, seed: int, epoch: int) -> np.ndarray:
-    """Rows at `positions` (int64 (m,), each in 0..n-1) of this epoch's order, as int64 (m,).
+    """The rows at `positions` (int64 (m,), each in 0..n-1) of this epoch's order, as int64 (m,).
 
-    An exact permutation of 0..n-1 in O(1) memory: a Feistel network over the next power of four, walked until it lands inside n
+    An exact permutation of 0..n-1 in O(1) memory: a Feistel network over the next power of four, repeated until the result is below n
     (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002). Nothing is shuffled and nothing is stored.
     """
     half = np.uint64(max(1, ((n - 1).bit_length() + 1) // 2))
@@ -38,7 +38,9 @@ def permute(positions: np.ndarray, n: int, seed: int, epoch: int) -> np.ndarray:
 
 
 class SampleDraws:
-    """The built-in augmentation's numbers for one sample. One object a thread: it reuses its generator (2 µs a sample, not 11)."""
+    """The random numbers of the built-in augmentation for one sample. One object for each thread: it reuses its generator (2 µs a sample,
+    not 11).
+    """
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -57,7 +59,7 @@ class SampleDraws:
 
 
 def sample_generator(seed: int, epoch: int, row: int) -> np.random.Generator:
-    """A fresh generator for one sample, keyed by (seed, epoch, row number in the table). Two samples never share numbers."""
+    """A new generator for one sample, keyed by (seed, epoch, row number in the table). No two samples share numbers."""
     return np.random.Generator(_philox(seed, epoch, row, _SAMPLE))
 
 

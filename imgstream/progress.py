@@ -1,4 +1,4 @@
-"""Progress, where a person looks: on the terminal that stderr is, or in a notebook. Nothing at all elsewhere."""
+"""Shows progress on a terminal (stderr) or in a notebook, and nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 _EVERY = 0.5
-"""Seconds between two states of a notebook's line."""
+"""Seconds between two updates of a notebook's line."""
 _EVERY_LINE = 10.0
-"""Seconds between the lines that are written where nothing can be replaced."""
+"""Seconds between lines where they cannot be replaced."""
 
 
 def error_console() -> Console:
-    """The console that progress and errors go to: stderr."""
+    """The console for progress and errors: stderr."""
     return Console(stderr=True, highlight=False)
 
 
 def is_watched(console: Console) -> bool:
-    """Whether a person looks at it: it is a terminal, or lies in a notebook."""
+    """Whether a person can see it: it is a terminal, or lies in a notebook."""
     return console.is_terminal or console.is_jupyter
 
 
 class Display(Protocol):
-    """A line that says where things are, replaced as they go on; gone when it is closed."""
+    """A line of progress that is replaced when it changes, and removed when it is closed."""
 
     def show(self, text: str) -> None:
-        """Say this now."""
+        """Show `text`."""
 
     def close(self) -> None:
-        """Be gone."""
+        """Remove the line."""
 
 
 def display(console: Console, shown: bool | None = None) -> Display:
-    """What fits the place. `shown`: None: something where a person looks; False: nothing; True: lines even where no person looks."""
+    """A display for this console. `shown`: None shows it on a terminal or in a notebook; False never; True writes lines elsewhere too."""
     if shown is False or (shown is None and not is_watched(console)):
-        return _Silence()
+        return _NoDisplay()
     if console.is_jupyter:
         return _NotebookLine()
-    return _TerminalLine(console) if console.is_terminal else _Lines(console)
+    return _TerminalLine(console) if console.is_terminal else _PrintedLines(console)
 
 
 @contextlib.contextmanager
 def counting(what: str, total: int | None = None, shown: bool | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar (or, without a total, a running count) for the block; call what it gives with the number done so far. `shown`: as of
+    """A progress bar (without a total, a running count) for the block; call what it gives with the number done so far. `shown`: see
     display.
     """
     console = error_console()
@@ -68,7 +68,7 @@ def counting(what: str, total: int | None = None, shown: bool | None = None) -> 
 
 
 def counted(what: str, done: int, total: int | None, seconds: float) -> str:
-    """What has been done after `seconds`, as Predicting 1,200/6,000, 310/s, 15 s left."""
+    """The text for what was done after `seconds`, such as Predicting 1,200/6,000, 310/s, 15 s left."""
     rate = done / seconds if seconds > 1 else 0.0
     of = "" if total is None else f"/{total:,}"
     left = "" if total is None or not rate else f", {duration(max(0, total - done) / rate)} left"
@@ -76,7 +76,7 @@ def counted(what: str, done: int, total: int | None, seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`seconds` as a person says it: 42 s, 7 min, 3 h 20 min."""
+    """`seconds` as text for people: 42 s, 7 min, 3 h 20 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -84,21 +84,23 @@ def duration(seconds: float) -> str:
 
 
 class Waiting:
-    """A line that is there only while something is waited for: so that whoever gets the results, in a loop of their own, may print.
+    """A line that is shown only while something is waited for, so that a loop that uses the results may print.
 
+    ```python
     with waiting(rows_done):
         batch = next(batches)
+    ```
     """
 
     def __init__(self, what: str, total: int | None, shown: bool | None = None) -> None:
-        """`shown`: as of display."""
+        """`shown`: see display."""
         self._console, self._what, self._total, self._began = error_console(), what, total, time.monotonic()
         on_terminal = shown is not False and self._console.is_terminal and not self._console.is_dumb_terminal
         self._line: Display | None = None if on_terminal else display(self._console, shown)
 
     @contextlib.contextmanager
     def __call__(self, done: int) -> Iterator[None]:
-        """For the block, say that `done` are done."""
+        """Show during the block that `done` are done."""
         text = counted(self._what, done, self._total, time.monotonic() - self._began)
         if self._line is not None:
             self._line.show(text)
@@ -114,7 +116,7 @@ class Waiting:
             file.flush()
 
     def close(self) -> None:
-        """Nothing more is waited for."""
+        """Remove the line for good."""
         if self._line is not None:
             self._line.close()
 
@@ -134,13 +136,13 @@ def _bar(console: Console, what: str, total: int | None) -> Iterator[Callable[[i
 
 
 def _stdout_is_seen() -> bool:
-    """Whether stdout is a terminal, too. If so, what a program prints there is to appear above the line, by way of stderr; what is printed
-    into a file or pipe is to get there.
+    """Whether stdout is a terminal, too. If so, what a program prints must appear above the line, by way of stderr; if stdout is a file or
+    pipe, it must go there.
     """
     return sys.stdout is not None and sys.stdout.isatty()
 
 
-class _Silence:
+class _NoDisplay:
     def show(self, text: str) -> None:
         pass
 
@@ -162,7 +164,7 @@ class _TerminalLine:
 
 
 class _NotebookLine:
-    """Of IPython alone: what rich shows in a notebook needs ipywidgets, which are often not there."""
+    """Uses IPython only: what rich shows in a notebook needs ipywidgets, which are often not installed."""
 
     def __init__(self) -> None:
         self._handle: Any = None
@@ -182,20 +184,20 @@ class _NotebookLine:
             self._handle.update({"text/plain": ""}, raw=True)
 
 
-class _Lines:
+class _PrintedLines:
     def __init__(self, console: Console) -> None:
-        self._console, self._next, self._unsaid = console, 0.0, ""
+        self._console, self._next, self._pending = console, 0.0, ""
 
     def show(self, text: str) -> None:
-        self._unsaid = text
+        self._pending = text
         if (now := time.monotonic()) >= self._next:
             self._next = now + _EVERY_LINE
-            self._say()
+            self._print()
 
     def close(self) -> None:
-        if self._unsaid:
-            self._say()
+        if self._pending:
+            self._print()
 
-    def _say(self) -> None:
-        self._console.print(self._unsaid, markup=False, soft_wrap=True)
-        self._unsaid = ""
+    def _print(self) -> None:
+        self._console.print(self._pending, markup=False, soft_wrap=True)
+        self._pending = ""

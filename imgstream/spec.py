@@ -1,4 +1,4 @@
-"""SampleSpec: the one definition of what a sample is. Saved with every model; only this file knows a mean, a 255 or a fit."""
+"""SampleSpec: how an image becomes a sample. Saved with every model; no other file knows means, scales or fits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Scale = Literal["unit", "signed", "imagenet", "caffe", "raw"]
 
 FORMAT_VERSION = 1
 DEFAULT_MAX_PIXELS = 178_956_970
-"""Pillow's own decompression-bomb limit (Image.MAX_IMAGE_PIXELS, doubled: where it raises): 178 MP."""
+"""Pillow's limit against decompression bombs (twice Image.MAX_IMAGE_PIXELS, where it raises): 178 MP."""
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision and Keras ("torch" mode), RGB in [0, 1]
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -24,27 +24,32 @@ _CAFFE_MEAN = (103.939, 116.779, 123.68)  # Keras ("caffe" mode), BGR in [0, 255
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleSpec:
-    """How a file becomes a sample: float32 (height, width, channels), RGB or grey; BGR for scale="caffe" alone.
+    """How a file becomes a sample: float32 (height, width, channels), RGB or grey; BGR only for scale="caffe".
 
-    Raises SpecError, naming the field, when a value is impossible.
+    ```python
+    spec = SampleSpec(size=(224, 224), fit="crop", channels=3, scale="unit")
+    ```
+
+    Raises:
+        SpecError: A value is impossible; the message names the field.
     """
 
     size: tuple[int, int] = (224, 224)
-    """(height, width) in pixels, each 1 to 8192. Cost grows with the product."""
+    """(height, width) in pixels, each 1 to 8192. The cost grows with the product."""
     fit: Fit = "crop"
     """crop: the largest centred box of the target's aspect; pad: the whole image on black; stretch: the whole image, distorted."""
     channels: int = 3
     """3 = RGB, 1 = grey (a JPEG's own luma; Rec. 601 luma of everything else)."""
     scale: Scale = "unit"
-    """unit: [0, 1]; signed: [-1, 1]; imagenet: per-channel mean and deviation removed; raw: [0, 255]; caffe: BGR, [0, 255] less
-    each channel's mean, as VGG, ResNet (v1) and SqueezeNet were trained on.
+    """unit: [0, 1]; signed: [-1, 1]; imagenet: less the mean of each channel, divided by its deviation; raw: [0, 255]; caffe: BGR, [0, 255]
+    less the mean of each channel, as VGG, ResNet (v1) and SqueezeNet were trained on.
 
-    caffe's samples are BGR, though RGB with the weights of the first convolution reversed would do as well: a file of weights does not
-    tell whether they were reversed, and so everyone's files and ours stay what keras.applications takes them for.
+    Samples are BGR for caffe, although RGB with reversed weights in the first convolution would do as well: a file of weights does not say
+    whether they were reversed, so files stay what keras.applications takes them for.
     """
     max_pixels: int = DEFAULT_MAX_PIXELS
-    """Files that declare more stored pixels are bad ("too large"), found before anything is decoded. Above the default, the memory that one
-    file's decoding may take grows with it; at the default it is 400 MiB (imgstream/formats/limits.py).
+    """Files that declare more stored pixels are bad ("too large"), which is found before anything is decoded. Above the default, the memory
+    that decoding one file may take grows with it; at the default it is 400 MiB (imgstream/formats/limits.py).
     """
 
     def __post_init__(self) -> None:
@@ -78,12 +83,12 @@ class SampleSpec:
 
     @property
     def bgr(self) -> bool:
-        """Whether a sample's channels are the pixel's in reverse. Pixels are RGB everywhere, until they become floats."""
+        """Whether the channels of a sample are in reverse order. Pixels are RGB everywhere until they become floats."""
         return self.scale == "caffe"
 
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
-        """The scale as float32 (channels,) `gain` and `bias`, in the order of a sample's channels: sample = pixel * gain + bias,
-        pixel in 0..255, its channels reversed where `bgr`.
+        """The scale as float32 (channels,) `gain` and `bias`, in the order of a sample's channels: sample = pixel * gain + bias, pixel in
+        0..255, its channels reversed where `bgr`.
         """
         if self.scale == "unit":
             gain, bias = [1 / 255] * self.channels, [0.0] * self.channels
@@ -99,19 +104,19 @@ class SampleSpec:
         return np.array(gain, np.float32), np.array(bias, np.float32)
 
     def limits(self) -> tuple[np.ndarray, np.ndarray]:
-        """float32 (channels,) each: what black and white become, pixels 0 and 255, in the order of a sample's channels."""
+        """float32 (channels,) each: the values of black and white, pixels 0 and 255, in the order of a sample's channels."""
         gain, bias = self.affine()
         return bias, 255 * gain + bias
 
     @property
     def scaling(self) -> tuple[np.ndarray | np.float32, np.ndarray | np.float32 | None]:
-        """`affine` as it is quickest to apply: one number where all channels have the same, no bias where there is none."""
+        """`affine` in the form that is fastest to apply: one number if all channels have the same, no bias if it is 0."""
         return _scaling(self)
 
     def to_float(self, pixels: np.ndarray, out: np.ndarray) -> None:
-        """Scale uint8 (..., W, C) `pixels` into float32 `out` of the same shape, whose rows are contiguous, without allocating.
+        """Scale uint8 (..., W, C) `pixels` into float32 `out` of the same shape, whose rows are contiguous, without allocating memory.
 
-        `out` may be a slot of a batch: this is the only place where a pixel becomes a float.
+        `out` may be a slot of a batch.
         """
         # To convert and then to scale in place takes two thirds of the time that one np.multiply of both types takes: it needs no buffer.
         if self.bgr:
@@ -128,12 +133,16 @@ class SampleSpec:
             np.add(out, bias, out=out)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dict, read back by from_json."""
+        """The fields as values that JSON can hold, read back by from_json."""
         return {"format": FORMAT_VERSION, **dataclasses.asdict(self), "size": list(self.size)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> SampleSpec:
-        """The spec that to_json wrote. Raises SpecError on an unknown version or field, or a missing one."""
+        """The spec that to_json wrote.
+
+        Raises:
+            SpecError: The version or a field is unknown, or a field is missing.
+        """
         fields = dict(data)
         version = fields.pop("format", None)
         if version != FORMAT_VERSION:
@@ -158,7 +167,7 @@ def _scaling(spec: SampleSpec) -> tuple[np.ndarray | np.float32, np.ndarray | np
 
 @functools.lru_cache(maxsize=64)
 def _row_scaling(spec: SampleSpec, width: int) -> tuple[np.ndarray | np.float32, np.ndarray | np.float32 | None]:
-    """`scaling`, channels repeated for a row of `width` pixels; _ONE where there is nothing to multiply by."""
+    """`scaling`, with channels repeated for a row of `width` pixels; _ONE if there is nothing to multiply by."""
     gain, bias = _scaling(spec)
     if isinstance(gain, np.ndarray):
         gain, bias = np.tile(gain, width), None if bias is None else np.tile(bias, width)

@@ -1,4 +1,4 @@
-"""What is said when nothing gets done for long: which files are open, and since when. A decoder that hangs cannot be ended, but told of."""
+"""Warns when nothing is finished for a long time, and names the open files: a hanging decoder cannot be ended, but it can be reported."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from imgstream.errors import StallWarning
 
 PATIENCE = 30.0
-"""Seconds without progress until it is told; it is told again after twice, four times, … as many."""
+"""Seconds without progress before the first warning; the next come after twice, four times, … as many."""
 OPEN_FILE_BYTES = 1024
-"""Of memory that an OpenFile needs."""
+"""Bytes of memory that an OpenFile needs."""
 
 _LONGEST = 1000  # bytes that are kept of a path
 _NOTE = struct.Struct(f"<dI{_LONGEST}s")  # when it was opened, in seconds of time.monotonic(), 0.0: none is; bytes of its path; the path
@@ -23,28 +23,30 @@ _SHOWN = 3
 
 
 class OpenFile:
-    """The file that one thread is at. To note it takes a microsecond at most; others look when a wait takes long."""
+    """The file that one thread is reading. Noting it takes a microsecond at most; other threads look at it when a wait takes long."""
 
     def __init__(self, memory: memoryview | None = None) -> None:
-        """`memory`: OPEN_FILE_BYTES that another process may look into; zeros."""
+        """`memory`: OPEN_FILE_BYTES zeros, which another process may read."""
         self._memory = memory if memory is not None else memoryview(bytearray(OPEN_FILE_BYTES))
 
     def begin(self, path: bytes) -> None:
-        """Note what the thread is at from now on."""
+        """Note that the thread starts to read `path`."""
         _NOTE.pack_into(self._memory, 0, time.monotonic(), len(path), path)
 
     def end(self) -> None:
-        """It is at none."""
+        """Note that the thread reads no file."""
         _NOTE.pack_into(self._memory, 0, 0.0, 0, b"")
 
     def seen(self) -> tuple[float, bytes] | None:
-        """When it was opened, by time.monotonic(), which is that of all processes, and its path; None when none is open."""
+        """When the file was opened, by time.monotonic(), which all processes share, and its path; None when none is open."""
         since, length, path = _NOTE.unpack_from(self._memory)
         return (since, path[:length]) if since else None
 
 
 def tell(open_files: Iterable[OpenFile], waits: int) -> None:
-    """Warn that nothing was done for `waits` times PATIENCE, and what is open, the longest first; after 1, 2, 4, 8, … of them."""
+    """Warn that nothing was finished for `waits` times PATIENCE, and which files are open, the longest first; only after 1, 2, 4, 8, … of
+    them.
+    """
     if waits & (waits - 1):
         return
     now = time.monotonic()
@@ -56,7 +58,7 @@ def tell(open_files: Iterable[OpenFile], waits: int) -> None:
 
 
 class StallWatch:
-    """Tells of files that stay open for long, where others do the waiting. Its thread is there while there are such files."""
+    """Warns of files that stay open for long, where other code does the waiting. Its thread runs while there are such files."""
 
     def __init__(self) -> None:
         self._watched: set[OpenFile] = set()
@@ -65,7 +67,7 @@ class StallWatch:
 
     @contextlib.contextmanager
     def watching(self, open_file: OpenFile) -> Iterator[OpenFile]:
-        """For as long as a thread works at some files; it notes them in `open_file`."""
+        """Watch `open_file`, in which a thread notes its files, during the block."""
         with self._lock:
             self._watched.add(open_file)
             if not self._looks:

@@ -1,4 +1,4 @@
-"""Which versions are at work, as their packages say; nothing is imported to tell."""
+"""Tells the versions of installed packages without importing them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Python's version, and those of `packages`, by their names on the package index; what is not installed is left out."""
+    """Python's version, and those of `packages` by name; packages that are not installed are left out."""
     found = {"python": platform.python_version()}
     for package in packages:
         try:

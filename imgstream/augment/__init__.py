@@ -1,11 +1,11 @@
-"""Augmentation: what happens to a sample between the file and the batch, drawn from the sample's own key.
+"""Augmentation: changes a sample's uint8 pixels between the file and the batch, by random numbers of its own.
 
 presets.py         light, standard, strong: numbers → box, flip, colour matrix, rotation, erasing, mixing
-tensorflow_ops.py  the same in TensorFlow, on a whole batch
-policy.py          albumentations policies and plain functions (image, rng) -> image
-function_file.py   what `file.py:function` names
-checks.py          what is often given as an augmentation and cannot be one
-loading.py         from what the user gave (name, file, object) to a Preset or Policy, and to JSON for the run folder and back
+tensorflow_ops.py  the presets in TensorFlow, on a whole batch
+policy.py          albumentations policies and functions (image, rng) -> image
+function_file.py   loads `file.py:function`
+checks.py          refuses what is often given as an augmentation and cannot be one
+loading.py         from what the user gives (name, file, object) to a Preset or Policy, and to JSON and back
 """
 
 from __future__ import annotations

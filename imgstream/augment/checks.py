@@ -1,4 +1,4 @@
-"""What is often given as an augmentation and cannot be one, and what to write instead."""
+"""Refuses what is often given as an augmentation and cannot be one, and says what to write instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imgstream.errors import AugmentError
 _SCALED = "pixels are scaled afterwards, as the SampleSpec's scale says (scale='imagenet' is Normalize())"
 _ARRAYS = "batches are NumPy arrays (B, H, W, C), as Keras takes them"
 _ELSEWHERE = {"Normalize": _SCALED, "ToFloat": _SCALED, "ToTensorV2": _ARRAYS, "ToTensor3D": _ARRAYS}
-"""Transforms of a pipeline that has no SampleSpec, and who does their work here."""
+"""Transforms that pipelines without a SampleSpec need, and what replaces them here."""
 
 
 def check_arguments(function: Callable[..., Any], name: str) -> None:
@@ -32,7 +32,7 @@ def check_arguments(function: Callable[..., Any], name: str) -> None:
 
 
 def check_transforms(compose: Any, name: str) -> None:
-    """Raise AugmentError when a policy makes what is no uint8 image. What changes the size is seen when there is an image."""
+    """Raise AugmentError when a policy makes something other than a uint8 image. A change of size is noticed with the first image."""
     names = [type(transform).__name__ for transform in transforms_of(compose)]
     unwanted = [n for n in dict.fromkeys(names) if n in _ELSEWHERE and not (n == "ToFloat" and "FromFloat" in names)]
     if unwanted:
@@ -44,7 +44,7 @@ def check_transforms(compose: Any, name: str) -> None:
 
 
 def transforms_of(compose: Any) -> Iterator[Any]:
-    """The transforms of a policy, also of policies in it."""
+    """The transforms of a policy, including those of policies in it."""
     for transform in getattr(compose, "transforms", ()):
         if hasattr(transform, "transforms"):
             yield from transforms_of(transform)

@@ -1,4 +1,4 @@
-"""What `--augment file.py:function` names: something of a Python file that is in no package."""
+"""Loads `--augment file.py:function` from a Python file that is in no package."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from imgstream.errors import AugmentError
 
 
 def load_attribute(path: Path, attribute: str, asked: str) -> Any:
-    """Run the file at `path` and return what `attribute` is bound to; `asked` is how the user named it.
+    """Run the file at `path` and return the value of `attribute`; `asked` is how the user named it.
 
-    Raises AugmentError when the file is missing, cannot be run, or binds no such name.
+    Raises AugmentError when the file is missing, cannot be run, or has no such name.
     """
     if not path.is_file():
         raise AugmentError(f"no such file: {path} (from --augment {asked})")

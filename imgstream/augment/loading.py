@@ -1,4 +1,4 @@
-"""From what a user gives as `augment` to a Preset or Policy, and to JSON for the run folder and back."""
+"""Turns what a user gives as `augment` into a Preset or Policy, and that into JSON for the run folder and back."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ _CHOICES = f"none, {', '.join(PRESETS)}, a policy.yaml or policy.json that album
 
 
 def resolve(augment: Any) -> Preset | Policy | None:
-    """The augmentation that `augment` names: None, a preset's name, "policy.yaml", "policy.json", "file.py:function", an
-    albumentations transform or a list of them, a callable (image uint8 (H, W, C), rng numpy Generator) -> image, or an already resolved
-    one.
+    """The augmentation that `augment` names: None, a preset's name, "policy.yaml", "policy.json", "file.py:function", an albumentations
+    transform or a list of them, a callable (image uint8 (H, W, C), rng numpy Generator) -> image, or a Preset or Policy.
 
-    Raises AugmentError when there is no such thing, saying what there is.
+    Raises AugmentError when there is no such augmentation, and says what there is.
     """
     if augment is None or isinstance(augment, Preset | Policy):
         return augment
@@ -39,7 +38,7 @@ def resolve(augment: Any) -> Preset | Policy | None:
 
 
 def to_json(augmentation: Preset | Policy | None) -> dict[str, Any]:
-    """What a run folder keeps. An albumentations policy is kept whole, in its own serialised form; a function by its source."""
+    """What a run folder keeps. An albumentations policy is kept whole, in its own serialised form; a function by where it came from."""
     if augmentation is None:
         return {"format": FORMAT_VERSION, "kind": "none"}
     if isinstance(augmentation, Preset):
@@ -56,8 +55,8 @@ def to_json(augmentation: Preset | Policy | None) -> dict[str, Any]:
 
 
 def from_json(data: dict[str, Any]) -> Preset | Policy | None:
-    """What to_json kept. Raises AugmentError for a function: code is run only where somebody names it, and a run folder is somebody else's
-    as likely as not.
+    """The augmentation that to_json kept. Raises AugmentError for a function: code runs only if the user names it, and a run folder may
+    come from somebody else.
     """
     if data.get("format") != FORMAT_VERSION:
         raise AugmentError(f"the run's augmentation has format {data.get('format')!r}; this imgstream reads format {FORMAT_VERSION}")
@@ -138,7 +137,7 @@ def _is_albumentations(value: Any) -> bool:
 
 
 def _from_albumentations(given: Any) -> Policy:
-    """From a transform, or a list of them, which is composed."""
+    """A policy of a transform, or of a list of transforms, which is composed."""
     if not isinstance(given, list | tuple):
         name = type(given).__name__
         return Policy(name, compose=_composed(given, name))

@@ -19,16 +19,16 @@ Function = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 class Policy:
-    """A user's transform of one sample: uint8 (H, W, C) in and out, after crop and resize, with the sample's own generator.
+    """A user's transform of one sample: uint8 (H, W, C) in and out, after crop and resize, with the sample's own random generator.
 
-    Exactly one of `compose` (an albumentations Compose) and `function` is given. There is a copy of a compose for each thread at work:
+    Exactly one of `compose` (an albumentations Compose) and `function` is given. Each thread has its own copy of a compose, because
     albumentations keeps its random state in the object.
     """
 
     def __init__(self, name: str, *, compose: Any = None, function: Function | None = None, source: str | None = None) -> None:
         self.name, self.compose, self.function = name, compose, function
         self.source = source
-        """"file.py:function", when it came from there: how a resumed run finds it again."""
+        """"file.py:function" if it came from there: a resumed run finds it again by this."""
         self._idle: collections.deque[Any] = collections.deque()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -71,7 +71,9 @@ class Policy:
             self._idle.append(compose)
 
     def _culprit(self, image: np.ndarray) -> str:
-        """Which transform of an albumentations policy changed the shape or dtype first, if one does so on its own, and what to do."""
+        """Which transform of an albumentations policy changes the shape or dtype first when it runs alone, and what to do; "" if none
+        does.
+        """
         for transform in transforms_of(self.compose):
             alone = copy.deepcopy(transform)
             alone.p = 1.0

@@ -1,4 +1,4 @@
-"""The built-in augmentations: a few uniform numbers become geometry and colour, in float64, the same way for every decoder."""
+"""The built-in augmentations: uniform numbers become geometry and colour, in float64, the same way for every decoder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as in JPEG
 
 
 class Mix(NamedTuple):
-    """How a sample takes part of the next one in its batch. `share` in [0.5, 1] stays its own."""
+    """How a sample is mixed with the next one in its batch; its own `share` is in [0.5, 1]."""
 
     kind: str  # "mixup" or "cutmix"
     share: float
@@ -29,7 +29,7 @@ class Mix(NamedTuple):
     top: float
 
     def patch(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """left, top, width, height, in pixels, of what CutMix takes from the next sample."""
+        """left, top, width, height, in pixels, of the patch that CutMix takes from the next sample."""
         side = math.sqrt(1 - self.share)
         patch_width, patch_height = int(width * side), int(height * side)
         return int(self.left * (width - patch_width + 1)), int(self.top * (height - patch_height + 1)), patch_width, patch_height
@@ -37,21 +37,21 @@ class Mix(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Ranges of the built-in augmentation. `numbers` below is float64 (DRAWS,), uniform in [0, 1), the sample's own."""
+    """The ranges of a built-in augmentation. `numbers` below is float64 (DRAWS,), uniform in [0, 1), of one sample."""
 
     name: str
     area: tuple[float, float] = (0.35, 1.0)
-    """Random resized crop: its share of the largest box of the target's aspect that the image holds."""
+    """Random resized crop: share of the largest box of the target's aspect that the image holds."""
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
-    """Random resized crop: width/height relative to the target's, drawn evenly in its logarithm."""
+    """Random resized crop: width/height relative to the target's, uniform in its logarithm."""
     colour: float = 0.0
     """Brightness, contrast and saturation factors, each from 1 - colour to 1 + colour."""
     rotation: float = 0.0
-    """Degrees either way, about the centre, the border mirrored."""
+    """Degrees either way, about the centre, with a mirrored border."""
     erase: float = 0.0
     """Probability of a mid-grey rectangle over 2 to 20 % of the sample (Zhong et al., "Random erasing", 2017)."""
     mix: float = 0.0
-    """Probability of MixUp (Zhang et al., 2017) or, as often, CutMix (Yun et al., 2019) with the next sample of the batch."""
+    """Probability of MixUp (Zhang et al., 2017) or, equally often, CutMix (Yun et al., 2019) with the next sample of the batch."""
 
     def box(self, numbers: np.ndarray, width: int, height: int, target_width: int, target_height: int) -> Box:
         """The random crop in an oriented image of width × height pixels."""
@@ -74,7 +74,7 @@ class Preset:
         return bool(numbers[_FLIP] < 0.5)
 
     def colour_matrix(self, numbers: np.ndarray, channels: int) -> np.ndarray | None:
-        """float64 (channels, channels + 1): saturation, then contrast about mid-grey, then brightness, in one; None if unused."""
+        """float64 (channels, channels + 1): saturation, then contrast about mid-grey, then brightness, in one matrix; None if unused."""
         if not self.colour:
             return None
         factors = (1 + self.colour * (2 * number - 1) for number in numbers[_BRIGHTNESS : _SATURATION + 1].tolist())
@@ -116,12 +116,12 @@ class Preset:
         return Mix(kind, float(0.5 + 0.5 * numbers[_MIX_SHARE]), float(numbers[_MIX_LEFT]), float(numbers[_MIX_TOP]))
 
     def ends_in_scratch(self, numbers: np.ndarray) -> bool:
-        """Which of its two arrays `apply` will return."""
+        """Whether `apply` will return `scratch`, not `image`."""
         return (self.flips(numbers) + bool(self.colour) + bool(self.rotation)) % 2 == 1
 
     def apply(self, image: np.ndarray, numbers: np.ndarray, scratch: np.ndarray) -> np.ndarray:
-        """Everything after the crop, on uint8 (H, W, C). Works between `image` and `scratch` (same shape); returns the one that holds
-        the result, so nothing is allocated.
+        """Everything after the crop, on uint8 (H, W, C). Uses `image` and `scratch` (same shape) in turns, and returns the one that holds
+        the result, so that nothing is allocated.
         """
         height, width, channels = image.shape
         if self.flips(numbers):
@@ -164,7 +164,7 @@ PRESETS = {
 
 
 def mix_batch(images: np.ndarray, labels: np.ndarray, mixes: list[Mix | None], class_count: int) -> np.ndarray:
-    """Mix float32 (B, H, W, C) `images` in place, each with the next (the last with the first); returns float32 (B, class_count).
+    """Mix float32 (B, H, W, C) `images` in place, each with the next (the last with the first); return labels float32 (B, class_count).
 
     `labels` is int32 (B,); -1 (no label) gives a row of zeros.
     """
@@ -194,5 +194,5 @@ def mix_batch(images: np.ndarray, labels: np.ndarray, mixes: list[Mix | None], c
 
 
 def _plain(image: np.ndarray) -> np.ndarray:
-    """OpenCV drops a channel axis of one, and then will not write into it."""
+    """The image without a channel axis of one, which OpenCV drops and then cannot write into."""
     return image[..., 0] if image.shape[2] == 1 else image

@@ -1,4 +1,4 @@
-"""The built-in augmentation in TensorFlow ops, on a whole batch: the numbers and matrices of presets.py, the same rounding."""
+"""The presets in TensorFlow ops, on a whole batch: the numbers and matrices of presets.py, with the same rounding."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class PresetPlans(NamedTuple):
     """What a preset does to each sample of a batch after crop and flip, as arrays or tensors."""
 
     colour: Tensor
-    """float32 (B, C, C + 1): linear part and offset, half a level included: what is left is to drop the fraction."""
+    """float32 (B, C, C + 1): linear part and offset, including half a level, so that dropping the fraction rounds."""
     rotation: Tensor
     """float32 (B, 8): from the sample's pixel centres to the source's, as ImageProjectiveTransformV3 takes it."""
     erased: Tensor
     """int32 (B, 4): left, top, width, height; width 0 erases nothing."""
     own_pixels: Tensor
-    """float32 (B,): MixUp's share of the sample in itself; 1 mixes nothing."""
+    """float32 (B,): MixUp's share of the sample itself; 1 mixes nothing."""
     patch: Tensor
     """int32 (B, 4): left, top, width, height of CutMix's patch; width 0 takes nothing."""
     own_label: Tensor
@@ -33,7 +33,7 @@ class PresetPlans(NamedTuple):
 
     @staticmethod
     def signature(channels: int) -> PresetPlans:
-        """The fields' shapes and dtypes."""
+        """The shapes and dtypes of the fields."""
         return PresetPlans(
             tf.TensorSpec((None, channels, channels + 1), tf.float32),
             tf.TensorSpec((None, 8), tf.float32),
@@ -45,7 +45,7 @@ class PresetPlans(NamedTuple):
 
 
 def plan_preset(preset: Preset, draws: np.ndarray, shape: tuple[int, int, int]) -> PresetPlans:
-    """The plans of a batch of samples of `shape` from its numbers, float64 (B, DRAWS)."""
+    """The plans for a batch of samples of `shape` from their random numbers, float64 (B, DRAWS)."""
     (height, width, channels), count = shape, len(draws)
     plans = PresetPlans(
         np.zeros((count, channels, channels + 1), np.float32),
@@ -102,7 +102,7 @@ def apply_preset(preset: Preset, images: Tensor, plans: PresetPlans) -> Tensor:
 
 
 def mix_batch(images: Tensor, labels: Tensor, plans: PresetPlans, class_count: int) -> tuple[Tensor, Tensor]:
-    """presets.mix_batch: float32 (B, H, W, C) images, each with part of the next, and float32 (B, class_count) labels."""
+    """presets.mix_batch in TensorFlow: float32 (B, H, W, C) images, each mixed with the next, and float32 (B, class_count) labels."""
     shares = tf.one_hot(labels, class_count)
     many = tf.shape(images)[0] > 1
     own_pixels = tf.where(many, plans.own_pixels, 1.0)[:, None, None, None]
@@ -114,7 +114,7 @@ def mix_batch(images: Tensor, labels: Tensor, plans: PresetPlans, class_count: i
 
 
 def _inside(rectangles: Tensor, height: int, width: int) -> Tensor:
-    """Bool (B, H, W, 1): the pixels in int32 (B, 4) left, top, width, height."""
+    """The pixels inside int32 (B, 4) left, top, width, height: bool (B, H, W, 1)."""
     left, top, across, down = (rectangles[:, i, None] for i in range(4))
     columns, rows = tf.range(width)[None], tf.range(height)[None]
     in_columns, in_rows = (columns >= left) & (columns < left + across), (rows >= top) & (rows < top + down)
@@ -122,12 +122,12 @@ def _inside(rectangles: Tensor, height: int, width: int) -> Tensor:
 
 
 def _border(preset: Preset, height: int, width: int) -> int:
-    """Pixels beyond the sample's edge that its rotation may ask for."""
+    """Pixels beyond the sample's edge that its rotation may need."""
     return math.ceil(2 * math.sin(math.radians(preset.rotation) / 2) * math.hypot(height, width) / 2) + 1 if preset.rotation else 0
 
 
 def _reflected(size: int, border: int) -> np.ndarray:
-    """Source of each position from -border to size + border, the edge pixel not repeated: cv2.BORDER_REFLECT_101."""
+    """Source of each position from -border to size + border, without repeating the edge pixel: cv2.BORDER_REFLECT_101."""
     period = max(1, 2 * (size - 1))
     at = np.abs(np.arange(-border, size + border)) % period
     return np.where(at >= size, period - at, at).astype(np.int32)

@@ -1,9 +1,10 @@
-"""Decoded pixels kept on disk, so that epochs after the first need no decoder. Knows nothing of images: uint8 arrays by file and version.
+"""The pixel cache: decoded pixels on disk, so that later epochs need no decoder. It holds uint8 arrays by file and version, whatever they
+show.
 
-records.py      one line a kept array: which file and version, where its pixels lie
-shards.py       the files that hold them: appended to by one process, mapped by any
+records.py      one record for each array: its file and version, and where its pixels lie
+shards.py       the files of pixels: one process appends to each, any process maps them
 pixel_store.py  all shards of one form of pixels: find, add
-cache.py        the folder: one store a form, and the budget over all of them
+cache.py        the folder: one store for each form, and a limit for all of them
 """
 
 from __future__ import annotations

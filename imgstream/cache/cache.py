@@ -1,4 +1,4 @@
-"""The folder of the pixel cache: a store for each form of pixels, and one budget over all of them."""
+"""The folder of the pixel cache: a store for each form of pixels, and one limit for all of them."""
 
 from __future__ import annotations
 
@@ -22,40 +22,42 @@ from imgstream.files.locations import cache_folder
 
 FORMAT_VERSION = 1
 DEFAULT_LIMIT = 20 * 10**9
-"""Bytes of pixels, over all that is kept in a folder."""
+"""Bytes of pixels, for everything in a folder."""
 
 _LEAST_SHARD, _MOST_SHARDS = 64 << 20, 64
-"""A shard is a 64th of the limit, but 64 MB at least: each takes a few descriptors for as long as it is mapped."""
+"""A shard is a 64th of the limit, but at least 64 MB: each takes a few descriptors while it is mapped."""
 _DESCRIPTION, _LOCK = "form.json", "imgstream.lock"
 _SHELVES = 16 * "[0-9a-f]"
-"""A pattern that fits the name of every store's folder: the user's own folders beside them are left alone."""
+"""A pattern for the names of stores' folders: the user's own folders beside them are left alone."""
 _ROWS, _PIXELS = f"{NAMES}.rows", f"{NAMES}.pixels"
 _UNUSED = 24 * 3600
-"""Seconds after which a shard that no pass has used may make room for another. Until then what is kept stays: no churn."""
+"""Seconds after which a shard that no pass has used may be replaced. Until then it stays, to avoid churn."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """What a cache holds in one form: for `imgstream cache ls`."""
+    """What a cache holds in one form, for `imgstream cache ls`."""
 
     form: dict[str, Any]
     images: int
     bytes: int
     """On disk."""
     used: float
-    """Seconds since 1970: the last pass that looked."""
+    """Seconds since 1970: the last pass that used it."""
 
 
 class PixelCache:
     """Decoded pixels in a folder, up to a limit. Any number of processes may use one folder at once.
 
     Args:
-        folder: made if need be; None: `pixels` in the user's cache folder (IMGSTREAM_CACHE overrides). Never a folder of images: only files
-            that the cache made are ever touched.
-        limit: bytes of pixels over all that the folder holds. What does not fit is not kept, and what is kept stays.
-        size: (height, width) of the largest samples, for streams of several sizes that are to share what they keep of an image.
+        folder: Created if need be; None for `pixels` in the user's cache folder (IMGSTREAM_CACHE overrides). Never a folder of images: only
+            files that the cache made are ever touched.
+        limit: Bytes of pixels for everything in the folder. What does not fit is not kept, and what is kept stays.
+        size: (height, width) of the largest samples, for streams of several sizes that share what is kept of an image.
 
-    Raises OutputError when there is no home folder to put it in.
+    Raises:
+        SpecError: The limit is below 1.
+        OutputError: There is no home folder to put it in.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class PixelCache:
         return PixelCache, (self.folder, self.limit, self.size)
 
     def prepare(self) -> None:
-        """Make the folder, if need be. Raises OutputError where that cannot be done."""
+        """Create the folder if need be. Raises OutputError."""
         self._make(self.folder)
 
     def _make(self, folder: Path) -> None:
@@ -93,7 +95,9 @@ class PixelCache:
             warnings.warn(f"the cache in {str(self.folder)!r} {why}", CacheWarning, stacklevel=2)
 
     def store(self, form: dict[str, Any]) -> PixelStore:
-        """What is kept in `form`, a JSON-ready description of all that decides the pixels of a file. Raises OutputError."""
+        """The store for `form`, a description, as values that JSON can hold, of everything that decides the pixels of a file. Raises
+        OutputError.
+        """
         described = {"format": FORMAT_VERSION, **form}
         name = hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=8).hexdigest()
         with self._lock:
@@ -118,7 +122,7 @@ class PixelCache:
         return sorted(found, key=lambda held: -held.used)
 
     def clear(self) -> int:
-        """Remove all that the cache has written; returns the bytes that were freed. Those who are reading it are not disturbed."""
+        """Remove everything that the cache has written; return the bytes freed. Processes that are reading it go on undisturbed."""
         freed = 0
         for folder in self._folders():
             for path in [*folder.glob(_ROWS), *folder.glob(_PIXELS), folder / _DESCRIPTION]:
@@ -135,8 +139,8 @@ class PixelCache:
         return []
 
     def _reserve(self, folder: Path) -> ShardWriter | None:
-        """A shard in `folder` with room for a quarter of a unit at least: one that a process left, or a new one. None where the budget
-        has no such room. Raises OSError.
+        """A shard in `folder` with room for at least a quarter of a unit: one that a process left, or a new one. None if the limit leaves
+        no such room. Raises OSError.
         """
         least = max(1, self._unit // 4)
         with locked(self.folder / _LOCK):
@@ -166,7 +170,7 @@ def _last_used(pixels: Path) -> float:
 
 
 def _remove(pixels: Path) -> int:
-    """Delete a shard, its records first; returns its size. Whoever has it mapped keeps it until they let go."""
+    """Delete a shard, its records first; return its size. A process that has it mapped keeps it until it lets go."""
     size = _size(pixels)
     pixels.with_suffix(".rows").unlink(missing_ok=True)
     pixels.unlink(missing_ok=True)

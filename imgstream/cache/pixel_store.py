@@ -1,4 +1,4 @@
-"""All that is kept in one form of pixels: find what an earlier epoch, process or run made of a file, add what is new."""
+"""All pixels of one form: finds what an earlier epoch, process or run decoded of a file, and adds what is new."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from imgstream.cache.shards import NAMES, ShardReader, ShardWriter
 from imgstream.files.reader import FileVersion
 
 _SETTLED = 2.5
-"""Seconds since a file was last written before it is kept: written again within its clock's tick, it would look the same."""
+"""Seconds since a file was last written before its pixels are kept: written again within the clock's tick, it would look the same."""
 
 Reserve = Callable[[], "ShardWriter | None"]
 
 
 class _View(NamedTuple):
-    """What is known of the shards: replaced as a whole, so that threads may read the one they hold."""
+    """What is known of the shards; replaced as a whole, so that threads may read the one they hold."""
 
     keys: np.ndarray  # uint64 (n,), sorted: the first word of each record's key
     places: np.ndarray  # uint64 (n,): which shard, times 2**32, and which of its records
@@ -33,14 +33,14 @@ class _View(NamedTuple):
 
 
 class PixelStore:
-    """Pixel arrays of one form, by path and version of the file they were made of. For any number of threads.
+    """Pixel arrays of one form, by path and version of their file. For any number of threads.
 
-    Memory: 17 bytes an array. What other processes add is seen from the next refresh() on.
+    Memory: 17 bytes an array. What other processes add is seen after the next refresh().
     """
 
     def __init__(self, folder: Path, reserve: Reserve, largest: int, tell: Callable[[str], None]) -> None:
-        """`folder` holds the shards; `reserve` gives the next one to write to, or None when the budget is used up. Arrays of more than
-        `largest` bytes, which every shard must have room for at first, are not kept. `tell` is given what keeps the store from growing.
+        """`folder` holds the shards; `reserve` gives the next one to write to, or None when the limit is reached. Arrays of more than
+        `largest` bytes, for which every new shard must have room, are not kept. `tell` is called with what keeps the store from growing.
         """
         self._folder, self._reserve, self._largest, self._tell = folder, reserve, largest, tell
         self._shards: list[ShardReader] = []
@@ -52,11 +52,11 @@ class PixelStore:
         self.refresh()
 
     def __len__(self) -> int:
-        """Arrays known of, those of files that have changed since among them."""
+        """Number of known arrays, including those of files that have changed since."""
         return len(self._view.keys)
 
     def refresh(self) -> None:
-        """See what this and other processes have added. To be called at the beginning of a pass."""
+        """Learn what this and other processes have added. To be called at the beginning of a pass."""
         with self._lock:
             with contextlib.suppress(OSError):
                 for rows in sorted(self._folder.glob(f"{NAMES}.rows")):
@@ -85,7 +85,7 @@ class PixelStore:
         return _View(every[order], np.concatenate(places)[order], np.concatenate(checked)[order], counts)
 
     def find(self, path: bytes, version: FileVersion) -> np.ndarray | None:
-        """uint8 (height, width, channels), mapped and read-only, that was made of this version of the file; None if there is none."""
+        """uint8 (height, width, channels), mapped and read-only, made from this version of the file; None if there is none."""
         view = self._view
         key = path_key(path)
         at = int(view.keys.searchsorted(np.uint64(key[0])))  # a plain int would be compared as float64
@@ -102,8 +102,8 @@ class PixelStore:
         return None
 
     def add(self, path: bytes, version: FileVersion, pixels: np.ndarray) -> None:
-        """Keep uint8 (height, width, channels) `pixels`, contiguous, made of this version of the file; or do nothing, where the budget
-        or the disk has no room: that is told once, by a CacheWarning.
+        """Keep uint8 (height, width, channels) `pixels`, contiguous, made from this version of the file. Does nothing if the limit or the
+        disk leaves no room, of which one CacheWarning is given.
         """
         flat = pixels.reshape(-1)
         if len(flat) > self._largest:
@@ -123,7 +123,7 @@ class PixelStore:
             self._tell(f"cannot grow ({error.strerror or error}): the images that it lacks are decoded in every epoch")
 
     def _take(self, size: int) -> tuple[ShardWriter, int] | None:
-        """A shard with room for `size` bytes, and where."""
+        """A shard with room for `size` bytes, and the offset there."""
         with self._lock:
             writer = self._writer
             offset = None if writer is None else writer.take(size)

@@ -1,6 +1,6 @@
-"""A kept array's record: 64 bytes in a file of its own beside the pixels, written once they are, and never changed.
+"""The record of a kept array: 64 bytes in a file beside the pixels, written after them, and never changed.
 
-A record that was cut short or damaged does not check and is as if it were not there; so is one whose pixels do not add up.
+A record that was cut short or damaged fails its check and is ignored; so is one whose pixels do not match their checksum.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def sound(data: np.ndarray) -> np.ndarray:
 
 
 def ends(data: np.ndarray) -> np.ndarray:
-    """uint64 (n,): where in its shard the pixels of each of uint64 (n, WORDS) `data` end."""
+    """uint64 (n,): where in its shard the pixels of each record of uint64 (n, WORDS) `data` end."""
     shape = data[:, 5]
     height, width, channels = shape >> np.uint64(32), shape >> np.uint64(4) & np.uint64(0xFFFFFFF), shape & np.uint64(15)
     last: np.ndarray = data[:, 4] + height * width * channels
@@ -71,20 +71,20 @@ def ends(data: np.ndarray) -> np.ndarray:
 
 
 def _check(words: np.ndarray) -> np.ndarray:
-    """uint64 (n,) of uint64 (n, WORDS - 1)."""
+    """The check word, uint64 (n,), of uint64 (n, WORDS - 1)."""
     mixed: np.ndarray = ((words ^ (words >> np.uint64(29))) * _FACTORS).sum(axis=1, dtype=np.uint64) ^ np.uint64(_MAGIC)
     return mixed
 
 
 def path_key(path: bytes) -> tuple[int, int]:
-    """128 bits of a path, made absolute, as two words: no two files of a cache will ever share them."""
+    """128 bits of the absolute path, as two words: no two files of a cache will ever share them."""
     if not path.startswith(b"/"):
         path = os.path.abspath(path)  # the same name below another working directory is another file
     return _TWO_WORDS.unpack(hashlib.blake2b(path, digest_size=16).digest())
 
 
 def checksum(pixels: np.ndarray) -> int:
-    """The sum of uint8 (n,) `pixels` as 64-bit words, wrapping: it tells pages that were never written, at the speed of memory."""
+    """The sum of uint8 (n,) `pixels` as 64-bit words, wrapping: it finds pages that were never written, at the speed of memory."""
     whole = len(pixels) & ~7
     total = int(np.add.reduce(pixels[:whole].view(np.uint64)))
     return (total + int.from_bytes(pixels[whole:].tobytes(), "little") + len(pixels)) & _MASK

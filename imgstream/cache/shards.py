@@ -1,7 +1,7 @@
-"""The files that pixels lie in: NAME.pixels, and NAME.rows with a record for each array in it.
+"""The files that hold pixels: NAME.pixels, and NAME.rows with a record for each array in it.
 
-One process at a time appends to a shard: it holds a lock on the rows for as long as it lives, so what a killed one left can be gone on
-with. Any number of others map it. Pixels are written with pwrite, not through the map: a full disk is then an error, not a signal.
+One process at a time appends to a shard and holds a lock on the rows meanwhile, so that another can continue what a killed one left. Any
+number of processes map it. Pixels are written with pwrite, not through the map: a full disk is then an error, not a signal.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ except ImportError:  # Windows: every process then begins a shard of its own, an
     fcntl = None  # type: ignore[assignment]
 
 NAMES = 12 * "[0-9a-f]"
-"""A pattern that fits every shard's name: nothing else in a folder is the cache's to read, to write or to remove."""
+"""A pattern for the names of shards: nothing else in a folder is read, written or removed by the cache."""
 
 _ALIGNMENT = 64
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 class ShardReader:
-    """A shard as it was when it was last looked at."""
+    """A shard as it was at the last refresh."""
 
     def __init__(self, rows: Path) -> None:
         self.rows, self.pixels = rows, rows.with_suffix(".pixels")
@@ -40,13 +40,13 @@ class ShardReader:
         self._memory = np.zeros(0, np.uint8)
 
     def refresh(self) -> None:
-        """See what was added. Raises OSError where the files are gone."""
+        """Learn what was added. Raises OSError if the files are gone."""
         count = self.rows.stat().st_size // RECORD_BYTES
         if count > len(self.records):
             self.records = _mapped(self.rows, count * RECORD_BYTES).view(np.uint64).reshape(-1, WORDS)
 
     def array(self, record: Record) -> np.ndarray | None:
-        """The record's uint8 (height, width, channels), mapped and read-only; None where the shard is too short for it, or gone."""
+        """The record's uint8 (height, width, channels), mapped and read-only; None if the shard is too short for it, or gone."""
         memory, end = self._memory, record.offset + record.size
         if end > len(memory):
             try:
@@ -62,7 +62,7 @@ class ShardWriter:
     """A shard that this process appends to, from any of its threads."""
 
     def __init__(self, rows: Path, descriptor: int, size: int) -> None:
-        """`descriptor`: of the rows, opened to append and locked. The shard grows to `size` bytes, of which `end` are taken."""
+        """`descriptor`: of the rows, opened to append and locked. The shard grows to `size` bytes."""
         self.pixels = rows.with_suffix(".pixels")
         self._rows = descriptor
         self._pixels = os.open(self.pixels, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
@@ -80,7 +80,7 @@ class ShardWriter:
 
     @classmethod
     def adopt(cls, rows: Path, size: int) -> ShardWriter | None:
-        """The shard at `rows`, grown to `size` bytes; None where another process appends to it. Raises OSError."""
+        """The shard at `rows`, grown to `size` bytes; None if another process appends to it. Raises OSError."""
         return None if fcntl is None else cls._open(rows, 0, size)
 
     @classmethod
@@ -101,7 +101,7 @@ class ShardWriter:
         return self.size - self._end
 
     def take(self, size: int) -> int | None:
-        """Where to write `size` bytes, which must then be done; None when there is no room."""
+        """The offset of `size` bytes, which must then be written; None if there is no room."""
         with self._lock:
             start = -(-self._end // _ALIGNMENT) * _ALIGNMENT
             if self._closing or start + size > self.size:
@@ -111,7 +111,7 @@ class ShardWriter:
             return start
 
     def write(self, record: Record, pixels: np.ndarray) -> None:
-        """Keep uint8 (n,) `pixels` where `record`, whose place was taken, says; then the record. Raises OSError, as on a full disk."""
+        """Write uint8 (n,) `pixels` to the place that was taken for `record`, then the record. Raises OSError, as on a full disk."""
         try:
             data, at = pixels.data, record.offset
             while data:
@@ -133,7 +133,7 @@ class ShardWriter:
             return os.write(self._pixels, data)
 
     def close(self) -> None:
-        """Give back the room that was not used, and the lock, once the last write is done."""
+        """Give back unused room, and the lock, after the last write."""
         with self._lock:
             self._closing = True
             self._close_if_done()
@@ -148,12 +148,12 @@ class ShardWriter:
 
 
 def _mapped(path: Path, size: int) -> np.ndarray:
-    """uint8 (size,), read-only; a plain array: np.memmap's own class takes microseconds to slice."""
+    """uint8 (size,), read-only; a plain array, because np.memmap's own class takes microseconds to slice."""
     return np.asarray(np.memmap(path, np.uint8, "r", shape=(size,)))
 
 
 def _recover(rows: Path) -> int:
-    """Cut off a record that a killed process left unfinished; returns where the pixels of the others end."""
+    """Cut off a record that a killed process left unfinished; return where the pixels of the others end."""
     os.truncate(rows, rows.stat().st_size // RECORD_BYTES * RECORD_BYTES)
     data = np.fromfile(rows, np.uint64).reshape(-1, WORDS)
     return int(ends(data[sound(data)]).max(initial=0))
@@ -161,7 +161,7 @@ def _recover(rows: Path) -> int:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock at `path`, made if need be, for the block; waits for it. Raises OSError."""
+    """Hold the lock at `path`, created if need be, during the block; waits for it. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         if fcntl is not None:

@@ -1,12 +1,12 @@
-"""What is wrong with a folder of images, before anybody trains on it. Files are read, never touched.
+"""Checks a folder of images for faults before training. Files are read, never changed.
 
-survey.py           threads over all rows: what the headers say; with decoding, what only the pixels tell, and a thumbnail of each
-file_records.py     what is kept of a file: a few numbers in an array, and a line in a spool where it is bad
-thumbnail.py        file → a grey 16×16 and a coarse colour, whatever its kind, size and orientation
+survey.py           reads all files in threads: headers, or with decoding also a thumbnail of each
+file_records.py     what is kept of a file: a few numbers in an array, and a line in a temporary file if it is bad
+thumbnail.py        file → grey 16×16 and coarse colour, whatever its kind, size and orientation
 exact_copies.py     files of equal contents
-near_duplicates.py  files whose thumbnails agree: candidates by hashing, then compared
+near_duplicates.py  files with similar thumbnails: candidates by hashing, then compared
 clusters.py         links → clusters
-findings.py         what was found, as numbers and as JSON
+findings.py         the findings, as numbers and as JSON
 output_lists.py     the quarantine and the groups as CSV
 examine.py          all of it in turn
 """

@@ -1,4 +1,4 @@
-"""Links between rows → clusters of rows. All of it in arrays: a folder may hold millions of copies."""
+"""Turns links between rows into clusters of rows, all in arrays: a folder may hold millions of copies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Links:
-    """Which rows are linked, directly or by way of others: a forest in which each row points to a lower one of its tree, or to itself."""
+    """Which rows are linked, directly or through others: a forest in which each row points to a lower one of its tree, or to itself."""
 
     def __init__(self, roots: np.ndarray) -> None:
         """`roots`: uint32 (n,), for each row a lower one that it is linked to, or itself."""
@@ -45,7 +45,7 @@ class Clusters:
         members = np.flatnonzero(sizes[roots] > 1).astype(np.uint32)
         owners = roots[members]
         self.rows = members[np.argsort(owners, kind="stable")]
-        """uint32: all rows that have company, cluster by cluster."""
+        """uint32: the rows of all clusters, cluster by cluster."""
         self._starts = np.flatnonzero(np.diff(np.sort(owners), prepend=-1, append=len(roots)))
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class Clusters:
         return (self[number] for number in range(len(self)))
 
     def where(self, values: np.ndarray) -> np.ndarray:
-        """Numbers of the clusters whose rows differ in `values`, int (n,), those below 0 left out: int64 (m,)."""
+        """Numbers of the clusters whose rows differ in `values`, int (n,), not counting those below 0: int64 (m,)."""
         if not len(self):
             return np.empty(0, np.int64)
         found = values[self.rows].astype(np.int64)

@@ -1,4 +1,4 @@
-"""Files of equal contents. Only files of a size that another one has are read, and large ones first by their ends alone."""
+"""Finds files of equal contents. Only files whose size another one has are read, and large ones first only at their ends."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _CHUNK = 64
 
 
 def exact_copies(index: ImageIndex, facts: FileRecords, threads: int, progress: Callable[[int], None]) -> np.ndarray:
-    """For each row the first row of the same contents, itself when there is none: uint32 (n,). Bad files are nobody's copies.
+    """For each row the first row of the same contents, itself when there is none: uint32 (n,). Bad files are no copies.
 
-    `progress` is called with the number of files read so far; `worth_reading` tells how many at least.
+    `progress` is called with the number of files read so far.
     """
     roots = np.arange(len(index), dtype=np.uint32)
     rows = same_size(facts)
@@ -44,7 +44,9 @@ def same_size(facts: FileRecords) -> np.ndarray:
 def _digests(
     index: ImageIndex, rows: np.ndarray, facts: FileRecords, threads: int, progress: Callable[[int], None], whole: bool
 ) -> np.ndarray:
-    """Of the size and the contents, or the last of them, of each row: S24 (m,). A file that cannot be read any more is like no other."""
+    """Digests of the size and the contents, or the end of the contents, of each row: S24 (m,). A file that cannot be read any more equals
+    no other.
+    """
     digests = np.empty(len(rows), "S24")
     sizes = facts.records["size"]
 
@@ -68,6 +70,6 @@ def _digests(
 
 
 def _shared(keys: np.ndarray) -> np.ndarray:
-    """Whether each key is there more than once: bool (n,)."""
+    """Whether each key occurs more than once: bool (n,)."""
     _, of, counts = np.unique(keys, return_inverse=True, return_counts=True)
     return counts[of] > 1

@@ -1,4 +1,4 @@
-"""The whole check: survey, copies, likenesses, and what they mean for labels and splits."""
+"""The whole check: survey, exact copies, near duplicates, and what they mean for labels and splits."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from imgstream.spec import DEFAULT_MAX_PIXELS
 from imgstream.stream import Stream
 
 Stage = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int], None]]]
-"""(what is done, of how many) -> what is open while it is done, and is called with the number done so far."""
+"""(name of the stage, number of items) -> a context manager, which gives a function that is called with the number done so far."""
 
 _HEADER_THREADS = 4
-"""Reading a header holds the interpreter's lock for most of its time: more threads only help where the disk has to be waited for."""
+"""Reading a header holds the interpreter lock most of the time: more threads help only where the disk is slow."""
 _MOST_THREADS = 16
 
 
@@ -34,12 +34,12 @@ def examine(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     stage: Stage | None = None,
 ) -> Findings:
-    """Everything that is to be said about the files of `index`, without touching one.
+    """Examine the files of `index`, without changing any.
 
-    Without `decode` headers are read, and whole files only where another one has their size. With it every file is decoded as training
-    would, so that the bad ones are those that Stream skips, and pictures are compared. `workers`: threads, None takes one for each core,
-    within reason. Memory: one image a thread, and some 50 bytes a file while they are sorted; 18 bytes a file, with
-    `decode` 324, lie on disk when they are many.
+    Without `decode`, headers are read, and whole files only where another one has their size. With it every file is decoded as in training,
+    so that the bad ones are those that Stream skips, and images are compared. `workers`: threads, None for one for each core, within
+    limits. Memory: one image a thread, and about 50 bytes a file while they are sorted; 18 bytes a file, with `decode` 324, are on disk
+    when they are many.
 
     Raises OutputError when the disk has no room for working data.
     """
@@ -55,7 +55,7 @@ def examine(
     if decode:
         rows = np.flatnonzero(facts.good & (copies == np.arange(len(index))))  # one of each content
         left_out = int(plain(facts, np.flatnonzero(facts.good)).sum())
-        with stage("Comparing pictures", 2 * len(rows)) as progress:
+        with stage("Comparing images", 2 * len(rows)) as progress:
             links = Links(copies)
             link_near(facts, rows, links, progress)
         roots = links.roots()
@@ -85,9 +85,9 @@ def _extreme(facts: FileRecords) -> np.ndarray:
 
 
 def _parts(index: ImageIndex) -> tuple[np.ndarray, tuple[str, ...], str | None]:
-    """Of each row the position of its part in the names, int8, -1 for none; the names; and where the split comes from.
+    """For each row the position of its part in the names, int8, -1 for none; the names; and where the split comes from.
 
-    As train has it: folders named train, val and test, or by hash where they leave val open.
+    The split is that of train: by folders named train, val and test, or by hash where they leave val open.
     """
     parts = np.full(len(index), -1, np.int8)
     explicit = index.explicit_split

@@ -1,4 +1,4 @@
-"""What is kept of every file: a few bytes in an array, on disk when there are many files. No Python object a file."""
+"""Keeps a few bytes for every file in an array, on disk when there are many files. No Python object for each file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from imgstream.errors import REASONS, BadImage, OutputError
 from imgstream.files.locations import cache_folder
 
 KINDS = ("jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "heic")
-"""As header.Header names them; a record holds the position."""
+"""The names of Header.kind; a record holds the position."""
 
 RECORD = np.dtype([("size", np.uint64), ("width", np.uint32), ("height", np.uint32), ("kind", np.uint8), ("reason", np.uint8)])
-"""Of one file: bytes, oriented pixels, position in KINDS; `reason` is 0 for a good file, else 1 + its position in REASONS."""
+"""The record of one file: bytes, oriented pixels, position in KINDS; `reason` is 0 for a good file, else 1 + its position in REASONS."""
 
 _IN_MEMORY = 64 << 20  # bytes; a larger array lies in a file that has no name, and its pages go when memory is wanted
 
@@ -38,7 +38,7 @@ class BadFile(NamedTuple):
 
 
 class FileRecords:
-    """The records of all rows, in index order, their thumbnails where files are decoded, and the bad files.
+    """The records of all rows, in index order, their thumbnails if files are decoded, and the bad files.
 
     Raises OutputError when the disk has no room for them: 18 bytes a file, and 288 more with `thumbnails`.
     """
@@ -47,7 +47,7 @@ class FileRecords:
         self.records = mapped((count,), RECORD)
         """RECORD (n,)."""
         self.luma = mapped((count if thumbnails else 0, *LUMA_SHAPE), np.dtype(np.uint8))
-        """uint8 (n, 16, 16); (0, 16, 16) where nothing was decoded."""
+        """uint8 (n, 16, 16); (0, 16, 16) without thumbnails."""
         self.chroma = mapped((count if thumbnails else 0, *CHROMA_SHAPE), np.dtype(np.uint8))
         """uint8 (n, 4, 4, 2): Cr and Cb."""
         self._bad = tempfile.TemporaryFile(dir=_spool_folder())  # noqa: SIM115  # lives as long as this object
@@ -55,32 +55,32 @@ class FileRecords:
 
     @property
     def good(self) -> np.ndarray:
-        """Whether each file is good so far as it was read: bool (n,)."""
+        """Whether each file is good, as far as it was read: bool (n,)."""
         return self.records["reason"] == 0
 
     def note_bad(self, row: int, error: BadImage) -> None:
-        """Write a bad file down; in the order of rows."""
+        """Record a bad file; to be called in the order of rows."""
         self._bad.write(json.dumps((row, error.reason, error.detail)).encode() + b"\n")
 
     def bad(self) -> Iterator[BadFile]:
-        """The bad files in index order, as often as asked."""
+        """The bad files in index order; may be called any number of times."""
         self._bad.seek(0)
         for line in self._bad:
             yield BadFile(*json.loads(line))
 
     def reasons(self) -> dict[str, int]:
-        """Reason → files, most frequent first."""
+        """Reason → number of files, most frequent first."""
         counts = np.bincount(self.records["reason"], minlength=1 + len(REASONS))[1:]
         return {REASONS[i]: int(counts[i]) for i in np.argsort(-counts, kind="stable") if counts[i]}
 
     def kinds(self) -> dict[str, int]:
-        """Kind → good files, most frequent first."""
+        """Kind → number of good files, most frequent first."""
         counts = np.bincount(self.records["kind"][self.good], minlength=len(KINDS))
         return {KINDS[i]: int(counts[i]) for i in np.argsort(-counts, kind="stable") if counts[i]}
 
 
 def mapped(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """Zeros; in an unnamed file on disk when they are many. Raises OutputError when the disk is full."""
+    """Zeros, in an unnamed file on disk when they are many. Raises OutputError when the disk is full."""
     size = math.prod(shape) * dtype.itemsize
     if size <= _IN_MEMORY:
         return np.zeros(shape, dtype)
@@ -97,7 +97,7 @@ def mapped(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
 
 
 def _spool_folder() -> Path | None:
-    """Where large working data lies: the cache folder, for /tmp is often memory. None leaves it to the system."""
+    """Where large working data is kept: the cache folder, because /tmp is often memory. None leaves it to the system."""
     with contextlib.suppress(OSError, OutputError):
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What was found. Arrays over all files; objects only where somebody asks for a file's name."""
+"""The findings of a check: arrays over all files, and names of files only on request."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ from imgstream.index import ImageIndex
 from imgstream.index.look_alikes import look_alikes
 
 EXTREME_ASPECT = 4
-"""An image is extreme when its longer side is more than this many times its shorter one: of a square crop, a quarter would be left."""
+"""An image is extreme when its longer side is more than this many times its shorter one: a square crop would keep less than a quarter of
+it.
+"""
 MOST_LISTED = 10_000
-"""Files that the JSON names of each kind of finding."""
+"""Files of each kind of finding that the JSON names."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Findings:
-    """Of one folder. Rows are positions in `index`; clusters list theirs in index order."""
+    """The findings of one check. Rows are positions in `index`; clusters list their rows in index order."""
 
     index: ImageIndex
     facts: FileRecords
     decoded: bool
-    """Whether files were decoded, or their headers read only."""
+    """Whether files were decoded; else only their headers were read."""
     seconds: float
     exact: Clusters
     """Files of equal contents."""
     alike: Clusters
-    """Files of equal contents or that show the same picture: what a split should keep together."""
+    """Files of equal contents, or that show the same image: a split should keep them together."""
     near: np.ndarray
-    """Numbers of the clusters in `alike` whose files are not all equal: int64, empty where nothing was decoded."""
+    """Numbers of the clusters in `alike` whose files are not all equal: int64, empty without decoding."""
     conflicts: np.ndarray
     """Numbers of the clusters in `alike` with more than one label: int64."""
     parts: np.ndarray
-    """Of each row, position in part_names: int8 (n,), -1 = none."""
+    """Position of each row's part in part_names: int8 (n,), -1 = none."""
     part_names: tuple[str, ...]
-    """train, val, test, or some of them; () where there are no labels to train on."""
+    """train, val, test, or some of them; () if there are no labels to train on."""
     split_by: str | None
     """"folders", "hash" (what train would do: val 0.2, seed 0), or None."""
     across: np.ndarray
@@ -49,39 +51,39 @@ class Findings:
     extreme: np.ndarray
     """Rows of extreme aspect: int64."""
     plain: int
-    """Images with too little contrast for near duplicates to be told; they were left out of the search."""
+    """Number of images with too little contrast to find near duplicates of; they were left out of the search."""
 
     @property
     def bad(self) -> int:
-        """Files that are no usable image."""
+        """Number of files that are no usable image."""
         return len(self.index) - int(self.facts.good.sum())
 
     @property
     def clean(self) -> bool:
-        """Whether nothing was found; a class of findings that was not looked for is not found."""
+        """Whether nothing was found; what was not looked for does not count."""
         return not (self.bad or len(self.alike) or len(self.extreme) or self.look_alikes)
 
     @property
     def look_alikes(self) -> list[list[str]]:
-        """Groups of classes whose names look alike, and that are not one class."""
+        """Groups of classes whose names look alike."""
         return look_alikes(self.index.class_names)
 
     def path(self, row: int) -> str:
-        """Relative to the folder, with "/"; bytes that are no UTF-8 are surrogates."""
+        """Path of a row, relative to the folder, with "/"; bytes that are no UTF-8 are surrogates."""
         return os.fsdecode(self.index.relative_bytes(row))
 
     def class_name(self, row: int) -> str | None:
-        """None for a file without a class."""
+        """The class of a row; None for a file without a class."""
         label = int(self.index.labels[row])
         return self.index.class_names[label] if label >= 0 else None
 
     def part(self, row: int) -> str | None:
-        """train, val, test or None."""
+        """The part of a row: train, val, test or None."""
         part = int(self.parts[row])
         return self.part_names[part] if part >= 0 else None
 
     def classes(self) -> list[tuple[str | None, int, int]]:
-        """(name, files, bad files among them) of each class in order; last, where there are any, of the files without one (None)."""
+        """(name, files, bad files among them) of each class in order; then, if there are any, of the files without a class (None)."""
         labels, names = self.index.labels, [*self.index.class_names, None]
         files, bad = (np.bincount(found + 1, minlength=len(names)) for found in (labels, labels[~self.facts.good]))
         rows = [(name, int(files[i + 1]), int(bad[i + 1])) for i, name in enumerate(names[:-1])]
@@ -95,7 +97,7 @@ class Findings:
         return {name: (float(good[key].min()), float(np.median(good[key])), float(good[key].max())) for name, key in _SIZES}
 
     def bad_files(self) -> Iterator[tuple[str, BadFile]]:
-        """Path, and what is wrong, of each bad file in index order."""
+        """Path and error of each bad file in index order."""
         return ((self.path(bad.row), bad) for bad in self.facts.bad())
 
     def to_json(self) -> dict[str, Any]:
@@ -138,7 +140,7 @@ class Findings:
             yield row, int(record["width"]), int(record["height"])
 
     def _clusters(self, clusters: Clusters, numbers: Iterable[int]) -> dict[str, Any]:
-        """How many, how many files in all, and the first of them by name: MOST_LISTED files."""
+        """The number of clusters, of their files, and the first of them by name, up to MOST_LISTED files."""
         files, count, first = 0, 0, []
         for number in numbers:
             rows = clusters[number]

@@ -1,10 +1,10 @@
-"""Pictures that are the same but for their encoding or size.
+"""Finds images that are the same except for their encoding or size.
 
-Two thumbnails are of one picture when they differ by less than a tenth of their contrast (root mean square, in luma), and by little in
-colour. Of 6,000 photographs, re-encoded and resized copies differ by 0.01 to 0.1 of it, unrelated pictures by 0.38 and more.
+Two thumbnails show the same image when they differ by less than a tenth of their contrast (root mean square, in luma), and little in
+colour. In 6,000 photographs, re-encoded and resized copies differ by 0.01 to 0.1 of it, unrelated images by 0.38 and more.
 
-Not all pairs are compared. A thumbnail has 48 bits: which of its 48 lowest frequencies (discrete cosine transform) exceed a threshold.
-They are two keys of 24 bits; two pictures are compared when they share a key, bits that lie close to the threshold taken both ways.
+Not all pairs are compared. A thumbnail has 48 bits: which of its 48 lowest frequencies (discrete cosine transform) exceed a threshold. They
+form two keys of 24 bits; two images are compared when they share a key, where bits close to the threshold are taken both ways.
 """
 
 from __future__ import annotations
@@ -18,33 +18,37 @@ from imgstream.check.file_records import FileRecords, mapped
 from imgstream.check.thumbnail import SIDE
 
 PLAIN = 4.0
-"""Contrast (standard deviation of the thumbnail's luma, of 255 levels) below which a picture is left out: blank pages, black frames and
-plain colours are all alike."""
+"""Contrast (standard deviation of the thumbnail's luma, of 255 levels) below which an image is left out: blank pages, black frames and
+plain colours are all alike.
+"""
 _MOST = 0.1
-"""Of the smaller contrast, root mean square."""
+"""Largest difference, root mean square, as a share of the smaller contrast."""
 _MOST_COLOUR = 6.0
-"""Levels, root mean square of Cr and Cb: re-encoding gives 4.2 at most; a grey copy of a colourful picture is another picture."""
+"""Largest difference in levels, root mean square of Cr and Cb: re-encoding gives at most 4.2; a grey copy of a colourful image counts as
+another image.
+"""
 
 _KEY_BITS = 24
 _BITS = 2 * _KEY_BITS
 _THRESHOLD = 0.5
-"""Levels of root mean square in one frequency. Not 0: what drawings have nothing of would be on either side by chance."""
+"""Levels of root mean square in one frequency. Not 0: frequencies that drawings lack would be on either side by chance."""
 _UNSURE = 0.35
-"""Bits that lie within this of the threshold are taken both ways …"""
+"""Bits within this distance of the threshold are taken both ways …"""
 _MOST_UNSURE = 5
-"""… the closest of them in a key: 32 keys are looked up at most."""
+"""… but only the closest of them in a key: at most 32 keys are looked up."""
 _MOST_APART = 14
 """Bits of 48 in which a pair may differ to be compared at all."""
 _MOST_IN_BUCKET = 64
-"""Rows with one key that a row is compared with. Where more share it, they are compared with those next to them in the order of all bits,
-so that equal ones are linked in a chain: the work does not grow with the square of a folder of one picture."""
+"""The most rows with the same key that a row is compared with. If more share it, each is compared with those next to it in the order of all
+bits, so that equal ones are linked in a chain: the work does not grow with the square of the number of copies.
+"""
 
 _ROWS, _PAIRS = 1 << 14, 1 << 14
-"""Worked on at once."""
+"""Number of rows, and of pairs, processed at once."""
 
 
 def link_near(facts: FileRecords, rows: np.ndarray, links: Links, progress: Callable[[int], None]) -> None:
-    """Link those of `rows`, int64 (m,) of decoded files, that show the same picture.
+    """Link those of `rows`, int64 (m,) of decoded files, that show the same image.
 
     `progress` is called with the number of rows done so far, of 2 × m.
     """
@@ -61,7 +65,7 @@ def link_near(facts: FileRecords, rows: np.ndarray, links: Links, progress: Call
 
 
 def _compare(facts: FileRecords, first: np.ndarray, second: np.ndarray, links: Links) -> None:
-    """Link those pairs that are alike; what is linked already is not compared again, be there a million copies."""
+    """Link the pairs that are alike. Rows that are linked already are not compared again, even for a million copies."""
     for start in range(0, len(first), _PAIRS):
         a, b = first[start : start + _PAIRS], second[start : start + _PAIRS]
         apart = links.roots_of(a) != links.roots_of(b)
@@ -71,7 +75,7 @@ def _compare(facts: FileRecords, first: np.ndarray, second: np.ndarray, links: L
 
 
 def plain(facts: FileRecords, rows: np.ndarray) -> np.ndarray:
-    """Whether each picture has too little contrast to be told from others: bool (m,)."""
+    """Whether each image has too little contrast to be told from others: bool (m,)."""
     found = np.empty(len(rows), bool)
     for start in range(0, len(rows), _ROWS):
         part = slice(start, start + _ROWS)
@@ -80,7 +84,7 @@ def plain(facts: FileRecords, rows: np.ndarray) -> np.ndarray:
 
 
 def alike(facts: FileRecords, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Whether the thumbnails of first[k] and second[k] show the same picture: bool (p,)."""
+    """Whether the thumbnails of first[k] and second[k] show the same image: bool (p,)."""
     a, b = facts.luma[first].astype(np.float32), facts.luma[second].astype(np.float32)
     contrast = np.minimum(a.std((1, 2)), b.std((1, 2)))
     found: np.ndarray = np.square(a - b).mean((1, 2)) <= np.square(_MOST * contrast)
@@ -89,7 +93,9 @@ def alike(facts: FileRecords, first: np.ndarray, second: np.ndarray) -> np.ndarr
 
 
 def _frequencies() -> np.ndarray:
-    """What gives the _BITS lowest frequencies of a thumbnail, the lowest first and the mean left out, in levels: float32 (256, 48)."""
+    """The matrix that gives the _BITS lowest frequencies of a thumbnail, in levels, lowest first and without the mean: float32 (256,
+    48).
+    """
     waves = np.cos(np.pi * np.outer(np.arange(SIDE) + 0.5, np.arange(SIDE)) / SIDE) * np.sqrt(2 / SIDE)
     waves[:, 0] /= np.sqrt(2)
     lowest = sorted(((u, v) for u in range(SIDE) for v in range(SIDE)), key=lambda at: (sum(at), at))[1 : _BITS + 1]
@@ -98,15 +104,15 @@ def _frequencies() -> np.ndarray:
 
 _FREQUENCIES = _frequencies()
 _OF_KEY = (np.arange(0, _BITS, 2), np.arange(1, _BITS, 2))
-"""The frequencies of each key, by turns: the low ones, of which least is unsure, serve both."""
+"""The frequencies of each key, alternating: the low ones, which are the most reliable, serve both."""
 _PLACES = np.append(np.uint64(1) << np.arange(_KEY_BITS, dtype=np.uint64), np.uint64(0))
 _NONE = _KEY_BITS
-"""A place behind all others, where no bit is."""
+"""A place after all others, where no bit is."""
 
 
 def _bits(luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The two keys in one number, uint64 (m,), the first in the lower half; the places of the unsure bits of each key, uint8
-    (2, m, _MOST_UNSURE), the least sure first, then _NONE.
+    """The two keys in one number, uint64 (m,), the first in the lower half; and the places of the unsure bits of each key, uint8 (2, m,
+    _MOST_UNSURE), the least sure first, then _NONE.
     """
     above = luma.reshape(len(luma), -1).astype(np.float32) @ _FREQUENCIES - _THRESHOLD
     bits = np.zeros(len(luma), np.uint64)
@@ -123,7 +129,7 @@ def _bits(luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _candidates(bits: np.ndarray, unsure: np.ndarray, half: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """How many rows are done, and pairs of positions in `bits` that share the key, some unsure bits turned: int64 (p,) each."""
+    """The number of rows done, and pairs of positions in `bits` that share the key when some unsure bits are flipped: int64 (p,) each."""
     other = np.uint64(32) if half else np.uint64(0)
     turned = (bits >> other) | (bits << (np.uint64(64) - other)) if half else bits  # this key below, the other one above
     keys = turned.astype(np.uint32)
@@ -144,7 +150,7 @@ def _candidates(bits: np.ndarray, unsure: np.ndarray, half: int) -> Iterator[tup
 
 
 def _pairs(rows: np.ndarray, order: np.ndarray, first: np.ndarray, past: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """rows[k] with each of order[first[k] : past[k]], _MOST_IN_BUCKET of them at most."""
+    """rows[k] with each of order[first[k] : past[k]], at most _MOST_IN_BUCKET of them."""
     counts = np.minimum(past - first, _MOST_IN_BUCKET)
     a = np.repeat(rows, counts)
     within = np.arange(len(a)) - np.repeat(np.cumsum(counts) - counts, counts)

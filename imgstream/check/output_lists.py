@@ -1,4 +1,4 @@
-"""Findings as lists that train, predict and split read: what to leave out, and what to keep together. See docs/formats.md."""
+"""Writes findings as lists for train, predict and split: what to leave out, and what to keep together. See docs/formats.md."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from imgstream.files.csv_output import csv_writer, path_b64, utf8
 
 
 def write_quarantine(findings: Findings, path: str | os.PathLike[str]) -> int:
-    """Write the files to leave out to `path`, whole or not at all; returns how many. Raises OutputError.
+    """Write the files to leave out to `path`, whole or not at all; return their number. Raises OutputError.
 
-    They are the broken ones; all that show one picture under several labels; and of other equal files all but the first.
+    They are the broken ones; all that show the same image under several labels; and of other equal files all but the first.
     """
     return _write(findings, path, ("reason", "detail"), _left_out(findings))
 
 
 def write_groups(findings: Findings, path: str | os.PathLike[str]) -> int:
-    """Write which files belong together to `path`, whole or not at all; returns how many groups. Raises OutputError.
+    """Write which files belong together to `path`, whole or not at all; return the number of groups. Raises OutputError.
 
-    A group is a cluster of files that are equal or show the same picture, named by its first file, so that the name stays when other files
-    come. Files without company are not listed.
+    A group is a cluster of files that are equal or show the same image, named by its first file, so that the name stays when more files
+    come. Files in no cluster are not listed.
     """
     groups = ((row, (name,)) for rows in findings.alike for name in (_name(findings, rows[0]),) for row in rows.tolist())
     _write(findings, path, ("group",), groups)
@@ -57,7 +57,7 @@ def _left_out(findings: Findings) -> Iterator[tuple[int, tuple[str, ...]]]:
         one, other = int(labelled[0]), int(labelled[labels[labelled] != labels[labelled[0]]][0])
         for row in rows.tolist():
             against = one if labels[row] != labels[one] else other
-            yield row, ("conflicting labels", f"the picture of {findings.path(against)}, which is {findings.class_name(against)}")
+            yield row, ("conflicting labels", f"the same image as {findings.path(against)}, which is {findings.class_name(against)}")
     for rows in findings.exact:
         if not conflicting[rows[0]]:
             first = findings.path(int(rows[0]))

@@ -1,4 +1,4 @@
-"""Every file looked at once, by threads: its header, or its pixels."""
+"""Reads every file once, in threads: its header, or its pixels."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from imgstream.formats.header import Header
 from imgstream.index import ImageIndex
 from imgstream.stalls import OpenFile, StallWatch
 
-_Made = TypeVar("_Made")
+T = TypeVar("T")
 
 _CHUNK, _CHUNK_DECODED = 128, 32
-"""Rows that a thread takes at once; fewer of those that take long, for Ctrl-C waits until they are done."""
+"""Rows that a thread takes at a time; fewer of those that take long, because Ctrl-C waits until they are done."""
 _KIND = {kind: number for number, kind in enumerate(KINDS)}
 _REASON = {reason: number for number, reason in enumerate(REASONS, 1)}
 
 
 def survey(index: ImageIndex, decode: bool, threads: int, max_pixels: int, progress: Callable[[int], None]) -> FileRecords:
-    """The facts of every file of `index`. With `decode`, each is decoded as training would, and has a thumbnail.
+    """The records of every file of `index`. With `decode`, each file is decoded as in training, and has a thumbnail.
 
     `progress` is called with the rows done so far. Raises OutputError when the disk has no room for working data; never for a file.
     """
@@ -64,10 +64,10 @@ def survey(index: ImageIndex, decode: bool, threads: int, max_pixels: int, progr
     return facts
 
 
-def in_order(work: Callable[[int], _Made], items: Sequence[int], threads: int) -> Iterator[tuple[int, _Made]]:
-    """(place, work(item)) of each item, in their order, made by threads that are a few items ahead of who takes them."""
+def in_order(work: Callable[[int], T], items: Sequence[int], threads: int) -> Iterator[tuple[int, T]]:
+    """(place, work(item)) of each item, in order, computed by threads a few items ahead."""
     with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="imgstream-check") as pool:
-        ahead: collections.deque[concurrent.futures.Future[_Made]] = collections.deque()
+        ahead: collections.deque[concurrent.futures.Future[T]] = collections.deque()
         place = 0
         try:
             for item in items:

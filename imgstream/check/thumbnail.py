@@ -1,4 +1,4 @@
-"""A file's thumbnail: what stays of a picture when it is encoded again or resized. Decoded as training decodes it, and so as strictly."""
+"""A file's thumbnail, which stays nearly the same when an image is re-encoded or resized. Files are decoded as strictly as in training."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from imgstream.geometry import REDUCTIONS
 SIDE = 16
 LUMA_SHAPE, CHROMA_SHAPE = (SIDE, SIDE), (4, 4, 2)
 _LEAST = 4 * SIDE
-"""Pixels that a side keeps when a file is decoded at 1/2, 1/4 or 1/8: with half as many, the blocks at cell borders double the difference
-between a photograph and its resized copy."""
+"""Pixels that each side keeps when a file is decoded at 1/2, 1/4 or 1/8: with half as many, the blocks at cell borders double the
+difference between a photograph and its resized copy.
+"""
 
 
 class ThumbnailReader:
-    """Reads thumbnails. One object a thread: it owns the file buffer and the decoder's scratch, and reuses both."""
+    """Reads thumbnails. One object for each thread: it owns and reuses the file buffer and the decoder's scratch memory."""
 
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
@@ -27,8 +28,8 @@ class ThumbnailReader:
         self._turned = np.empty(SIDE * SIDE * 3, np.uint8)
 
     def read(self, path: bytes, luma: np.ndarray, chroma: np.ndarray) -> tuple[Header, int]:
-        """Decode the whole file, and fill uint8 (16, 16) `luma` and uint8 (4, 4, 2) `chroma` (Cr, Cb) with the oriented picture, stretched
-        to a square: each value the mean of its cell. Returns the header and the file's bytes. Raises BadImage, as Stream would.
+        """Decode the whole file, and fill uint8 (16, 16) `luma` and uint8 (4, 4, 2) `chroma` (Cr, Cb) with the oriented image, stretched to
+        a square: each value is the mean of its cell. Return the header and the size of the file in bytes. Raises BadImage, as Stream would.
         """
         data, header = self._reader.read(path, self._max_pixels)
         reduction = next((r for r in REDUCTIONS if min(header.width, header.height) >= r * _LEAST), 1)

@@ -1,19 +1,31 @@
-"""The commands, gathered."""
+"""All commands of the command line, in groups."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from imgstream.cli.data import cache, check, index, show, sort
+from imgstream.cli.help import DATA, HELP, PREDICTION, TRAINING, Command, Group
 from imgstream.cli.prediction import embed, evaluate, merge, predict
 from imgstream.cli.training import bench, lr, train
 from imgstream.versions import versions
 
 app = typer.Typer(
     name="imgstream",
-    help="Image classification on folders of any size: train, evaluate, predict, swap augmentations.",
+    cls=Group,
+    help="""Image classification on folders of any size: train, evaluate, predict, swap augmentations.
+
+    Examples:
+        imgstream check photos/
+        imgstream train photos/ --out runs/pets --minutes 15
+        imgstream evaluate runs/pets holdout/
+        imgstream predict runs/pets new_photos/ -o predictions.csv
+
+    imgstream COMMAND --help says what a command takes.
+    """,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -33,26 +45,29 @@ def _print_versions(asked: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_versions, is_eager=True, help="Print the versions of imgstream and of what it runs on."),
+        typer.Option(
+            "--version",
+            callback=_print_versions,
+            is_eager=True,
+            help="Print the versions of imgstream, Python, Keras and TensorFlow.",
+            rich_help_panel=HELP,
+        ),
     ] = False,
 ) -> None:
     pass
 
 
-app.command("train")(train.train)
-app.command("lr")(lr.lr)
-app.command("evaluate")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("embed")(embed.embed)
-app.command("merge")(merge.merge)
-app.command("sort")(sort.sort)
-app.command("check")(check.check)
-app.command("show")(show.show)
-app.command("index")(index.index)
-app.command("bench")(bench.bench)
-app.add_typer(cache.app, name="cache")
+_COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    DATA: (index.index, check.check, show.show, sort.sort),
+    TRAINING: (train.train, lr.lr, bench.bench),
+    PREDICTION: (predict.predict, evaluate.evaluate, embed.embed, merge.merge),
+}
+for group, functions in _COMMANDS.items():
+    for function in functions:
+        app.command(cls=Command, rich_help_panel=group)(function)
+app.add_typer(cache.app, name="cache", rich_help_panel=DATA)
 
 
 def command() -> Any:
-    """The click command behind the app."""
+    """The whole command line as one command, with its commands under `.commands`."""
     return typer.main.get_command(app)

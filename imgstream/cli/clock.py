@@ -1,4 +1,4 @@
-"""When the command began: what --minutes counts from."""
+"""Records when the command began, from which --minutes counts."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""main: runs a command, and turns what goes wrong into one line and an exit code.
+"""main: runs a command, and turns an error into one line and an exit code.
 
 0 done, 1 could not be done, 2 wrong arguments, 3 check found something, 130 Ctrl-C.
 """
@@ -18,11 +18,11 @@ from typing import Any, NoReturn
 
 _INTERRUPTED = 130
 _GRACE = 10.0
-"""Seconds that threads have to finish the file that they are at, when the command is done."""
+"""Seconds that threads have to finish their current file after the command is done."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line with `arguments` (sys.argv's own when None) and exit with its code."""
+    """Run the command line with `arguments` (those of sys.argv when None) and exit with its code."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # whoever calls main may have put another in its place
         sys.stdout.reconfigure(errors="backslashreplace")  # as Python's stderr: an encoding that lacks an arrow is no reason to fail
     code = 1
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _leave(code: int) -> None:
-    """End the process though a thread hangs in a decoder or on a disk: Python would wait for it. Other threads, as one that writes a
-    checkpoint, are waited for.
+    """End the process even if a thread hangs in a decoder or on a disk, which Python would wait for. Other threads, such as one that writes
+    a checkpoint, are waited for.
     """
     time.sleep(_GRACE)
     for thread in threading.enumerate():
@@ -82,7 +82,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _one_line(others: Callable[..., None]) -> Callable[..., None]:
-    """What shows a warning: ours as a line, `others` as they were."""
+    """A function for warnings.showwarning that prints ours as one line, and passes `others` on."""
     from imgstream.errors import CacheWarning, DatasetWarning, StallWarning
     from imgstream.progress import error_console
     from imgstream.terminal.tables import printable
@@ -98,8 +98,8 @@ def _one_line(others: Callable[..., None]) -> Callable[..., None]:
 
 @contextlib.contextmanager
 def _quiet_decoders() -> Iterator[None]:
-    """Send file descriptor 2 away for the block, and sys.stderr to where it led: libjpeg, libpng, libtiff, OpenCV and TensorFlow write
-    to the descriptor, Python to sys.stderr. A crash in native code is still told, by faulthandler.
+    """Discard what is written to file descriptor 2 during the block, and send sys.stderr to where it led: libjpeg, libpng, libtiff, OpenCV
+    and TensorFlow write to the descriptor, Python to sys.stderr. faulthandler still reports a crash in native code.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")

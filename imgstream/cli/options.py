@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imgstream.cli.help import DATA, OUTPUT, PREDICTION, PREPROCESSING, SPEED
+
 if TYPE_CHECKING:
     from imgstream.index import ImageIndex, Source
     from imgstream.stream import Stream
@@ -26,14 +28,14 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def parse_pipeline(text: str) -> str:
-    """One of stream.choice.CHOICES. Raises typer.BadParameter."""
+    """Return a pipeline's name as it was given. Raises typer.BadParameter for another word than auto, python and tf."""
     if text not in ("auto", "python", "tf"):
         raise typer.BadParameter(f"{text!r} is no pipeline: auto, python or tf")
     return text
 
 
 def parse_batch_size(text: str) -> int | None:
-    """A number of images, or None for "auto". Raises typer.BadParameter."""
+    """Read a number of images; None for "auto". Raises typer.BadParameter."""
     if str(text) == "auto":
         return None
     if not str(text).isdecimal() or not int(text):
@@ -42,7 +44,7 @@ def parse_batch_size(text: str) -> int | None:
 
 
 def parse_tta(text: str) -> str:
-    """The name of a test-time augmentation. Raises typer.BadParameter."""
+    """Return a test-time augmentation's name as it was given. Raises typer.BadParameter for another word than flip."""
     if text != "flip":
         raise typer.BadParameter(f"{text!r} is no test-time augmentation: flip")
     return text
@@ -52,7 +54,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "
 
 
 def parse_bytes(text: str | int) -> int:
-    """Read "20GB", "500MB", "1.5TiB" or a plain number of bytes. Raises typer.BadParameter."""
+    """Read "20GB", "500MB", "1.5TiB" or a plain number, as bytes. Raises typer.BadParameter."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?|)b?", str(text).strip().lower())
     if not match or not (size := int(float(match[1]) * _UNITS[match[2]])):
         raise typer.BadParameter(f"{text!r} is no amount of memory; give bytes, such as 20GB, 500MB or 1.5TiB")
@@ -70,53 +72,125 @@ def parse_columns(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-AUGMENT_HELP = "none, light, standard, strong, policy.yaml, policy.json or file.py:function"
+AUGMENT_HELP = "Augmentation: none, light, standard, strong, policy.yaml, policy.json or file.py:function."
+BATCH_SIZE_HELP = "Images in a batch; auto: 64, or as many as the memory has room for."
+LABELLED_HELP = "A folder with one folder of images for each class, or a list of labelled images."
+MODEL_HELP = (
+    "cnn (ours), SqueezeNet, one of keras.applications, a saved model, or a run; of the last two all but the last layer is taken "
+    "(default: the model that the weights belong to, or cnn)."
+)
+OUT = ("--out", "--output", "-o")
+"""The spellings of the option for what a command writes: the same three in all commands."""
 
-Size = Annotated[Any, typer.Option("--size", metavar="N|HxW", parser=parse_size, help="Size of a sample in pixels.")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Threads that read and decode (default: one for each core).")]
+Size = Annotated[
+    Any,
+    typer.Option(
+        "--size",
+        metavar="N|HxW",
+        parser=parse_size,
+        help="Height and width in pixels that images are resized to: N for a square.",
+        rich_help_panel=PREPROCESSING,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        help="Threads that read and decode images (default: one for each core).",
+        rich_help_panel=SPEED,
+    ),
+]
 Pipeline = Annotated[
     str,
     typer.Option(
         "--pipeline",
         metavar="auto|python|tf",
         parser=parse_pipeline,
-        help="Who reads and decodes; auto measures both, from 2,000 files on.",
+        help="What reads and decodes images: OpenCV in threads (python) or tf.data (tf). auto measures both where there are 2,000 images "
+        "or more.",
+        rich_help_panel=SPEED,
     ),
 ]
 Cache = Annotated[
     str,
     typer.Option(
-        "--cache", metavar="auto|off|DIR", help="Keep decoded images and decode none twice: auto in the user's cache folder, or in DIR."
+        "--cache",
+        metavar="auto|off|DIR",
+        help="Keep decoded images on disk, so that later epochs need not decode them: in DIR, or for auto in the user's cache folder.",
+        rich_help_panel=SPEED,
     ),
 ]
-CacheLimit = Annotated[Any, typer.Option("--cache-limit", metavar="20GB", parser=parse_bytes, help="The most that the cache may take.")]
+CacheLimit = Annotated[
+    Any,
+    typer.Option("--cache-limit", metavar="20GB", parser=parse_bytes, help="The most disk space for the cache.", rich_help_panel=SPEED),
+]
 LabelPattern = Annotated[
     str | None,
-    typer.Option("--label-pattern", metavar="REGEX", help="Take labels from the path instead of the folder: a pattern with (?P<label>…)."),
+    typer.Option(
+        "--label-pattern",
+        metavar="REGEX",
+        help="Take the label from each image's path, by a pattern with (?P<label>...), and not from its folder.",
+        rich_help_panel=DATA,
+    ),
 ]
 Exclude = Annotated[
     Path | None,
-    typer.Option("--exclude", metavar="FILE", help="Leave out the images in this list, such as imgstream check --quarantine writes."),
+    typer.Option(
+        "--exclude",
+        metavar="FILE",
+        help="Leave out the images listed in FILE, such as imgstream check --quarantine writes.",
+        rich_help_panel=DATA,
+    ),
 ]
 Root = Annotated[
-    str | None, typer.Option("--root", metavar="DIR", help="Where a manifest's paths begin (default: the manifest's own folder).")
+    str | None,
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        help="The folder that a manifest's paths are relative to (default: the manifest's own folder).",
+        rich_help_panel=DATA,
+    ),
 ]
 Columns = Annotated[
     Any,
     typer.Option(
-        "--columns", metavar="path=IMG,label=Y", parser=parse_columns, help="A manifest's columns, by name or, without a header, by number."
+        "--columns",
+        metavar="path=A,label=B",
+        parser=parse_columns,
+        help="A manifest's columns by name or, where it has no header, by number from 0.",
+        rich_help_panel=DATA,
     ),
 ]
-AllowOutside = Annotated[bool, typer.Option("--allow-outside", help="Take a manifest's paths that lead out of its root.")]
+AllowOutside = Annotated[
+    bool, typer.Option("--allow-outside", help="Also take a manifest's paths that lead out of its root.", rich_help_panel=DATA)
+]
+TopK = Annotated[
+    int,
+    typer.Option("--top-k", metavar="K", min=1, help="Write the K classes of highest score for each image.", rich_help_panel=PREDICTION),
+]
+MinScore = Annotated[
+    float,
+    typer.Option(
+        "--min-score", min=0.0, max=1.0, metavar="S", help="Label an image as unsure below this score.", rich_help_panel=PREDICTION
+    ),
+]
 Tta = Annotated[
     str | None,
-    typer.Option("--tta", metavar="flip", parser=parse_tta, help="Average each image's scores with its mirror image's."),
+    typer.Option(
+        "--tta",
+        metavar="flip",
+        parser=parse_tta,
+        help="Test-time augmentation: average each image's scores with those of its mirror image.",
+        rich_help_panel=PREDICTION,
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.", rich_help_panel=OUTPUT)]
 
 
 def choose(stream: Stream, asked: str) -> PipelineSelection:
-    """The pipeline for `stream`, with a word on a terminal while "auto" measures."""
+    """Select the pipeline for `stream`: the one `asked` for, or the faster one for "auto". A terminal shows that it is being measured."""
     from imgstream.progress import error_console
     from imgstream.stream import choose_pipeline
 
@@ -128,7 +202,7 @@ def choose(stream: Stream, asked: str) -> PipelineSelection:
 
 
 def open_images(source: Source, label_pattern: str | None = None, **of_index: Any) -> ImageIndex:
-    """open_index with progress; what it has to tell goes to stderr."""
+    """Open a folder, a manifest, a table or files as an index, with progress; notices go to stderr. `of_index`: keywords of open_index."""
     from imgstream.index import open_index
     from imgstream.progress import counting, error_console
     from imgstream.terminal.tables import printable
@@ -142,7 +216,7 @@ def open_images(source: Source, label_pattern: str | None = None, **of_index: An
 
 
 def tell_changed(index: ImageIndex) -> None:
-    """Say on stderr which files turned out to be others than when they were first opened."""
+    """Say on stderr how many files have changed since imgstream first opened them."""
     from imgstream.progress import error_console
     from imgstream.terminal.tables import printable
 

@@ -1,9 +1,9 @@
-"""From a file's bytes to a sample's pixels.
+"""Decodes a file's bytes into a sample's pixels.
 
 sample.py          read, plan, decode, crop, resize: one file → one sample
-reference.py       bytes → oriented uint8 at 1, 1/2, 1/4 or 1/8 of the size; both pipelines are measured by it
+reference.py       bytes → oriented uint8 at 1, 1/2, 1/4 or 1/8 of the size; both pipelines are compared with it
 pillow.py          every kind but plain JPEG
-area_mean.py       how kinds other than JPEG are reduced
-memory_budget.py   large pictures wait for each other
+area_mean.py       reduces images of kinds other than JPEG
+memory_budget.py   lets large images wait for each other
 tensorflow_ops.py  the same sample in TensorFlow ops
 """

@@ -1,4 +1,4 @@
-"""Area means: how every kind but JPEG is reduced. A JPEG's decoder does it inside its inverse DCT."""
+"""Reduces an image by area means, for every kind but JPEG, whose decoder reduces inside its inverse DCT."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import numpy as np
 
 
 def shrink(pixels: np.ndarray, reduction: int) -> np.ndarray:
-    """The mean of each reduction × reduction block of uint8 (h, w) or (h, w, 3), rounded to nearest; ceil(h / r), ceil(w / r).
+    """The mean of each reduction × reduction block of uint8 (h, w) or (h, w, 3), rounded to nearest; size ceil(h / r), ceil(w / r).
 
-    A block cut by the right or bottom edge is the mean of the pixels that are there.
+    A block that is cut by the right or bottom edge is the mean of the pixels that are there.
     """
     if reduction == 1:
         return pixels

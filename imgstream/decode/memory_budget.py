@@ -1,4 +1,4 @@
-"""Large pictures take turns: the memory bound counts what all decoders of a process take together, however many threads there are."""
+"""Limits the memory that all decoders of a process take together: large images wait for each other, however many threads there are."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from imgstream.formats.limits import MEMORY_AT_ONCE, decoder_memory
 from imgstream.memory import trim
 
 _SMALL = 16 << 20
-"""Bytes up to which nobody waits for anybody: one such picture a thread is in the bound."""
+"""An image of up to this many bytes never waits: the memory bound allows for one such image a thread."""
 
 _TRIMMED = 64 << 20
-"""Bytes from which on the system is asked to take back what was freed: glibc keeps it for the thread that freed it, and two threads
-would hold two large pictures. It takes some milliseconds, of the hundreds that such a picture does."""
+"""From this many bytes on, the system is asked to take freed memory back: glibc keeps it for the thread that freed it, and two threads
+would hold two large images. It takes some milliseconds, of the hundreds that such an image takes.
+"""
 
 
 class MemoryBudget:
-    """A number of bytes that is lent, in the order of asking."""
+    """A number of bytes that threads take and give back, in the order of asking."""
 
     def __init__(self, total: int) -> None:
         self._total = self._free = total
@@ -28,7 +29,7 @@ class MemoryBudget:
 
     @contextlib.contextmanager
     def take(self, size: int) -> Iterator[None]:
-        """Hold `size` bytes, or all there are if that is less, while the block runs; waits until they are free."""
+        """Hold `size` bytes, or the whole budget if that is less, during the block; waits until they are free."""
         size = min(size, self._total)
         with self._door, self._room:
             while self._free < size:
@@ -49,6 +50,6 @@ _at_once = contextlib.nullcontext()
 
 
 def within_budget(header: Header, size: int, reduction: int) -> contextlib.AbstractContextManager[object]:
-    """To decode, and to use what was decoded, within: a file of `size` bytes with this header, at this reduction."""
+    """The context in which to decode a file of `size` bytes with this header at this reduction, and to use the pixels."""
     memory = decoder_memory(header, size, reduction)
     return _at_once if memory <= _SMALL else _budget.take(memory)

@@ -1,7 +1,7 @@
-"""Every kind but plain JPEG, through Pillow: silent, right for all the odd modes, and within 20 % of OpenCV's time on the common ones.
+"""Decodes every kind but plain JPEG with Pillow: silent, right for all unusual modes, and within 20 % of OpenCV's time on the common ones.
 
-OpenCV is not asked: its libpng writes to stderr whatever one sets, and its GIF, APNG and bit-field BMP pixels differ from the stored ones.
-Plugins are opened directly: Image.open would apply Pillow's own pixel limit, where SampleSpec.max_pixels is ours.
+OpenCV is not used: its libpng always writes to stderr, and its GIF, APNG and bit-field BMP pixels differ from the stored ones. Plugins are
+opened directly: Image.open would apply Pillow's own pixel limit instead of SampleSpec.max_pixels.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _BAND = 1 << 20  # pixels that are made 8-bit RGB or grey at a time
 
 
 def load(data: memoryview, header: Header, reduction: int = 1, grey: bool = False) -> np.ndarray:
-    """uint8 (h, w) grey or (h, w, 3) RGB at 1/reduction, as stored (not oriented), of the first picture in a file of any kind; each side is
+    """uint8 (h, w) grey or (h, w, 3) RGB at 1/reduction, as stored (not oriented), of the first image in a file of any kind; each side is
     ceil(stored side / reduction).
 
-    A JPEG is scaled inside its decoder, and comes as its own luma with grey=True. Raises BadImage.
+    A JPEG is scaled inside its decoder; with grey=True it gives its own luma. Raises BadImage.
     """
     try:
         with _plugin(header.kind)(io.BytesIO(_bare(data, header.kind))) as image:
@@ -63,7 +63,7 @@ def load(data: memoryview, header: Header, reduction: int = 1, grey: bool = Fals
     except Exception as error:  # decoders raise nearly everything on damaged files
         if header.kind == "tiff" and tiff.Directory(data).is_cut_short:
             raise BadImage("truncated", f"a TIFF whose pixels lie behind its end, at {len(data):,} bytes") from None
-        raise _bad(error, header.kind) from None
+        raise _as_bad_image(error, header.kind) from None
 
 
 def _check_size(image: Any, header: Header) -> None:
@@ -72,7 +72,7 @@ def _check_size(image: Any, header: Header) -> None:
 
 
 def _pixels(image: Any, reduction: int) -> np.ndarray:
-    """A decoded picture in 8 bits, reduced; a band of rows at a time, so that there is no second copy of the whole."""
+    """A decoded image in 8 bits, reduced; a band of rows at a time, so that there is no second copy of the whole."""
     width, height = image.size
     rows = max(1, _BAND // (8 * width)) * 8  # whole blocks, whatever the reduction
     if height <= rows:
@@ -89,7 +89,7 @@ def _pixels(image: Any, reduction: int) -> np.ndarray:
 
 @functools.cache
 def _plugin(kind: str) -> Any:
-    """The class that opens a kind; Pillow is imported, and told to be quiet, when the first file needs it."""
+    """The class that opens a kind; Pillow is imported and silenced when the first file needs it."""
     module, name = _PLUGINS[kind]
     try:
         plugin = getattr(importlib.import_module(module), name)
@@ -103,7 +103,7 @@ def _plugin(kind: str) -> Any:
 
 @functools.cache
 def _silence_pillow() -> None:
-    """A damaged file is reported once, by us: Python warnings and log lines of Pillow, and libtiff's lines on fd 2, are noise.
+    """Silence Python warnings and log lines of Pillow, and libtiff's lines on fd 2: a damaged file is reported once, by us.
 
     libtiff is reached through Pillow's own extension module, which is linked against it; a build that hides it stays noisy.
     """
@@ -117,8 +117,8 @@ def _silence_pillow() -> None:
 
 
 def _bare(data: memoryview, kind: str) -> bytes | bytearray | memoryview:
-    """The file without what makes no pixels here, for Pillow would read it: orientation, further pictures, profiles, Exif blocks, and the
-    bombs and damage in them. Raises BadImage "truncated" for a container that goes on behind the end of the data.
+    """The file without parts that are not needed for pixels but that Pillow would read: orientation, further images, profiles, Exif blocks,
+    with any bombs and damage in them. Raises BadImage "truncated" for a container that ends after the end of the data.
     """
     if kind == "jpeg":
         return bare_jpeg(data, read_frame(data))
@@ -139,7 +139,7 @@ def _check_end(data: memoryview, declared: int) -> None:
 
 
 def _bare_iso(data: memoryview) -> bytearray:
-    """An AVIF or HEIC whose Exif and XMP items are called something that no decoder knows; nothing moves."""
+    """An AVIF or HEIC whose Exif and XMP items are renamed so that no decoder knows them; no byte moves."""
     bare, end = bytearray(data), 0
     for name, start, end in iso_boxes(data, 0, len(data)):
         if name == b"meta":
@@ -154,7 +154,7 @@ _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
 
 def _bare_png(data: memoryview) -> bytes:
-    """A PNG without what does not make pixels here: alpha, animation, profiles, text (and the bombs and damage in them)."""
+    """A PNG without the chunks that are not needed for pixels: alpha, animation, profiles, text, with any bombs and damage in them."""
     parts, last, headers = [data[:8]], b"", 0
     for last, start, end in png_chunks(data):
         headers += last == b"IHDR"
@@ -168,7 +168,7 @@ def _bare_png(data: memoryview) -> bytes:
 
 
 def _to_8_bit(pixels: Any, image: Any) -> np.ndarray:
-    """uint8 (h, w) or (h, w, 3) of Pillow's `pixels`, a part of `image`, which knows its tags."""
+    """uint8 (h, w) or (h, w, 3) of Pillow's `pixels`, a part of `image`, which holds the tags."""
     mode = pixels.mode
     if mode.startswith("I;16"):
         return _high_byte(np.asarray(pixels), getattr(image, "tag_v2", {}))
@@ -182,7 +182,7 @@ def _to_8_bit(pixels: Any, image: Any) -> np.ndarray:
 
 
 def _high_byte(pixels: np.ndarray, tags: Any) -> np.ndarray:
-    """The highest 8 of the 9 to 16 bits that a sample has (a TIFF may have 12), black as 0."""
+    """The highest 8 of the 9 to 16 bits of a sample (a TIFF may have 12), black as 0."""
     high = (pixels >> (tags.get(258, (16,))[0] - 8)).astype(np.uint8)
     return 255 - high if tags.get(262) == 0 else high  # WhiteIsZero
 
@@ -192,8 +192,8 @@ _SIGNS_OF_AN_END = ("truncat", "not enough image data", "unexpected end", "requi
 _SIGNS_OF_A_LIMIT = ("unsupported", "not supported", "unknown", "not installed", "unable to handle")
 
 
-def _bad(error: Exception, kind: str) -> BadImage:
-    """What a decoder's exception says about the file."""
+def _as_bad_image(error: Exception, kind: str) -> BadImage:
+    """The BadImage for a decoder's exception."""
     text = " ".join(str(error).split())[:200]
     if not _WORD.search(text) or "0x" in text:  # some raise a number, or an object: whatever lay in memory, another one each time
         text = type(error).__name__

@@ -1,7 +1,7 @@
-"""Bytes to pixels, the reference both paths are measured by: oriented uint8 at 1, 1/2, 1/4 or 1/8 of a file's size.
+"""The reference decoder, which both pipelines are compared with: bytes → oriented uint8 at 1, 1/2, 1/4 or 1/8 of a file's size.
 
-JPEGs go to libjpeg-turbo directly (simplejpeg: accurate DCT, fancy upsampling, scaling inside the DCT), into memory that is used again:
-this road allocates nothing. Everything else, and a JPEG that libjpeg warns of, goes through Pillow; only still WebPs go to OpenCV first.
+JPEGs go to libjpeg-turbo directly (simplejpeg: accurate DCT, fancy upsampling, scaling inside the DCT), into reused memory: this path
+allocates nothing. Everything else, and a JPEG that libjpeg warns of, goes through Pillow; only WebPs without animation go to OpenCV first.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Decoder:
 
 
 def _jpeg_again(data: memoryview, header: Header, reduction: int, channels: int, complaint: str) -> np.ndarray:
-    """A JPEG that libjpeg complained of: decoded by Pillow, which forgives junk in the data, but no early end.
+    """Decode a JPEG that libjpeg complained of with Pillow, which accepts junk in the data, but no early end.
 
-    Pillow also reads what simplejpeg's interface has no name for, such as unusual subsampling.
+    Pillow also reads what simplejpeg's interface cannot express, such as unusual subsampling.
     """
     if "Premature end of JPEG" in complaint:
         raise BadImage("truncated", complaint)
@@ -90,7 +90,7 @@ def _still_webp(data: memoryview) -> np.ndarray | None:
 
 
 class Scratch:
-    """Memory that is used again and grows to the largest picture, but not beyond _KEPT."""
+    """Reused memory that grows to the largest image, up to _KEPT bytes."""
 
     def __init__(self) -> None:
         self._memory = np.empty(1 << 20, np.uint8)
@@ -122,7 +122,7 @@ def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
 
 
 def orient(pixels: np.ndarray, orientation: int, memory: np.ndarray) -> np.ndarray:
-    """uint8 (h, w, C) turned as EXIF `orientation` 2..8 asks; written into `memory`, uint8 of at least as many elements."""
+    """uint8 (h, w, C) turned by EXIF `orientation` 2..8; written into `memory`, uint8 of at least as many elements."""
     height, width, channels = pixels.shape
     shape = (width, height) if orientation > 4 else (height, width)
     turned = memory[: pixels.size].reshape(*shape, channels)

@@ -1,4 +1,4 @@
-"""One file → one sample's pixels: read, plan, decode, crop, resize. Where contract 1's geometry meets the reference decoder."""
+"""Makes one sample's pixels of one file: read, plan, decode, crop, resize."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BoxOf = Callable[[int, int, int, int], Box]
 
 
 class SampleReader:
-    """Reads samples by one spec. One object a thread: it owns the file buffer and the decoder's scratch, and reuses both."""
+    """Reads samples by one spec. One object for each thread: it owns and reuses the file buffer and the decoder's scratch memory."""
 
     def __init__(self, spec: SampleSpec) -> None:
         self._spec = spec
@@ -30,12 +30,12 @@ class SampleReader:
 
     @property
     def version(self) -> FileVersion:
-        """Of the last file that was read, when it was opened."""
+        """Version of the last file that was read, from when it was opened."""
         return self._reader.version
 
     @property
     def header(self) -> Header | None:
-        """Of the same; None when it is no image, or could not be read."""
+        """Header of the last file that was read; None when it is no image, or could not be read."""
         return self._reader.header
 
     opened = True
@@ -43,7 +43,7 @@ class SampleReader:
 
     @property
     def waited(self) -> bool:
-        """Whether that file had to come from the disk."""
+        """Whether the last file had to come from the disk."""
         return self._reader.waited
 
     def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
@@ -75,7 +75,7 @@ class SampleReader:
 
 
 def plan_sample(spec: SampleSpec, width: int, height: int, box_of: BoxOf | None, reductions: Sequence[int] = REDUCTIONS) -> Plan:
-    """How an oriented image of width × height pixels becomes a sample."""
+    """The plan by which an oriented image of width × height pixels becomes a sample."""
     target_height, target_width = spec.size
     box = box_of(width, height, target_width, target_height) if box_of is not None else None
     return make_plan(width, height, spec.fit, target_width, target_height, box, reductions)
@@ -91,7 +91,7 @@ def place(image: np.ndarray, plan: Plan, out: np.ndarray) -> None:
 
 
 def resize(image: np.ndarray, out: np.ndarray) -> None:
-    """uint8 (h, w, C) `image` at the size of `out`, (H, W, C): bilinear, half-pixel centres."""
+    """Resize uint8 (h, w, C) `image` to the size of `out`, (H, W, C): bilinear, half-pixel centres."""
     height, width, channels = out.shape
     if image.shape == out.shape:
         out[:] = image

@@ -1,7 +1,7 @@
-"""The same sample as decode/sample.py gives, in TensorFlow ops: what the tf.data path is made of.
+"""The sample of decode/sample.py in TensorFlow ops, for the tf.data pipeline.
 
-Only 8-bit grey and YCbCr JPEGs: TensorFlow's libjpeg-turbo gives the reference decoder's pixels to the bit at 1, 1/2, 1/4 and 1/8.
-Few ops, and sizes as ready vectors: TensorFlow optimizes every function anew at each pass over a dataset, a tenth of a millisecond a node.
+Only 8-bit grey and YCbCr JPEGs: TensorFlow's libjpeg-turbo gives the reference decoder's pixels to the bit at 1, 1/2, 1/4 and 1/8. It uses
+few ops, and sizes as ready vectors: TensorFlow optimizes every function anew at each pass over a dataset, a tenth of a millisecond a node.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Tensor = Any
 def decode_jpeg(data: Tensor, channels: int, reduction: Tensor, shape: Tensor) -> Tensor:
     """uint8 of `shape` (height, width, channels), as stored, of a JPEG's bytes at 1, 1/2, 1/4 or 1/8, for `reduction` 0 to 3.
 
-    InvalidArgumentError when it cannot be decoded, or has another size.
+    Raises InvalidArgumentError when it cannot be decoded, or has another size.
     """
 
     def at(ratio: int) -> Callable[[], Tensor]:
@@ -39,5 +39,5 @@ def crop_and_resize(pixels: Tensor, start: Tensor, size: Tensor, out_size: Tenso
 
 
 def turn(pixels: Tensor, axes: Tensor, steps: Tensor) -> Tensor:
-    """uint8 (h, w, C) with its `axes` in another order, then each read in steps of 1 or -1. What changes nothing copies nothing."""
+    """uint8 (h, w, C) with its `axes` in another order, then each read in steps of 1 or -1. Nothing is copied where nothing changes."""
     return tf.strided_slice(tf.transpose(pixels, axes), [0, 0, 0], [0, 0, 0], steps, begin_mask=7, end_mask=7)

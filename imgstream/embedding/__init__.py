@@ -1,9 +1,9 @@
-"""Features: what a network makes of an image before its last layer. Computed, kept in a file, and learnt from by a linear head.
+"""Features: the input of a model's last layer. Computed, kept in a file, and used to train a linear head.
 
 embed.py          an index → features, batch by batch
 features_file.py  features as Parquet
 feature_table.py  features, labels and weights, mapped from disk
-linear_head.py    multinomial logistic regression on them
+linear_head.py    multinomial logistic regression on features
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The features of every image, in order, in constant memory."""
+"""Computes the features of every image, in order, in constant memory."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from imgstream.stream.plan import Pipeline
 
 @dataclass(frozen=True, slots=True, eq=False)  # eq: comparing arrays has no single answer
 class Embedding:
-    """One file's features, or why it has none: features are None exactly when error is not."""
+    """The features of one file, or the reason why it has none: features are None exactly when error is not."""
 
     path: str
     """Relative to the folder, with "/", or as it was given; bytes that are no UTF-8 show as U+FFFD."""
     path_bytes: bytes
     """The same path, exactly."""
     label: str | None
-    """The class that its folder or manifest names."""
+    """The class that its folder or manifest gives."""
     error: str | None
-    """"reason: detail", the reason one of errors.REASONS."""
+    """"reason: detail", with a reason of errors.REASONS."""
     features: np.ndarray | None
     """float32 (D,)."""
 
@@ -45,8 +45,8 @@ def embed(
 ) -> Iterator[Embedding]:
     """One Embedding for every image, in index order, lazily and in constant memory; bad files too, with their reason.
 
-    `model`: float32 (B, *spec.shape) → float32 (B, D), as models.features gives it. `batch_size`: None takes what fits the samples;
-    `workers`, `pipeline`: as of Stream.
+    `model`: float32 (B, *spec.shape) → float32 (B, D), as models.features gives it. `batch_size`: None for what fits the samples;
+    `workers`, `pipeline`: as in Stream.
     """
     size = batch_size_for(spec.shape) if batch_size is None else batch_size
     stream = Stream(index, spec, batch_size=size, workers=workers, pipeline=pipeline)
@@ -66,7 +66,9 @@ def embed_batches(
     path_of: Callable[[int], bytes],
     label_of: Callable[[int], str | None],
 ) -> Iterator[Embedding]:
-    """Features of batches in order, bad files too. `path_of`, `label_of`: of a position; `batch_size`: the most images in a batch."""
+    """The features of batches in order, bad files too. `path_of`, `label_of`: functions of a position; `batch_size`: the most images in a
+    batch.
+    """
     forward = Forward(model, batch_size)
     for batch in batches:
         features = dict(zip(batch.positions.tolist(), forward(batch.images), strict=True)) if len(batch.images) else {}

@@ -1,4 +1,4 @@
-"""Features, labels and weights to learn a head from: computed once, or taken from a file; kept on disk and mapped."""
+"""Features, labels and weights for training a head: computed once or read from a file, kept on disk and memory-mapped."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Progress = Callable[[int], None]
 
 
 class FeatureTable(NamedTuple):
-    """What a head is fitted to: n rows, without bad files and without images of no class."""
+    """The n rows that a head is fitted to, without bad files and without images of no class."""
 
     features: np.ndarray
-    """float32 (n, D), read-only, mapped from an unnamed file that goes when nobody holds it."""
+    """float32 (n, D), read-only, mapped from an unnamed file that is deleted when nobody holds it."""
     labels: np.ndarray
     """int32 (n,)."""
     weights: np.ndarray | None
-    """float32 (n,): sample weights, of an index that has them."""
+    """float32 (n,): sample weights; None if the index has none."""
 
 
 def head_data(
@@ -42,15 +42,15 @@ def head_data(
     folder: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> FeatureTable:
-    """The features of a stream's images, as they are: not shuffled and not augmented. Bad files go to `stream.skipped`.
+    """The features of a stream's images, not shuffled and not augmented. Bad files go to `stream.skipped`.
 
     `model`: float32 (B, *spec.shape) → float32 (B, D), as models.features gives it. With `features_file`, which imgstream embed wrote,
-    nothing is decoded: rows are found by their paths relative to the index's root. `class_names`: what labels count (None: the index's
-    own classes); images of others are left out. `folder`: where features are kept meanwhile, 4 D bytes an image (None: the system's
-    place for temporary files). Memory: a batch, and some 30 bytes an image.
+    nothing is decoded: rows are found by their paths relative to the index's root. `class_names`: the classes that labels refer to (None:
+    the index's own); images of others are left out. `folder`: where features are kept meanwhile, 4 D bytes an image (None: the system's
+    temporary folder). Memory: a batch, and about 30 bytes an image.
 
-    Raises DatasetError when the file cannot be read, was made with another model or spec, or lacks images of the stream; OutputError
-    when `folder` has no room.
+    Raises DatasetError when the file cannot be read, was made with another model or spec, or lacks images of the stream; OutputError when
+    `folder` has no room.
     """
     index = stream.index
     names = index.class_names if class_names is None else list(class_names)
@@ -64,7 +64,7 @@ def head_data(
 
 
 class _Rows:
-    """A table that grows: features in an unnamed file, labels and weights in memory."""
+    """A growing table: features in an unnamed file, labels and weights in memory."""
 
     def __init__(self, index: ImageIndex, new_labels: np.ndarray, dimensions: int, folder: str | os.PathLike[str] | None) -> None:
         self._index, self._new_labels, self._dimensions = index, new_labels, dimensions
@@ -81,7 +81,7 @@ class _Rows:
         self._file.close()
 
     def labels_of(self, positions: np.ndarray) -> np.ndarray:
-        """int32 (m,): -1 for images that are no example of any class."""
+        """int32 (m,): -1 for images of none of the classes."""
         return self._new_labels[self._index.labels_at(positions)]
 
     def append(self, positions: np.ndarray, features: np.ndarray) -> None:
@@ -96,7 +96,7 @@ class _Rows:
             self._weights.append(weights)
 
     def table(self) -> FeatureTable:
-        """All that was added. Raises DatasetError when that is nothing."""
+        """The table of all that was added. Raises DatasetError when that is nothing."""
         labels = np.concatenate([np.zeros(0, np.int32), *self._labels])
         if not len(labels):
             raise DatasetError(f"none of the {len(self._index):,} images under {self._index.root!r} can be read and has a label")
@@ -127,11 +127,11 @@ def _take(file: FeaturesFile, expected: str, stream: Stream, rows: _Rows, progre
             f"{file.path!r} was made with another model or another size: {file.info.model} at {height}x{width}x{channels}, with {other} "
             "than here. Make it again with imgstream embed"
         )
-    places, found, done = _Places(index), np.zeros(len(index), bool), 0
+    path_positions, found, done = _PathPositions(index), np.zeros(len(index), bool), 0
     for block in file.blocks():
         good, positions = [], []
         row = 0
-        for at, error in zip(places.of(block.paths), block.errors, strict=True):
+        for at, error in zip(path_positions.of(block.paths), block.errors, strict=True):
             found[at] = True
             if error is not None:
                 for position in at:
@@ -154,8 +154,8 @@ def _take(file: FeaturesFile, expected: str, stream: Stream, rows: _Rows, progre
         )
 
 
-class _Places:
-    """Where in an index a path is: 16 bytes an image."""
+class _PathPositions:
+    """Finds the positions of paths in an index: 16 bytes an image."""
 
     def __init__(self, index: ImageIndex) -> None:
         self._index = index
@@ -164,7 +164,7 @@ class _Places:
         self._keys = keys[self._order]
 
     def of(self, paths: list[bytes]) -> list[list[int]]:
-        """For each path, relative to the root, all places of the index that have it."""
+        """For each path, relative to the root, all positions in the index that have it."""
         keys = keys_of(paths)
         first, last = np.searchsorted(self._keys, keys, "left").tolist(), np.searchsorted(self._keys, keys, "right").tolist()
         return [

@@ -1,4 +1,4 @@
-"""Features as a Parquet file, written and read a row group at a time in constant memory, whole or absent. See docs/formats.md."""
+"""Features as a Parquet file, written and read a row group at a time in constant memory, whole or not at all. See docs/formats.md."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ _GROUP_ROWS, _GROUP_BYTES = 4096, 8 << 20
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeaturesInfo:
-    """What features were made by."""
+    """How features were made."""
 
     model: str
-    """The network's name."""
+    """The model's name."""
     fingerprint: str
     """See `fingerprint`."""
     spec: SampleSpec
     dimensions: int
-    """D: numbers an image."""
+    """D: the number of features of an image."""
 
     @classmethod
     def of(cls, model: Any, spec: SampleSpec, name: str) -> FeaturesInfo:
-        """Of a Keras model, images → float32 (B, D), that is to be known as `name`."""
+        """The info of a Keras model, images → float32 (B, D), that is called `name`."""
         return cls(model=name, fingerprint=fingerprint(model, spec), spec=spec, dimensions=int(model.output_shape[-1]))
 
     @property
     def group_rows(self) -> int:
-        """Rows in a row group, and so the most that are ever held: 4,096, or fewer that take 8 MB."""
+        """Rows in a row group, and so the most that are ever held: 4,096, or as many as take 8 MB."""
         return max(1, min(_GROUP_ROWS, _GROUP_BYTES // (4 * self.dimensions)))
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready, read back by from_json."""
+        """The fields as values that JSON can hold, read back by from_json."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {"format": FORMAT_VERSION, **fields, "spec": self.spec.to_json()}
 
     @classmethod
     def from_json(cls, data: Any) -> FeaturesInfo:
-        """What to_json gave. Raises ValueError, SpecError among them, for anything else."""
+        """The info that to_json gave. Raises ValueError, or SpecError, which is one, for anything else."""
         if not isinstance(data, dict) or data.get("format") != FORMAT_VERSION:
             found = data.get("format") if isinstance(data, dict) else type(data).__name__
             raise ValueError(f"it has format {found!r}; this imgstream reads format {FORMAT_VERSION}")
@@ -80,7 +80,7 @@ def fingerprint(model: Any, spec: SampleSpec) -> str:
 
 
 class Writer:
-    """Takes rows in the order in which they shall stand in the file; open_writer makes it."""
+    """Writes rows in the order in which they are given; open_writer makes it."""
 
     def __init__(self, file: IO[bytes], info: FeaturesInfo) -> None:
         import pyarrow as pa  # here: the import is not free
@@ -101,7 +101,7 @@ class Writer:
             self._flush()
 
     def close(self) -> None:
-        """Hand over what is still held; open_writer calls it."""
+        """Write what is still held; open_writer calls it."""
         if self._rows:
             self._flush()
         self._writer.close()
@@ -126,14 +126,14 @@ class Writer:
 
 @contextlib.contextmanager
 def open_writer(path: str | os.PathLike[str], info: FeaturesInfo) -> Iterator[Writer]:
-    """A writer of a features file; it appears when the block ends, and not at all if it raises. Raises OutputError."""
+    """A writer of a features file, which appears when the block ends, and not at all if it raises. Raises OutputError."""
     check_output(path)
     with atomic_file(path) as file, contextlib.closing(Writer(file, info)) as writer:
         yield writer
 
 
 def check_output(path: str | os.PathLike[str]) -> None:
-    """Raise OutputError if features plainly cannot be written to `path`: to be asked before hours of work. Creates nothing."""
+    """Raise OutputError if features plainly cannot be written to `path`, to be called before hours of work. Creates nothing."""
     if Path(path).suffix.lower() != ".parquet":
         raise OutputError(f"features are written as Parquet: end the name {os.fspath(path)!r} in .parquet")
     check_target(path)
@@ -143,7 +143,7 @@ class Block(NamedTuple):
     """Some rows of a features file, n of them, m of which have features."""
 
     paths: list[bytes]
-    """n, exactly as they were in the index."""
+    """n paths, exactly as they were in the index."""
     labels: list[str | None]
     errors: list[str | None]
     features: np.ndarray
@@ -151,14 +151,14 @@ class Block(NamedTuple):
 
 
 class FeaturesFile:
-    """A file that open_writer made, to be read. Raises DatasetError when it cannot be read, or is no file of features."""
+    """A features file to read. Raises DatasetError when it cannot be read, or is no features file."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         self.path = os.fspath(path)
-        with self._told(), pq.ParquetFile(path) as file:
+        with self._as_dataset_error(), pq.ParquetFile(path) as file:
             about = (file.schema_arrow.metadata or {}).get(_KEY)
             if about is None:
                 raise ValueError("it is Parquet, and no file that imgstream embed wrote")
@@ -169,7 +169,7 @@ class FeaturesFile:
             self._rows = int(file.metadata.num_rows)
 
     def __len__(self) -> int:
-        """Rows, good and bad."""
+        """Number of rows, good and bad."""
         return self._rows
 
     def __iter__(self) -> Iterator[Embedding]:
@@ -180,10 +180,10 @@ class FeaturesFile:
                 yield Embedding(shown(path), path, label, error, None if error is not None else next(features))
 
     def blocks(self) -> Iterator[Block]:
-        """All rows in the file's order, a row group at most at a time. Raises DatasetError where the file is damaged."""
+        """All rows in the file's order, at most a row group at a time. Raises DatasetError where the file is damaged."""
         import pyarrow.parquet as pq
 
-        with self._told(), pq.ParquetFile(self.path) as file:
+        with self._as_dataset_error(), pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(self.info.group_rows):
                 rows = batch.select(_COLUMNS[:-1]).to_pydict()
                 features = batch.column("features")
@@ -194,7 +194,7 @@ class FeaturesFile:
                 yield Block(paths, rows["label"], rows["error"], values)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _as_dataset_error(self) -> Iterator[None]:
         try:
             yield
         except (OSError, ValueError, AttributeError, TypeError, NotImplementedError) as error:

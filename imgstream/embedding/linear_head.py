@@ -1,4 +1,4 @@
-"""A linear head on features: multinomial logistic regression whose strength of L2 is chosen on validation. NumPy and SciPy only."""
+"""A linear head on features: multinomial logistic regression whose L2 strength is chosen on validation images. NumPy and SciPy only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from imgstream.errors import DatasetError, ModelError
 
 STRENGTHS = (10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4)
-"""The strengths of L2 that are tried, from strong to weak; each fit begins where the one before it ended."""
+"""The L2 strengths that are tried, from strong to weak; each fit starts where the one before it ended."""
 _WORSE = 2  # weaker ones in a row after which none is tried: validation only gets worse, and the weakest take the most time
 _CHUNK_NUMBERS = 1 << 22  # numbers of the features that are looked at together: 32 MB in float64
 # Products up to about this size OpenBLAS leaves to one thread. Larger ones wait for all threads: with few classes that costs more than it
@@ -22,14 +22,16 @@ _SMALLEST_DEVIATION = 1e-6  # of the mean: less is a constant and rounding
 
 @dataclasses.dataclass(frozen=True, eq=False)  # eq: comparing arrays has no single answer
 class LinearHead:
-    """What a last Dense layer holds: logits = features @ kernel + bias."""
+    """The weights of a last Dense layer: logits = features @ kernel + bias."""
 
     kernel: np.ndarray
-    """float32 (D, K), for features as they are: the standardising is folded into it."""
+    """float32 (D, K), for features as they are: their standardization is folded in."""
     bias: np.ndarray
     """float32 (K,)."""
     l2: float
-    """The strength that was chosen, of STRENGTHS: l2 / 2 × the squared kernel of standardised features beside the mean cross-entropy."""
+    """The strength that was chosen of STRENGTHS: l2 / 2 × the squared kernel of standardized features is added to the mean
+    cross-entropy.
+    """
     accuracy: float
     """On validation, 0 to 1."""
     loss: float
@@ -49,13 +51,13 @@ def fit_head(
     sample_weight: np.ndarray | None = None,
     strengths: Sequence[float] = STRENGTHS,
 ) -> LinearHead:
-    """The linear head with the least mean cross-entropy on `features` and L2 on its kernel, of the strength that `validation` likes best.
+    """Fit the linear head with the least mean cross-entropy on `features`, with the L2 strength that is best on `validation`.
 
-    `features`: float32 (n, D), which may be mapped: a chunk of it is held at a time. `labels`: integer (n,), 0 to class_count - 1, or
-    float (n, class_count), shares that sum to 1. `validation`: the same of other images. `sample_weight`: float (n,), 0 or more. The same
-    input gives the same head. A class without an image gets a zero kernel and a bias of less than half an image's worth.
+    `features`: float32 (n, D), which may be mapped: a chunk of it is held at a time. `labels`: integer (n,), 0 to class_count - 1, or float
+    (n, class_count), shares that sum to 1. `validation`: features and labels of other images. `sample_weight`: float (n,), 0 or more. The
+    same input gives the same head. A class without an image gets a zero kernel and a bias of less than half an image's worth.
 
-    Raises DatasetError when there is nothing to learn from or to validate on, ModelError when features are no numbers, ValueError for
+    Raises DatasetError when there is nothing to learn from or to validate on, ModelError when features are not finite, ValueError for
     arrays that do not fit together.
     """
     train = _Rows("training", features, labels, class_count, sample_weight)
@@ -102,7 +104,7 @@ class _Rows:
         if not np.isfinite(total) or given.min() < 0 or total <= 0:
             raise DatasetError("sample weights must be 0 or more, and not all 0")
         self.weights = given / total
-        """float64 (n,), of sum 1."""
+        """float64 (n,), which sum to 1."""
 
     def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """(features float64 (m, D), targets float64 (m, K), weights float64 (m,)), some rows at a time."""
@@ -122,7 +124,7 @@ class _Rows:
 
 
 class _Problem:
-    """Cross-entropy of the training rows as a function of the kernel of standardised features and the bias, of the classes that occur."""
+    """Cross-entropy of the training rows as a function of the kernel of standardized features and the bias, of the classes that occur."""
 
     def __init__(self, rows: _Rows) -> None:
         self._rows = rows
@@ -132,7 +134,7 @@ class _Problem:
             self._mean += weights @ x
             self._mass += weights @ targets
         if not np.isfinite(self._mean).all():
-            raise ModelError("features hold values that are no numbers: the network that made them has diverged")
+            raise ModelError("features hold values that are no numbers: the model that computed them has diverged")
         variance = np.zeros(dimensions)
         for x, _, weights in rows.chunks():
             variance += weights @ (x - self._mean) ** 2
@@ -147,7 +149,7 @@ class _Problem:
         return np.concatenate([kernel, np.log(self._mass[self._present])])
 
     def solve(self, start: np.ndarray, l2: float) -> np.ndarray:
-        """Where the loss is least, found from `start`."""
+        """The minimum of the loss, found from `start`."""
         from scipy.optimize import minimize  # here: the import is not free
 
         options = {"maxiter": _ITERATIONS, "gtol": _GRADIENT, "ftol": _GAIN}
@@ -203,5 +205,5 @@ def _measure(kernel: np.ndarray, bias: np.ndarray, rows: _Rows) -> tuple[float, 
         loss -= float(weights @ (targets * chances).sum(axis=1))
         right += int((logits.argmax(axis=1) == targets.argmax(axis=1)).sum())
     if not np.isfinite(loss):
-        raise ModelError("features of validation hold values that are no numbers: the network that made them has diverged")
+        raise ModelError("features of validation hold values that are no numbers: the model that computed them has diverged")
     return loss, right / len(rows.features)

@@ -1,7 +1,7 @@
-"""How good a model is, and whether new images look like those it was trained on. NumPy only, but for the model's own answers.
+"""Measures how good a model is, and whether new images look like those it was trained on. NumPy only, except for the model's forward pass.
 
 metrics.py      softmax, confusion matrix, precision, recall, F1
 calibration.py  temperature scaling, expected calibration error
-evaluate.py     a model over labelled images
-drift.py        the training images' profile, and how far new images are from it
+evaluate.py     evaluates a model on labelled images
+drift.py        statistics of the training images, and how far new images are from them
 """

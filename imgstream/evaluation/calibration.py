@@ -1,4 +1,4 @@
-"""Scores that mean what they say: a temperature fitted on validation, and how far confidence is from being right. NumPy only.
+"""Calibration of scores: a temperature fitted on validation images, and the calibration error. NumPy only.
 
 After Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks" (2017).
 """
@@ -13,18 +13,18 @@ import numpy as np
 from imgstream.evaluation.metrics import softmax
 
 LOWEST, HIGHEST = 0.05, 20.0
-"""The temperatures that are looked at."""
+"""The lowest and the highest temperature that are tried."""
 FEWEST = 50
-"""Images below which a fitted temperature would be chance."""
+"""With fewer images a fitted temperature would be chance."""
 MOST_IMAGES, _MOST_LOGITS = 2_000, 4_000_000
 _STEPS = 60
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The T from LOWEST to HIGHEST with which softmax(`logits` / T) gives `labels` the greatest likelihood.
+    """The T from LOWEST to HIGHEST with which softmax(`logits` / T) gives `labels` the highest likelihood.
 
     `logits`: float (n, K); `labels`: integer (n,), 0 to K - 1. 1.0 where the images cannot tell: fewer than FEWEST, all of one class, all
-    taken rightly at any T, or logits that are not finite. HIGHEST for a model that does no better than chance.
+    correct at any T, or logits that are not finite. HIGHEST for a model that is no better than chance.
     """
     logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
     if len(labels) < FEWEST or len(np.unique(labels)) < 2 or not np.isfinite(logits).all():
@@ -59,7 +59,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 class CalibrationError:
-    """Expected calibration error: over `bins` equal bins of confidence, how far the mean confidence is from the share that is right.
+    """Expected calibration error: the difference between mean confidence and accuracy, over `bins` equal bins of confidence.
 
     Memory: the bins, whatever the number of images.
     """
@@ -68,7 +68,7 @@ class CalibrationError:
         self._sums = np.zeros((3, bins))  # images, confidence, right ones
 
     def update(self, confidence: np.ndarray, correct: np.ndarray) -> None:
-        """Count a batch: float (B,) highest scores, 0 to 1, and bool (B,). A score that is no number is not counted."""
+        """Count a batch: float (B,) highest scores, 0 to 1, and bool (B,), whether they are correct. NaN is not counted."""
         confidence, correct = np.asarray(confidence, np.float64), np.asarray(correct, bool)
         counted = np.isfinite(confidence)
         confidence, correct = confidence[counted], correct[counted]
@@ -79,13 +79,13 @@ class CalibrationError:
 
     @property
     def value(self) -> float:
-        """0 (as sure as right) to 1; 0.0 of no image."""
+        """0 (confidence equals accuracy) to 1; 0.0 without images."""
         images, confidence, correct = self._sums
         return float(np.abs(confidence - correct).sum() / max(1.0, images.sum()))
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
-    """CalibrationError of float (n,) highest scores, 0 to 1, and bool (n,), whether their classes are right."""
+    """CalibrationError of float (n,) highest scores, 0 to 1, and bool (n,), whether they are correct."""
     error = CalibrationError(bins)
     error.update(confidence, correct)
     return error.value
@@ -93,7 +93,7 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """A temperature and what it does, on the images that it was fitted on."""
+    """A temperature and its effect, on the images that it was fitted on."""
 
     temperature: float
     images: int
@@ -105,7 +105,7 @@ class Calibration:
 
 
 class ValidationLogits:
-    """Logits and labels of the first 2,000 images that it is given (fewer of very many classes): of a shuffled stream, a fair sample."""
+    """Collects logits and labels of the first 2,000 images (fewer with very many classes): a fair sample of a shuffled stream."""
 
     def __init__(self) -> None:
         self._logits: list[np.ndarray] = []
@@ -124,7 +124,7 @@ class ValidationLogits:
             self._count += len(self._labels[-1])
 
     def calibrate(self) -> tuple[Calibration, np.ndarray]:
-        """The temperature fitted on what was kept, one image at least, and its scores with it, float32 (n, K)."""
+        """The temperature fitted on what was kept, at least one image, and the scores with it, float32 (n, K)."""
         logits, labels = np.concatenate(self._logits), np.concatenate(self._labels)
         temperature = fit_temperature(logits, labels)
         scores, before = softmax(logits / temperature), softmax(logits)

@@ -1,6 +1,6 @@
-"""Whether new images look like those that a model was trained on: kinds, sizes, aspects, brightness, and how sure the model is.
+"""Detects drift: whether new images differ from the training images in kind, size, aspect or brightness, or in the model's confidence.
 
-A Profile is a page of figures, kept in the run; thresholds are measured (docs/decisions/0014-calibration-and-drift.md).
+A Profile holds these statistics, and is kept in the run; thresholds are measured (docs/decisions/0014-calibration-and-drift.md).
 """
 
 from __future__ import annotations
@@ -24,57 +24,57 @@ from imgstream.spec import DEFAULT_MAX_PIXELS, SampleSpec
 
 FORMAT_VERSION = 1
 LEVELS = np.arange(5, 100, 5) / 100
-"""Of the quantiles that are kept: 5 %, 10 %, … 95 %."""
+"""Levels of the quantiles that are kept: 5 %, 10 %, … 95 %."""
 
 FEWEST = 30
-"""New images below which nothing is said."""
+"""With fewer new images than this nothing is reported."""
 _COMMON_KIND, _RARE_KIND = 0.20, 0.01
 _MOST_OUTSIDE = 0.40
-"""Share of new images outside the first and last quantile of training, where 10 % of its own are."""
+"""The largest share of new images outside the first and last quantile of training, where 10 % of its own are."""
 _MOST_APART = 0.50
-"""Largest difference of the two cumulative distributions (Kolmogorov-Smirnov), for a shift of the median that matters."""
+"""The largest difference of the two cumulative distributions (Kolmogorov-Smirnov), for a shift of the median that matters."""
 _LESS_SURE, _STANDARD_ERRORS = 0.10, 3.0
 _MOST_SECONDS = 3.0
-"""For reading headers: of a slow disk fewer are read."""
+"""The most time for reading headers; of a slow disk fewer are read."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """How a number is spread over images."""
+    """The distribution of a number over images."""
 
     n: int
     mean: float
     deviation: float
     quantiles: tuple[float, ...]
-    """At LEVELS; zeros of nothing."""
+    """At LEVELS; zeros without images."""
 
     def share_below(self, values: Any) -> Any:
-        """The share of the images below each of `values`, as far as quantiles tell: 0 and 1 beyond the first and the last."""
+        """The share of the images below each of `values`, interpolated between the quantiles; 0 and 1 beyond the first and the last."""
         return np.interp(values, self.quantiles, LEVELS, left=0.0, right=1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What a set of images is like."""
+    """Statistics of a set of images."""
 
     kinds: dict[str, float]
     """Shares of jpeg, png, …, the most frequent first."""
     log2_pixels: Figures
     """Of width × height, as stored."""
     log2_aspect: Figures
-    """Of width / height, as it is looked at."""
+    """Of width / height, after orientation."""
     brightness: Figures
-    """Of each sample's mean over its pixels, 0 black to 1 white."""
+    """Of the mean over the pixels of each sample, 0 black to 1 white."""
     confidence: Figures
     """Of the highest scores, 0 to 1."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready, read back by from_json."""
+        """The profile as values that JSON can hold, read back by from_json."""
         return {"format": FORMAT_VERSION, **dataclasses.asdict(self)}
 
     @classmethod
     def from_json(cls, data: Any) -> Profile:
-        """The profile that to_json wrote. Raises RunError for another version, and for what is none."""
+        """The profile that to_json wrote. Raises RunError for another version, and for anything else."""
         version = data.get("format") if isinstance(data, dict) else type(data).__name__
         if version != FORMAT_VERSION:
             raise RunError(f"profile.json has format {version!r}; this imgstream reads format {FORMAT_VERSION}")
@@ -87,7 +87,7 @@ class Profile:
 
 
 class ProfileBuilder:
-    """Collects a Profile, image by image, in constant memory: the same in any order, with quantiles that are exact to 0.01."""
+    """Collects a Profile, image by image, in constant memory: independent of the order, with quantiles exact to 0.01."""
 
     def __init__(self) -> None:
         self._kinds: Counter[str] = Counter()
@@ -95,14 +95,14 @@ class ProfileBuilder:
         self._brightness, self._confidence = _Histogram(0.0, 1.0), _Histogram(0.0, 1.0)
 
     def add_header(self, header: Header) -> None:
-        """What a file declares."""
+        """Count what a file's header says."""
         width, height = header.oriented
         self._kinds[header.kind] += 1
         self._pixels.add(np.array([math.log2(width * height)]))
         self._aspect.add(np.array([math.log2(width / height)]))
 
     def add_images(self, images: np.ndarray, spec: SampleSpec) -> None:
-        """A batch of samples, float32 (B, H, W, C) in the scale of `spec`."""
+        """Count a batch of samples, float32 (B, H, W, C) in the scale of `spec`."""
         if not len(images):
             return
         height, width, channels = images.shape[1:]
@@ -112,11 +112,11 @@ class ProfileBuilder:
         self._brightness.add(((means - black) / (white - black)).mean(axis=1))
 
     def add_scores(self, scores: np.ndarray) -> None:
-        """A batch of calibrated scores, float32 (B, K)."""
+        """Count a batch of calibrated scores, float32 (B, K)."""
         self._confidence.add(scores.max(axis=1) if len(scores) else np.zeros(0))
 
     def profile(self) -> Profile:
-        """Of all that was added so far."""
+        """The profile of all that was added so far."""
         total = max(1, self._kinds.total())
         return Profile(
             kinds={kind: count / total for kind, count in self._kinds.most_common()},
@@ -128,9 +128,9 @@ class ProfileBuilder:
 
 
 def sample_headers(index: ImageIndex, n: int = 1000) -> list[Header]:
-    """The headers of about `n` good files spread evenly over `index`: from what is known of them, else by opening them.
+    """The headers of about `n` good files spread evenly over `index`, from the known facts or by opening the files.
 
-    Opening ends after 3 seconds; as files are taken in a mixed order, those that were read are a fair sample all the same.
+    Opening ends after 3 seconds; as files are taken in a mixed order, those that were read are still a fair sample.
     """
     at = np.random.default_rng(0).permutation(np.unique(np.linspace(0, len(index) - 1, min(n, len(index))).astype(np.int64)))
     headers, ends = [], time.monotonic() + _MOST_SECONDS
@@ -144,9 +144,9 @@ def sample_headers(index: ImageIndex, n: int = 1000) -> list[Header]:
 
 
 def compare(trained: Profile, new: Profile) -> list[str]:
-    """A line for each way in which the `new` images do not look like those of training, with the figures; [] when they do.
+    """A line, with figures, for each way in which the `new` images differ from the training images; [] when they do not.
 
-    Nothing is said of fewer than 30 new images, or where training left no figures.
+    Nothing is reported for fewer than 30 new images, or where training left no figures.
     """
     lines = []
     if min(new.log2_pixels.n, trained.log2_pixels.n) >= FEWEST:
@@ -174,7 +174,7 @@ def compare(trained: Profile, new: Profile) -> list[str]:
 def _differs(before: Figures, now: Figures, matters: float) -> bool:
     """Whether many new images lie outside the middle 90 % of training, or the two distributions are far apart.
 
-    A shift by less than `matters` is no difference, however narrow training was.
+    A shift by less than `matters` does not count, however narrow the training distribution was.
     """
     outside = now.share_below(before.quantiles[0] - matters / 2) + 1 - now.share_below(before.quantiles[-1] + matters / 2)
     places = np.array(before.quantiles + now.quantiles)
@@ -215,7 +215,7 @@ class _Histogram:
         self._sums = np.zeros(2)
 
     def add(self, values: np.ndarray) -> None:
-        """Count float (m,); what is no number is not counted."""
+        """Count float (m,); values that are not finite are left out."""
         values = np.asarray(values, np.float64)
         values = np.clip(values[np.isfinite(values)], self._low, self._high)
         places = ((values - self._low) / (self._high - self._low) * self.BINS).astype(np.int64)
@@ -223,7 +223,7 @@ class _Histogram:
         self._sums += values.sum(), (values**2).sum()
 
     def figures(self) -> Figures:
-        """Of all values so far; rounded to six decimals, so that they stand short in a file."""
+        """The figures of all values so far, rounded to six decimals to keep the file short."""
         n = int(self._counts.sum())
         if not n:
             return Figures(0, 0.0, 0.0, (0.0,) * len(LEVELS))

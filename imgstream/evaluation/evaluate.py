@@ -1,4 +1,4 @@
-"""A model against labelled images."""
+"""Evaluates a model on labelled images."""
 
 from __future__ import annotations
 
@@ -22,35 +22,37 @@ Observe = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What came of it."""
+    """The result of evaluating a model on labelled images."""
 
     confusion: ConfusionMatrix
     loss: float
     """Mean cross-entropy of the evaluated images, in nats, of the scores that predict gives: with the temperature."""
     temperature: float
-    """What the logits were divided by."""
+    """Divisor of the logits."""
     ece: float
-    """Expected calibration error of these scores, 0 to 1: how far, in 15 bins of confidence, that is from the share of right answers."""
+    """Expected calibration error of these scores, 0 to 1, in 15 bins of confidence."""
     ece_uncalibrated: float
     """The same without the temperature."""
     skipped: list[tuple[str, str]]
-    """(path, reason) of the files that were left out as bad."""
+    """(path, reason) of the bad files that were left out."""
     unknown_classes: list[str]
-    """Folders that are no class of the model: their images were left out."""
+    """Folders that are no class of the model; their images were left out."""
     unknown_images: int
-    """Readable images that were left out so."""
+    """Number of readable images that were left out for that."""
     unlabelled: int
-    """Readable images of no class, which were left out too."""
+    """Number of readable images without a label, which were left out too."""
     missing_classes: list[str]
-    """Classes of the model that no image here belongs to."""
+    """Classes of the model without an image here."""
 
     @property
     def accuracy(self) -> float:
-        """Share of the evaluated images whose class was found, 0 to 1."""
+        """Share of the evaluated images whose class was predicted correctly, 0 to 1."""
         return self.confusion.accuracy
 
     def report(self) -> dict[str, Any]:
-        """JSON-ready: ConfusionMatrix.report, with the fields of this class; skipped as a count. What was not measured is None."""
+        """The fields as values that JSON can hold, together with ConfusionMatrix.report; skipped as a count. What was not measured is
+        None.
+        """
         confusion = self.confusion.report()
         measured = {"loss": self.loss, "ece": self.ece, "ece_uncalibrated": self.ece_uncalibrated}
         return {
@@ -76,11 +78,11 @@ def evaluate(
     observe: Observe | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Run `model` (logits) over a labelled stream; scores are softmax(logits / `temperature`). Classes are matched by
-    name, so the stream's index may have fewer, more or others.
+    """Evaluate `model`, which gives logits, on a labelled stream; scores are softmax(logits / `temperature`). Classes are matched by name,
+    so the stream's index may have fewer, more or other classes.
 
-    With `flip`, an image's scores are the mean of its own and its mirror image's. `max_batches` stops early: with a shuffled stream that
-    is a fair sample. Raises DatasetError when no image belongs to the model's classes.
+    With `flip`, the scores of an image are the mean of its own and those of its mirror image. `max_batches` stops early: with a shuffled
+    stream that is a fair sample. Raises DatasetError when no image belongs to the model's classes.
     """
     names = list(class_names)
     to_model = np.array([names.index(n) if n in names else -1 for n in stream.index.class_names], np.int64)

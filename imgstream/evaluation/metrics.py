@@ -1,4 +1,4 @@
-"""Counting what a classifier got right. NumPy only."""
+"""Softmax, and the metrics of a classifier from its confusion matrix. NumPy only."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 
 FIGURES = ("precision", "recall", "f1")
-"""What is told of a class."""
+"""The metrics of each class."""
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of `logits` (..., K) along the last axis, float32 of the same shape; in float64 inside, safe for any finite float32."""
+    """Probabilities of `logits` (..., K) along the last axis, float32 of the same shape; computed in float64, safe for any finite
+    float32.
+    """
     shifted = np.asarray(logits, np.float64)
     powers = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
 
 
 class ConfusionMatrix:
-    """How often each true class was taken for each class; memory K², whatever the number of images."""
+    """How often each true class was predicted as each class; memory K², whatever the number of images."""
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self.class_names = list(class_names)
@@ -27,7 +29,7 @@ class ConfusionMatrix:
         """int64 (K, K): rows are the true class, columns the predicted one."""
 
     def update(self, labels: np.ndarray, predicted: np.ndarray) -> None:
-        """Count a batch: integer (B,) true and predicted class indices, 0 to K - 1. Raises ValueError on others and counts none."""
+        """Count a batch: integer (B,) true and predicted class indices, 0 to K - 1. Raises ValueError for others, and counts none."""
         labels, predicted = np.asarray(labels), np.asarray(predicted)
         if labels.ndim != 1 or labels.shape != predicted.shape:
             raise ValueError(f"labels and predicted must be one integer an image; got shapes {labels.shape} and {predicted.shape}")
@@ -39,15 +41,16 @@ class ConfusionMatrix:
 
     @property
     def accuracy(self) -> float:
-        """The share of images whose class was found, 0 to 1; 0.0 of none."""
+        """The share of images whose class was predicted correctly, 0 to 1; 0.0 without images."""
         return _ratio(self.counts.trace(), self.counts.sum())
 
     def report(self) -> dict[str, Any]:
-        """JSON-ready: accuracy, images, class_names, per_class {name: precision, recall, f1, n}, macro_average, confusion_matrix.
+        """Values that JSON can hold: accuracy, images, class_names, per_class {name: precision, recall, f1, n}, macro_average,
+        confusion_matrix.
 
-        n is the number of images of the class. What was not measured is None: the three figures of a class without an image, the accuracy
-        of no images. The precision of a class that has images and was never predicted is 0.0, as scikit-learn has it. macro_average is the
-        mean of the measured classes, whatever their sizes, with their number as `classes`.
+        n is the number of images of the class. What was not measured is None: the three metrics of a class without an image, the accuracy
+        of no images. The precision of a class that has images and was never predicted is 0.0, as in scikit-learn. macro_average is the
+        unweighted mean over the measured classes, with their number as `classes`.
         """
         per_class: dict[str, dict[str, float | int | None]] = {}
         for i, name in enumerate(self.class_names):

@@ -1,8 +1,8 @@
-"""Files on disk: read without waiting, written whole or not at all.
+"""Reads files without ever waiting, and writes them whole or not at all.
 
-reader.py      bytes of an image file, into memory that is used again
+reader.py      reads the bytes of an image file into reused memory
 atomic.py      temporary file, fsync, rename
-csv_output.py  CSV as all our files have it
-digests.py     digests of a folder's files, and whether they still hold
+csv_output.py  the CSV format of all our files
+digests.py     digests of a folder's files, and checks against them
 locations.py   the user's cache folder
 """

@@ -1,6 +1,6 @@
-"""Files that are whole or absent: written under another name in the same folder, synced, then renamed into place.
+"""Writes files whole or not at all: under another name in the same folder, synced, then renamed.
 
-A run that is killed leaves at most a hidden `.imgstream-*.tmp` behind, which may be deleted; what stood at the path before stays as it was.
+A run that is killed leaves at most a hidden `.imgstream-*.tmp` behind, which may be deleted; an existing file at the path stays as it was.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _WHAT_TO_DO = {
 
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike[str], mode: Literal["wb", "w"] = "wb") -> Iterator[IO[Any]]:
-    r"""A file to write, that appears at `path` when the block ends. "wb": bytes; "w": UTF-8, line ends left alone, surrogates as \udcff.
+    r"""A file to write, which appears at `path` when the block ends. "wb": bytes; "w": UTF-8, line ends unchanged, surrogates as \udcff.
 
-    If the block raises, nothing appears and whatever stood at `path` stays. A link is followed: its target is replaced.
-    Raises OutputError when the file system refuses; an OSError of the block's own passes through as it is.
+    If the block raises, nothing appears and an existing file at `path` stays. A link is followed: its target is replaced. Raises
+    OutputError when the file system refuses; an OSError of the block itself passes through unchanged.
     """
     target = check_target(path)
     temporary = target.parent / f".imgstream-{secrets.token_hex(8)}.tmp"  # short: the target's own name may fill the limit
@@ -77,7 +77,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:
-    """Write `data` as indented UTF-8 JSON to `path`, whole or not at all; json.load gives back equal strings, whatever they hold.
+    """Write `data` as indented UTF-8 JSON to `path`, whole or not at all; json.load gives equal strings back, whatever they hold.
 
     Raises OutputError, and TypeError before anything is written when `data` has no JSON form.
     """
@@ -85,7 +85,9 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:
-    """Where a file written to `path` will lie, links resolved; creates nothing. Raises OutputError if it plainly cannot be written."""
+    """The path where a file written to `path` will lie, links resolved; creates nothing. Raises OutputError if it plainly cannot be
+    written.
+    """
     target = Path(os.path.realpath(path))
     with translated(path):
         try:
@@ -111,7 +113,7 @@ def check_target(path: str | os.PathLike[str]) -> Path:
 
 
 class _RawOutput(io.FileIO):
-    """The bottom of the file: here, and only here, a failed write is the disk's and not the caller's."""
+    """The lowest layer of the file: only here is a failed write the disk's fault and not the caller's."""
 
     def __init__(self, temporary: Path, path: str | os.PathLike[str]) -> None:
         super().__init__(temporary, "x")
@@ -133,7 +135,7 @@ def translated(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def sync_folder(folder: str | bytes | os.PathLike[str]) -> None:
-    """Make the rename survive a power cut, where the system can: Windows, unreadable folders and some network disks cannot."""
+    """Make the rename survive a power cut where the system can: Windows, unreadable folders and some network disks cannot."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except PermissionError:
@@ -148,5 +150,5 @@ def sync_folder(folder: str | bytes | os.PathLike[str]) -> None:
 
 
 def _shown(path: str | os.PathLike[str]) -> str:
-    """Quoted and escaped: names may hold newlines, and an error is one line."""
+    """The path in quotes and escaped: names may hold newlines, and an error is one line."""
     return repr(os.fspath(path))

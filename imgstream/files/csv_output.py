@@ -1,4 +1,4 @@
-"""CSV as all our files have it: RFC 4180 quoting, lines that end in a newline, and paths in two columns where UTF-8 cannot show them."""
+"""The CSV format of all our files: RFC 4180 quoting, lines that end in a newline, and a second column for paths that UTF-8 cannot show."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import IO, Any
 
 
 def csv_writer(file: IO[str]) -> Any:
-    r"""What csv.writer gives, on a text file that leaves line ends alone; records end in \n."""
+    r"""A csv.writer on a text file that leaves line ends unchanged; records end in \n."""
     return csv.writer(_EndsInNewline(file), lineterminator="\r\n")
 
 
 class _EndsInNewline:
-    r"""Ends records in \n. csv.writer itself must be told \r\n: before Python 3.13 it quotes only the line ends that it writes."""
+    r"""Ends records in \n. csv.writer itself must be given \r\n: before Python 3.13 it quotes only the line ends that it writes."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -29,7 +29,7 @@ def utf8(text: str | None) -> str | None:
 
 
 def path_b64(path: bytes) -> str | None:
-    """The path's exact bytes in base64, if UTF-8 cannot show them."""
+    """The path's exact bytes in base64 if UTF-8 cannot show them, else None."""
     try:
         path.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,6 +1,6 @@
-"""What the files of a folder were when they were written, kept in a JSON file beside them: a bit that turned since is told.
+"""Digests of a folder's files, kept in a JSON file beside them, to detect bits that have changed since.
 
-Against accidents, not against people: whoever changes a file can write a new digest.
+They protect against accidents, not people: whoever changes a file can write a new digest.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ CHECKSUM, FILES = "checksum", "files"
 
 
 def sealed(data: dict[str, Any]) -> dict[str, Any]:
-    """JSON-ready `data` with the checksum of all the rest of it."""
+    """`data`, which JSON can hold, with a checksum of itself added."""
     rest = json.loads(json.dumps({name: value for name, value in data.items() if name != CHECKSUM}))  # as it will be read
     return {**rest, CHECKSUM: hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
 
 
 def is_intact(data: dict[str, Any]) -> bool:
-    """Whether data is as `sealed` gave it. True where it has neither checksum nor digests: it was written before there were any."""
+    """Whether data is as `sealed` gave it. True if it has neither checksum nor digests, as older versions wrote it."""
     return data.get(CHECKSUM) == sealed(data)[CHECKSUM] if CHECKSUM in data or FILES in data else True
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """SHA-256 in hexadecimal of each of the files that is there, by name. Raises RunError when one cannot be read."""
+    """SHA-256 in hexadecimal of each of the files that exists, by name. Raises RunError when one cannot be read."""
     return {name: _digest(folder / name) for name in names if (folder / name).exists()}
 
 
 def check_files(folder: Path, kept: Any, names: Iterable[str]) -> None:
-    """Raise RunError for the first of `names` that is there and is not as in `kept`, what `digests` gave. What `kept` lacks is not looked
-    at; None is a folder of before there were digests.
+    """Raise RunError for the first of `names` that exists and differs from its digest in `kept`. Files without one are not checked; None is
+    a folder of an older version.
     """
     for name, expected in digests(folder, (name for name in names if name in (kept or {}))).items():
         if kept[name] != expected:

@@ -10,10 +10,10 @@ from imgstream.errors import OutputError
 
 
 def cache_folder() -> Path:
-    """The user's cache folder, absolute; not created here.
+    """The user's cache folder, absolute; it is not created here.
 
-    IMGSTREAM_CACHE when set, else %LOCALAPPDATA%/imgstream/Cache (Windows), ~/Library/Caches/imgstream (macOS),
-    $XDG_CACHE_HOME/imgstream or ~/.cache/imgstream (elsewhere). Raises OutputError when there is no home folder to put it in.
+    IMGSTREAM_CACHE if set, else %LOCALAPPDATA%/imgstream/Cache (Windows), ~/Library/Caches/imgstream (macOS), $XDG_CACHE_HOME/imgstream or
+    ~/.cache/imgstream (elsewhere). Raises OutputError when there is no home folder.
     """
     chosen = os.environ.get("IMGSTREAM_CACHE")
     if chosen:

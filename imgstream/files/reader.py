@@ -1,4 +1,4 @@
-"""Where bytes come from: one file, one read, into memory that is used again. Never writes, never waits."""
+"""Reads image files: one open, one read, into reused memory. Never writes, and never waits for a pipe."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _REASONS = {
 
 
 class FileVersion(NamedTuple):
-    """Two that are equal for one path are taken for the same contents."""
+    """Size and mtime of a file: two equal ones of one path are taken for the same contents."""
 
     size: int  # bytes
     modified: int  # nanoseconds since 1970
@@ -54,11 +54,11 @@ class FileReader:
     def __init__(self) -> None:
         self._buffer = bytearray(1 << 18)
         self.version = FileVersion(0, 0)
-        """What the last file that was read was when it was opened."""
+        """Version of the last file that was read, from when it was opened."""
         self.header: Header | None = None
-        """What that file declared; None when it is no image, or could not be read."""
+        """Header of the last file that was read; None when it is no image, or could not be read."""
         self.waited = False
-        """Whether it had to come from the disk, as far as the system tells."""
+        """Whether the last file had to come from the disk, as far as the system tells."""
 
     def read(self, path: bytes | str, max_pixels: int) -> tuple[memoryview, Header]:
         """The whole file and its header; the bytes are valid until the next read.
@@ -71,7 +71,7 @@ class FileReader:
         return data, self._checked(data, max_pixels)
 
     def read_jpeg(self, path: bytes | str, max_pixels: int) -> tuple[memoryview, Header] | None:
-        """As read; None for what is no JPEG by its first bytes, and for files of over 32 MB."""
+        """Like read; None for a file that does not begin as a JPEG, or has more than 32 MB."""
         self.waited, self.header = False, None
         with _opened(path) as (descriptor, self.version):
             if self.version.size > _KEPT or os.read(descriptor, len(JPEG)) != JPEG:
@@ -104,9 +104,9 @@ class FileReader:
 
 
 def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
-    """The header of a file of any kind from as little of it as tells, and the bytes of the whole file.
+    """The header of a file of any kind, from as few of its bytes as suffice, and the size of the whole file in bytes.
 
-    A turn that a PNG or WebP declares behind its pixels is not seen. Raises BadImage for a file that cannot be read, and where
+    An orientation that a PNG or WebP declares behind its pixels is not seen. Raises BadImage for a file that cannot be read, and where
     FileReader.read would refuse what these first bytes declare.
     """
     with _opened(path) as (descriptor, version):
@@ -129,7 +129,7 @@ def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
 
 
 def read_digest(path: bytes | str, start: int = 0) -> bytes:
-    """BLAKE2b, 16 bytes, of the file's contents from byte `start` on; in bounded memory. Raises BadImage for a file that cannot be read."""
+    """BLAKE2b, 16 bytes, of the file's contents from byte `start` on, in bounded memory. Raises BadImage for a file that cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     with _opened(path) as (descriptor, version):
         if start:
@@ -143,7 +143,7 @@ def read_digest(path: bytes | str, start: int = 0) -> bytes:
 
 
 class _opened:  # noqa: N801  # used as a function: `with _opened(path) as (descriptor, version)`; a generator costs a microsecond more
-    """The descriptor and the version of a regular file, open while the block runs. OSErrors in the block become BadImage too."""
+    """The descriptor and version of a regular file, open during the block. An OSError in the block becomes a BadImage too."""
 
     __slots__ = ("_descriptor", "_path")
 
@@ -175,7 +175,7 @@ class _opened:  # noqa: N801  # used as a function: `with _opened(path) as (desc
 
 
 def file_version(path: bytes | str) -> FileVersion | None:
-    """What stands at `path` now, without opening it; None when that cannot be told."""
+    """The version of the file at `path`, without opening it; None if that cannot be told."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -184,9 +184,9 @@ def file_version(path: bytes | str) -> FileVersion | None:
 
 
 def read_ahead(path: bytes) -> bool:
-    """Ask the system to fetch the file's bytes from the disk, and wait for nothing but its opening; whether they were not in memory yet.
+    """Ask the system to fetch the file from the disk, without waiting for more than its opening. True if it was not in memory yet.
 
-    False, and nothing done, where the system cannot tell.
+    False, without doing anything, where the system cannot tell.
     """
     if _NO_WAIT is None:
         return False
@@ -201,7 +201,9 @@ def read_ahead(path: bytes) -> bool:
 
 
 def _read_what_is_in_memory(descriptor: int, data: memoryview) -> int:
-    """Fill `data` from the file's beginning as far as the page cache has it; returns how far. 0 where the system cannot tell."""
+    """Fill `data` from the beginning of the file as far as the page cache has it; return the number of bytes, 0 where the system cannot
+    tell.
+    """
     if _NO_WAIT is None:
         return 0
     try:

@@ -1,8 +1,8 @@
-"""What an image file's first bytes say, before any decoder is called.
+"""Reads what the first bytes of an image file say, before any decoder is called.
 
-header.py      any kind → Header: kind, stored size, orientation, what its decoder will hold
+header.py      any kind → Header: kind, stored size, orientation, memory that its decoder needs
 jpeg.py        frames, scans, markers
 tiff.py        tags of the first directory; EXIF too
 isobmff.py     AVIF and HEIC: boxes within boxes
-limits.py      what decoding may take, in bytes and pixels
+limits.py      limits on the memory and time of decoding
 """

@@ -1,8 +1,8 @@
-"""What a file's bytes say it is: kind, stored size, orientation, and what its decoder will hold. Nothing is decoded; both paths plan from
-what is read here.
+"""Reads a file's header: kind, stored size, orientation, and the memory that its decoder needs. Nothing is decoded; both pipelines plan by
+it.
 
-Walks the containers' markers, chunks and boxes with struct, in place, a few microseconds a JPEG (jpeg.py, tiff.py). Every loop is bounded,
-because sizes and counts come from the file and may lie.
+Walks the containers' markers, chunks and boxes with struct, in place, in a few microseconds a JPEG (jpeg.py, tiff.py). Every loop is
+bounded, because sizes and counts come from the file and may be wrong.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from imgstream.formats.jpeg import passes, read_frame
 Bytes = bytes | memoryview
 
 MOST_SIDE = 2**31 - 1
-"""The longest side that any decoder can speak of."""
+"""The longest side that any decoder can express."""
 
 
 class Header(NamedTuple):
-    """What a file declares. Never trusted: the decoder compares it with what it got."""
+    """What a file declares. It is not trusted: the decoder compares it with what it gets."""
 
     kind: str  # jpeg png gif bmp webp tiff avif heic
     width: int  # as stored, before orientation; of a HEIC, whose decoder turns by itself, as decoded
@@ -42,10 +42,10 @@ class Header(NamedTuple):
 
 
 def read_header(data: Bytes, size: int | None = None) -> Header:
-    """The header of a whole image file, or of its first part where everything needed lies in it.
+    """The header of a whole image file, or of its first part if that holds everything needed.
 
-    `size`: bytes of the whole file, where `data` is its first part. Raises BadImage: "empty", "truncated" (it ends before the header
-    does), "corrupt", "wrong kind" or "unsupported"; the detail names what was found.
+    `size`: bytes of the whole file, where `data` is its first part. Raises BadImage: "empty", "truncated" (it ends before the header does),
+    "corrupt", "wrong kind" or "unsupported"; the detail says what was found.
     """
     try:
         if data[:3] == b"\xff\xd8\xff":
@@ -324,7 +324,7 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"GIF87a", b"II
 
 
 def _refuse(data: Bytes) -> NoReturn:
-    """Raise BadImage for bytes that are none of our kinds, saying what they seem to be."""
+    """Raise BadImage for bytes that are no supported kind, saying what they seem to be."""
     head = bytes(data[:512])
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"<") and b"<svg" in bytes(data[:4096]).lower():

@@ -1,6 +1,6 @@
-"""How an AVIF or HEIC is built: boxes within boxes, and in them which picture is the main one, and how it is coded.
+"""Reads the structure of an AVIF or HEIC: boxes within boxes, which of its images is the main one, and how that is coded.
 
-ISO/IEC 14496-12 (boxes), 23008-12 (pictures and their properties) and the AV1 bitstream specification, 5.5, are the source of the rules.
+ISO/IEC 14496-12 (boxes), 23008-12 (images and their properties) and the AV1 bitstream specification, 5.5, are the source of the rules.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_PARTS = 1_000_000
 
 
 class Picture(NamedTuple):
-    """The main picture of a file."""
+    """The main image of a file."""
 
     kind: str  # avif or heic
     width: int  # before it is turned
@@ -31,7 +31,7 @@ class Picture(NamedTuple):
 
 
 def iso_boxes(data: Bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start of body and end of each box between two offsets; an end may lie past the data where the data was cut."""
+    """Name, start of body and end of each box between two offsets; an end may lie past the data if the data was cut."""
     for _ in range(_MOST_PARTS):
         if at + 8 > end:
             return
@@ -48,7 +48,7 @@ def iso_boxes(data: Bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]
 
 
 def read_picture(data: Bytes) -> Picture | None:
-    """What a file declares; None where its brand is none of theirs. Raises BadImage; IndexError or struct.error where it is cut."""
+    """What a file declares; None if its brand is neither AVIF's nor HEIC's. Raises BadImage; IndexError or struct.error where it is cut."""
     (size,) = struct.unpack_from(">I", data)
     brands = {bytes(data[at : at + 4]) for at in (8, *range(16, min(size, 512), 4))}
     kind = "avif" if brands & _AVIF_BRANDS else "heic" if brands & _HEIC_BRANDS else None
@@ -113,7 +113,7 @@ def _associations(data: Bytes, start: int) -> dict[int, list[int]]:
 
 
 def _extents(data: Bytes, start: int) -> list[tuple[bool, int]]:
-    """Where the first bytes of each item lie, and whether that is counted from the idat box: the body of an iloc box."""
+    """Where the first bytes of each item lie, and whether that counts from the idat box, from the body of an iloc box."""
     version, sizes, more = struct.unpack_from(">B3xBB", data, start)
     offset_size, length_size, base_size, index_size = sizes >> 4, sizes & 15, more >> 4, more & 15 if version in (1, 2) else 0
     at = start + 6
@@ -142,7 +142,7 @@ _SEQUENCE, _DELIMITER = 1, 2
 
 
 def _av1_pixels(data: Bytes, at: int) -> int:
-    """Width times height of the frames that an AV1 stream's sequence header, at or near `at`, allows; 0 where there is none."""
+    """Width times height of the frames that an AV1 stream's sequence header, at or near `at`, allows; 0 if there is none."""
     try:
         for _ in range(4):
             head = data[at]
@@ -196,13 +196,13 @@ def _sequence_size(bits: _Bits) -> tuple[int, int]:
 
 
 class _Bits:
-    """Bits of bytes, the highest first; IndexError behind the end."""
+    """The bits of bytes, highest first; IndexError past the end."""
 
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
 
     def take(self, count: int) -> int:
-        """The next `count` as a number."""
+        """The next `count` bits as a number."""
         self._left -= count
         if self._left < 0:
             raise IndexError

@@ -1,4 +1,4 @@
-"""How a JPEG is built: its frame, its scans, its markers in order. No pixel is decoded; between two markers only the next is looked for.
+"""Reads the structure of a JPEG: its frame, its scans, its markers in order. No pixel is decoded.
 
 ITU-T T.81 is the source of every rule here: B.1 and B.2 for markers and segments, G.1.1 for how progressive scans follow each other.
 """
@@ -38,7 +38,7 @@ class Frame(NamedTuple):
 
     @property
     def one_scan_holds_all(self) -> bool:
-        """Whether a decoder needs no memory for more than some rows of blocks."""
+        """Whether a decoder needs memory only for some rows of blocks."""
         return self.scanned * 3 >= len(self.table) and not self.is_progressive
 
     @property
@@ -58,7 +58,9 @@ class Frame(NamedTuple):
 
     @property
     def components(self) -> list[tuple[int, int, int]]:
-        """Identifier, and sampling across and down relative to the other components', of each. Raises BadImage "corrupt"."""
+        """Identifier and horizontal and vertical sampling, relative to the other components, of each component. Raises BadImage
+        "corrupt".
+        """
         found = [(name, sampling >> 4, sampling & 15) for name, sampling in zip(self.table[::3], self.table[1::3], strict=True)]
         for _, across, down in found:
             if not (1 <= across <= 4 and 1 <= down <= 4):
@@ -67,12 +69,12 @@ class Frame(NamedTuple):
 
     @property
     def most_units(self) -> int:
-        """No fewer than the sum of `units`, without a look at the components."""
+        """An upper bound of the sum of `units`, without reading the components."""
         side = 1 if self.is_lossless else 8
         return len(self.table) // 3 * (self.width // side + 1) * (self.height // side + 1)
 
     def units(self) -> list[int]:
-        """How many blocks of 8 × 8 samples each component has; samples, where it is lossless. Raises BadImage "corrupt"."""
+        """Number of blocks of 8 × 8 samples of each component; of samples if it is lossless. Raises BadImage "corrupt"."""
         components = self.components
         side = 1 if self.is_lossless else 8
         sides_across = side * max(across for _, across, _ in components)
@@ -139,7 +141,7 @@ def _frame(data: Bytes, at: int) -> tuple[int, int, int, bytes, int, int]:
 
 
 def passes(data: Bytes, frame: Frame) -> int:
-    """How many blocks (samples, where it is lossless) all scans pass over, together: what decoding takes time for, whatever they hold."""
+    """Number of blocks (samples if it is lossless) that all scans pass over, together: this bounds the time of decoding."""
     units = dict(zip([identifier for identifier, _, _ in frame.components], frame.units(), strict=True))
     everything = sum(units.values())
     total = 0
@@ -165,10 +167,9 @@ class _Scan(NamedTuple):
 
 
 def is_regular(data: Bytes) -> bool:
-    """Whether a JPEG is built as the standard has it, so that decoders have nothing to guess and to forgive: segments one right behind the
-    other, one frame of 8 bits, Huffman codes and the usual sampling, scans that give every coefficient once and to its last bit, and the
-    end mark right behind them. What follows the end is nobody's business. Damage within a scan is not seen: all decoders of one family
-    make the same of that.
+    """Whether a JPEG follows the standard so closely that decoders have nothing to guess or tolerate: segments without gaps, one frame of 8
+    bits, Huffman codes and the usual sampling, scans that give every coefficient once and to its last bit, directly followed by the end
+    mark. Bytes after the end do not count. Damage within a scan is not seen: all decoders of one family decode it alike.
     """
     try:
         return _is_regular(data)
@@ -215,7 +216,7 @@ def _scan(data: Bytes, at: int, length: int) -> _Scan:
 
 
 class _Left:
-    """What no scan has given yet: by component, for each of 64 coefficients, how many of its bits are still to come."""
+    """What no scan has given yet: for each component and each of 64 coefficients, how many of its bits are still to come."""
 
     _ALL = 99
 
@@ -224,11 +225,11 @@ class _Left:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether everything was given; not before a frame was there."""
+        """Whether everything was given; False before the frame."""
         return bool(self._bits) and not any(map(any, self._bits.values()))
 
     def take(self, scan: _Scan, progressive: bool) -> bool:
-        """Note what a scan gives; whether it may come now."""
+        """Record what a scan gives; False if that scan must not come now."""
         if not scan.components or len(set(scan.components)) < len(scan.components) or not self._bits.keys() >= set(scan.components):
             return False
         if progressive:
@@ -254,7 +255,9 @@ _NEEDED = frozenset({0xE0, 0xEE})  # JFIF and Adobe: they tell what the componen
 
 
 def bare_jpeg(data: Bytes, frame: Frame) -> bytes:
-    """A JPEG without the segments before its frame that make no pixels: profiles, Exif blocks, comments (and the bombs in them)."""
+    """A JPEG without the segments before its frame that are not needed for pixels: profiles, Exif blocks, comments, with any bombs in
+    them.
+    """
     parts, at = [data[:2]], 2
     while at < frame.at:
         if data[at] != 0xFF or data[at + 1] in (0xFF, 0x00):

@@ -1,5 +1,4 @@
-"""What a decoder will take for a file, judged by the header before any decoder is called. Memory and time are bounded by refusing what
-declares too much for its bytes.
+"""Limits on the memory and time of decoding: files that declare too much for their bytes are refused by their header, before decoding.
 
 The figures were measured with Pillow 13.0, OpenCV 5.0, simplejpeg 1.9 and pillow-heif 1.8: bench/decoding_limits.py.
 """
@@ -11,24 +10,27 @@ from imgstream.formats.header import Header
 from imgstream.spec import DEFAULT_MAX_PIXELS
 
 MEMORY_AT_ONCE = 144 << 20
-"""Bytes that all decoders of a process may take together (decode/memory_budget.py): TensorFlow itself takes 660 MB: 900 with it."""
+"""Bytes that all decoders of a process may take together (decode/memory_budget.py): TensorFlow itself takes 660 MB, 900 with it."""
 
 MEMORY, MEMORY_A_BYTE = 400 << 20, 128
-"""Bytes that one file may take, decoded alone: MEMORY_AT_ONCE and so much more for each of its own, up to MEMORY; in proportion more where
-a spec's max_pixels is more than the default. A photograph of 48 MP has the megabytes that this takes, a bomb has not."""
+"""Bytes that one file may take, decoded alone: MEMORY_AT_ONCE plus MEMORY_A_BYTE for each of its own, up to MEMORY; proportionally more if
+a spec's max_pixels is above the default. A photograph of 48 MP has the megabytes that this takes, a bomb has not.
+"""
 
 _PASSES = {"jpeg": (8_000_000, 64), "bmp": (1_500_000, 40)}
-"""Header.passes that a kind may have, and more for each byte of the file. A pass over a block of a JPEG takes 8 to 60 ns; ten scans of an
-encoder make 5 passes a byte, those of an empty page 40. A pixel that a BMP's runs leave out takes Pillow 400 ns."""
+"""Header.passes that a kind may have, and how many more for each byte of the file. A pass over a block of a JPEG takes 8 to 60 ns; ten
+scans of an encoder make 5 passes a byte, those of an empty page 40. A pixel that a BMP's runs leave out takes Pillow 400 ns.
+"""
 
 _PIXELS = {"tiff": 24_000_000, "gif": 64_000_000}
 _PIXELS_A_BYTE = 300
-"""Pixels of kinds in which a few bytes can declare more than memory bounds; each takes 10 to 35 ns, were there nothing to see. A photograph
-has 10 pixels a byte, a drawing 100."""
+"""Pixels of kinds in which a few bytes can declare more than memory limits; each takes 10 to 35 ns, even if it is empty. A photograph has
+10 pixels a byte, a drawing 100.
+"""
 
 
 def check_limits(header: Header, size: int, max_pixels: int) -> None:
-    """Raise BadImage "too large", "truncated" or "corrupt" where a file of `size` bytes with this header is not to be decoded."""
+    """Raise BadImage "too large", "truncated" or "corrupt" if a file of `size` bytes with this header must not be decoded."""
     kind, width, height = header.kind, header.width, header.height
     pixels = width * height
     if pixels > max_pixels:
@@ -49,7 +51,7 @@ def check_limits(header: Header, size: int, max_pixels: int) -> None:
 
 
 def decoder_memory(header: Header, size: int, reduction: int = 8) -> int:
-    """Bytes that decoding a file of `size` bytes takes at the most, its decoded picture included; besides the file as it was read."""
+    """The most bytes that decoding a file of `size` bytes takes, including its decoded image, but not the file as it was read."""
     pixels = header.width * header.height
     if header.kind == "jpeg":
         return header.held + 3 * pixels // reduction**2
@@ -57,5 +59,5 @@ def decoder_memory(header: Header, size: int, reduction: int = 8) -> int:
 
 
 def megapixels(pixels: int) -> str:
-    """A number of pixels, as people say it."""
+    """A number of pixels as text for people."""
     return f"{pixels // 1_000_000:,} MP" if pixels >= 10_000_000 else f"{pixels:,} pixels"

@@ -1,4 +1,4 @@
-"""How a TIFF is built, and an EXIF block, which is shaped like one: the tags of its first directory.
+"""Reads the tags of the first directory of a TIFF, and of an EXIF block, which has the same structure.
 
 TIFF 6.0 and, for files of 64-bit offsets, the BigTIFF design note are the source of the numbers here.
 """
@@ -18,12 +18,12 @@ STRIP_OFFSETS, STRIP_BYTES, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES = 
 _FORMS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # BYTE SHORT LONG LONG8: what a number may be
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _FLOATS = (11, 12)
-"""No pixel needs one, and whether 1e-40 is 0 depends on the thread: TensorFlow's flush such numbers."""
+"""No pixel needs one, and whether 1e-40 is 0 depends on the thread: TensorFlow's threads flush such numbers."""
 _MOST_ENTRIES = 0xFFFF
 
 
 def find_number(data: Bytes, wanted: int) -> int | None:
-    """Directory(data).number(wanted), for one tag alone in a tenth of the time."""
+    """Directory(data).number(wanted), for a single tag in a tenth of the time."""
     order, is_big, _, first, count = _open(data)
     head = struct.Struct(order + ("HHQ" if is_big else "HHI"))
     size = head.size + (8 if is_big else 4)
@@ -35,7 +35,7 @@ def find_number(data: Bytes, wanted: int) -> int | None:
 
 
 def _open(data: Bytes) -> tuple[str, bool, int, int, int]:
-    """Byte order, whether offsets have 64 bits, where the first directory and its entries begin, and how many they are.
+    """Byte order, whether offsets have 64 bits, where the first directory and its entries begin, and the number of entries.
 
     Raises BadImage "corrupt"; struct.error where the data ends before.
     """
@@ -52,11 +52,11 @@ def _open(data: Bytes) -> tuple[str, bool, int, int, int]:
 class _Entry(NamedTuple):
     form: int
     values: int
-    """How many there are."""
+    """Number of values."""
     at: int
-    """Where the entry lies, and"""
+    """Where the entry lies."""
     values_at: int
-    """where its values do."""
+    """Where its values lie."""
 
     @property
     def size(self) -> int:
@@ -65,7 +65,7 @@ class _Entry(NamedTuple):
 
 
 class Directory:
-    """The first directory of a TIFF. Of a tag that stands in it twice, the first counts."""
+    """The first directory of a TIFF. If a tag stands in it twice, the first one counts."""
 
     def __init__(self, data: Bytes) -> None:
         """`data`: the whole file, or as much of it as is there. Raises BadImage "corrupt"; struct.error where not even the directory's
@@ -92,7 +92,7 @@ class Directory:
             self._entries.setdefault(tag, entry)
 
     def number(self, tag: int, default: int | None = None, many: bool = False) -> int | None:
-        """The value of a tag that is one whole number, 0 or more (the first of them, with `many`); `default` where it is no such thing.
+        """The value of a tag that is one whole number, 0 or more (the first of them, with `many`); `default` if it is something else.
 
         Raises struct.error where the value lies behind the end of the data.
         """
@@ -103,7 +103,7 @@ class Directory:
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether a strip or tile lies behind the end of the file; libtiff's errors do not tell."""
+        """Whether a strip or tile lies behind the end of the file, which libtiff's errors do not say."""
         starts, sizes = (STRIP_OFFSETS, STRIP_BYTES) if STRIP_OFFSETS in self._entries else (TILE_OFFSETS, TILE_BYTES)
         try:
             return any(start + size > len(self._data) for start, size in zip(self._numbers(starts), self._numbers(sizes), strict=False))
@@ -115,7 +115,7 @@ class Directory:
         return struct.unpack_from(f"{self._order}{min(entry.values, len(self._data))}{_FORMS[entry.form]}", self._data, entry.values_at)
 
     def bare(self) -> bytearray:
-        """The file with only what its pixels need in its directory: without orientation, further pages, Exif, profiles, and the bombs in
+        """The file with only what its pixels need in its directory: without orientation, further pages, Exif, profiles, and any bombs in
         them. Nothing else moves. Raises BadImage "truncated" or "corrupt".
         """
         kept = sorted((tag, entry) for tag, entry in self._entries.items() if tag in _PIXEL_TAGS and entry.form not in _FLOATS)

@@ -1,18 +1,18 @@
-"""Paths and labels of many images, before any pixel is read.
+"""The index of a folder or a list of images: paths and labels, before any pixel is read.
 
-names.py         which names are images'
-path_lists.py    files that name paths and groups
-table/           the rows as a mapped Arrow file, and what was found out about their files
+names.py         which file names are images
+path_lists.py    reads lists of paths, and of groups
+table/           the rows as a memory-mapped Arrow file, and what is known about their files
 selection.py     RowSelection: some rows of a table
-split/           training or validation: a hash of the relative path, or of the group
+split/           training or validation, by a hash of the relative path or of the group
 changes.py       what is new or gone since an earlier scan
 image_index.py   ImageIndex: take, filter, shard, split, save, load
 folder/          folder → index
 manifest/        CSV, JSONL, Parquet → index, and back
-source_kinds.py  what a path that a user gives is
-look_alikes.py   classes whose names look alike
-opening.py       scan: the front door
-header_scan.py   every file opened once, for what its header says
+source_kinds.py  whether a path is a folder, a manifest, a table or an image
+look_alikes.py   finds classes whose names look alike
+opening.py       scan: opens any of these sources
+header_scan.py   opens every file and records what its header says
 """
 
 from imgstream.index.folder.scan import scan_folder

@@ -1,4 +1,4 @@
-"""Changes: what a scan found to be different from an earlier one."""
+"""Changes: the images that are new or gone since an earlier scan."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from imgstream.index.selection import RowSelection
 from imgstream.index.split.path_hash import path_hashes
 
 EXAMPLES = 5
-"""Paths that are told of what is new or gone."""
+"""How many paths of new, and of gone, images are given as examples."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Changes:
-    """What a scan with `index` found to be different."""
+    """How a scan with `index` differs from the earlier one."""
 
     added: int = 0
-    """Images."""
+    """Number of images."""
     removed: int = 0
     folders_listed: int = 0
-    """Folders that had to be listed; the others were as they had been."""
+    """Folders that had to be listed again; the others had not changed."""
     added_examples: tuple[str, ...] = ()
-    """A few paths relative to the root, as os.fsdecode has them."""
+    """A few paths relative to the root, as os.fsdecode gives them."""
     removed_examples: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
@@ -40,7 +40,7 @@ class Changes:
 
 
 def changes_between(before: RowSelection, now: RowSelection) -> Changes:
-    """Which paths, relative to the root, are in one of two indexes only, by their hashes. Memory: 16 bytes an image of each."""
+    """The paths, relative to the root, that are in only one of two indexes, compared by their hashes. Memory: 16 bytes an image of each."""
     if before.fingerprint == now.fingerprint:
         return Changes()
     sides = [np.concatenate([path_hashes(index.table, index.positions_at(at), 0) for at in index.chunks()]) for index in (before, now)]

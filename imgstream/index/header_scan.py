@@ -1,4 +1,4 @@
-"""Every file of an index opened once, for what its header says."""
+"""Opens every file of an index once and records what its header says."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _EXAMPLES = 5
 
 
 def scan_headers(index: RowSelection, max_pixels: int, progress: Callable[[int], None] | None = None) -> tuple[int, list[str]]:
-    """Read the header of every file, and note what it is; files that cannot be read are left as they are.
+    """Read the header of every file and record its kind, size and orientation; files that cannot be read are left out.
 
-    Returns how many had changed since they were opened before, and the first few of their paths.
+    Returns how many files had changed since they were first opened, and the paths of the first few.
     """
     facts = FileFacts.of(index.table)
     if facts is None:

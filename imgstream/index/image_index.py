@@ -1,4 +1,4 @@
-"""ImageIndex: which images, in which order, with which labels. No pixels, and no Python object a file."""
+"""ImageIndex: which images there are, in which order and with which labels; no pixels, and no Python object for each file."""
 
 from __future__ import annotations
 
@@ -26,11 +26,18 @@ from imgstream.index.table.table_writer import CHUNK_ROWS, TableWriter, store_ta
 
 
 class ImageIndex(RowSelection):
-    """A selection of rows of one mapped table. Immutable, and safe to share between threads.
+    """Paths and labels of images: a selection of rows of one memory-mapped table. Immutable, and safe to share between threads.
 
-    Made by imgstream.scan, read_manifest, from_paths, load, take and split. A pickle holds the table's path and the selected rows (a table
-    without a path, as from_paths makes: its contents), so workers map the same file. Memory: nothing a row; a selection's positions, 4
-    bytes a row, are in a temporary file where they are many.
+    ```python
+    index = imgstream.scan("photos/")
+    train, val = index.split(val=0.2, seed=7)
+    index.path(0), index.labels[0], index.class_names
+    ```
+
+    Made by imgstream.scan, read_manifest, from_paths, load, take and split. Labels are int32 positions in class_names, -1 = no label. A
+    pickle holds the table's path and the selected rows, so that worker processes map the same file; for a table without a path, as
+    from_paths makes, it holds the contents. Memory does not grow with the rows: the positions of a large selection, 4 bytes a row, are in a
+    temporary file.
     """
 
     def __init__(
@@ -42,16 +49,23 @@ class ImageIndex(RowSelection):
         classes: tuple[str, ...] | None = None,
         changes: Changes | None = None,
     ) -> None:
-        """As RowSelection; `changes`: see below."""
+        """The arguments of RowSelection, and `changes`, see below."""
         super().__init__(table, positions, root, classes=classes)
         self.changes = changes
-        """What a scan with `index` found to be different from before; None of other indexes."""
+        """How a scan with `index` differs from the earlier one; None for other indexes."""
 
     @classmethod
     def from_paths(cls, paths: Iterable[bytes | str | os.PathLike[str]], root: str | os.PathLike[str] | None = None) -> ImageIndex:
-        """The files at `paths`, in the order given, without labels; whatever they are: a missing one is found to be bad when it is read.
+        """An index of the files at `paths`, in the order given, without labels. The files are not looked at: a missing one is found to be
+        bad when it is read.
 
-        With `root`, paths are relative to it. Raises NoImagesError when there are none, DatasetError for an absolute path under a root.
+        Args:
+            paths: Paths of files.
+            root: None, or the folder that the paths are relative to.
+
+        Raises:
+            NoImagesError: There are no paths.
+            DatasetError: With `root`, a path is absolute.
         """
         with TableWriter(None) as writer:
             folders: dict[bytes, int] = {}
@@ -75,11 +89,19 @@ class ImageIndex(RowSelection):
 
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> ImageIndex:
-        """The index that save wrote. Raises DatasetError when it is missing, damaged, or of another format."""
+        """The index that `save` wrote to `file`.
+
+        Raises:
+            DatasetError: The file is missing, damaged, or of another format.
+        """
         return cls(Table.open(file))
 
     def save(self, file: str | os.PathLike[str]) -> None:
-        """Write the rows of this index, with their row numbers, to `file`: whole or absent. Raises OutputError."""
+        """Write the rows of this index, with their row numbers, to `file`, whole or not at all.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
         table, info = self._table, dataclasses.replace(self._table.info, root=self.root, class_names=self.class_names)
         known = any(self.facts_at(at)["state"].any() for at in self.chunks())
         is_selection = self._positions is not None or self._classes is not None
@@ -109,12 +131,12 @@ class ImageIndex(RowSelection):
         return _reopen, (source, table.info.fingerprint, self._positions, self.root, self._classes)
 
     def changed(self) -> list[str]:
-        """Paths of files that had changed when they were read again: since they were first opened, or last taken as they are."""
+        """Paths of files that had changed when they were read again, compared with when they were first opened."""
         return [self.path(i) for at in self.chunks() for i in at[self.facts_at(at)["state"] == CHANGED].tolist()]
 
     @property
     def skipped_extensions(self) -> dict[str, int]:
-        """Files that scan left out for their name: lower-case extension with its dot ("" = none) → how many, most frequent first."""
+        """Number of files that scan left out, by lower-case extension with its dot ("" = none), most frequent first."""
         return dict(self._table.info.skipped_extensions)
 
     @property
@@ -129,7 +151,7 @@ class ImageIndex(RowSelection):
 
     @property
     def explicit_split(self) -> dict[str, np.ndarray] | None:
-        """Positions, for take(), of the images in "train", "val" and "test", without the empty ones; None when no split is given."""
+        """Positions, for take(), of the images in "train", "val" and "test", without empty ones; None when the source gives no split."""
         parts = self._table.columns.get("part")
         if parts is None:
             return None
@@ -139,7 +161,12 @@ class ImageIndex(RowSelection):
         return {name: positions for name, positions in found.items() if len(positions)}
 
     def take(self, positions: Sequence[int] | np.ndarray) -> ImageIndex:
-        """The images at `positions` (0..n-1) of this index, in that order; row numbers stay. Raises IndexError, TypeError."""
+        """The images at `positions` (0..n-1) of this index, in that order; row numbers stay.
+
+        Raises:
+            IndexError: A position is out of range.
+            TypeError: The positions are no 1-D array or list of whole numbers.
+        """
         wanted = np.asarray(positions)
         if wanted.size == 0:
             wanted = wanted.astype(np.uint32)
@@ -152,9 +179,10 @@ class ImageIndex(RowSelection):
         return self._selected(gather(self.positions_at(wanted[at]) for at in chunks_of(len(wanted))))
 
     def filter(self, keep: np.ndarray | Callable[[str, int], bool]) -> ImageIndex:
-        """The images that `keep` says: bool (n,), or a function of (path relative to the root, label). Row numbers stay.
+        """The images that `keep` selects: bool (n,), or a function (path relative to the root, label) -> bool. Row numbers stay.
 
-        Raises TypeError for an array of another kind or length.
+        Raises:
+            TypeError: The array has another dtype or length.
         """
         if callable(keep):
             decide = keep
@@ -173,7 +201,7 @@ class ImageIndex(RowSelection):
         return self._where(lambda at: mask[at])
 
     def without(self, paths: Iterable[bytes | str | os.PathLike[str]]) -> ImageIndex:
-        """The images that are not at `paths`, relative to the root; row numbers stay."""
+        """All images but those at `paths`, which are relative to the root; row numbers stay."""
         unwanted = {os.fsencode(path) for path in paths}
         keys = np.sort(keys_of(list(unwanted)))
 
@@ -190,9 +218,10 @@ class ImageIndex(RowSelection):
         return self._where(lambda at: self.labels_at(at) >= 0)
 
     def with_classes(self, class_names: Iterable[str]) -> ImageIndex:
-        """The images of these classes alone, labelled anew by their position among them; row numbers stay.
+        """The images of these classes only, labelled by their position among them; row numbers stay.
 
-        Raises DatasetError when there is no such class.
+        Raises:
+            DatasetError: There is no such class.
         """
         wanted = {class_names} if isinstance(class_names, str) else set(class_names)
         if unknown := sorted(wanted - set(self.class_names)):
@@ -204,24 +233,34 @@ class ImageIndex(RowSelection):
         return ImageIndex(self._table, positions, self.root, classes=kept)
 
     def shard(self, k: int, n: int) -> ImageIndex:
-        """Images k, k + n, k + 2n, …: the n shards are disjoint and complete. Raises DatasetError unless 0 <= k < n."""
+        """Images k, k + n, k + 2n, …: the n shards are disjoint and complete.
+
+        Raises:
+            DatasetError: Not 0 <= k < n.
+        """
         if not 0 <= k < n:
             raise DatasetError(f"shard k of n needs 0 <= k < n; got k={k}, n={n}")
         return self._selected(gather(self.positions_at(at[(k - int(at[0])) % n :: n]) for at in self.chunks()))
 
     def split(self, val: float = 0.2, seed: int = 0, *, group: Groups | None = None) -> tuple[ImageIndex, ImageIndex]:
-        """(train, validation), each in the order of this index. A file's side depends on its relative path, `val` and `seed` alone.
+        """Split into (train, validation), each in the order of this index. A file's side depends only on its relative path, `val` and
+        `seed`.
 
-        So shares are approximate, and a file that is added later moves no other. Of each labelled class at least one file is for training,
-        and if it has two, at least one for validation: where the hashes leave a side empty, the nearest one is moved there.
+        Shares are therefore approximate, and a file that is added later moves no other. Each labelled class keeps at least one file for
+        training and, if it has two, at least one for validation: where the hashes leave a side empty, the file with the nearest hash is
+        moved there.
 
-        `group`: images of one group stay on one side; the hash is then of the group's name; see imgstream.index.groups. A group is moved
-        whole, and a class that lies in one group alone is left without a validation file.
+        Folders named train and val (or valid, validation), or a manifest's split column, give the split: where both sides hold images,
+        `val`, `seed` and `group` are not used. If only train is given, train is split. test is always left out.
 
-        A split that is given, by folders named train and val (or valid, validation) or by a manifest, is kept where both hold images:
-        `val`, `seed` and `group` are not used. With train alone, train is split; test is always left out.
+        Args:
+            val: Share of the images for validation, between 0 and 1.
+            seed: Any whole number.
+            group: Images of one group stay on one side: the hash is then of the group's name; see imgstream.index.split.groups. Groups are
+                moved whole, and a class whose images are all in one group has no validation file.
 
-        Raises DatasetError when `val` is not between 0 and 1, or when the split that is given is without train.
+        Raises:
+            DatasetError: `val` is not between 0 and 1, or the given split has no train.
         """
         if not 0 < val < 1:
             raise DatasetError(f"val is the share of the images to validate on, between 0 and 1 such as 0.2; got {val!r}")
@@ -230,9 +269,16 @@ class ImageIndex(RowSelection):
         return (index, given) if given is not None else index._sides(in_validation(index, val, seed, group))
 
     def folds(self, k: int, seed: int = 0, *, group: Groups | None = None) -> list[tuple[ImageIndex, ImageIndex]]:
-        """As many as `k` pairs (train, validation): each image, or group, is for validation in one of them, by the hash of `split`.
+        """Split for cross-validation: at most `k` pairs (train, validation), by the hash of `split`. Each image, or group, is for
+        validation in one pair.
 
-        Of a split that is given, only train takes part. Raises DatasetError unless 2 <= k <= 100, or when the split is without train.
+        Args:
+            k: Number of folds, 2 to 100.
+            seed: Any whole number.
+            group: As in `split`.
+
+        Raises:
+            DatasetError: k is out of range, or the source gives a split without train. Of a given split only train is used.
         """
         if not 2 <= operator.index(k) <= 100:
             raise DatasetError(f"k-fold needs 2 to 100 folds; got {k}")
@@ -241,7 +287,7 @@ class ImageIndex(RowSelection):
         return [index._sides(fold == number) for number in range(k)]
 
     def _for_training(self) -> tuple[ImageIndex, ImageIndex | None]:
-        """The images to train on and, where it is given, to validate on."""
+        """The images to train on and, where the source gives them, those to validate on."""
         parts = self.explicit_split
         if not parts:
             return self, None
@@ -263,7 +309,7 @@ class ImageIndex(RowSelection):
 def _reopen(
     source: str | bytes, fingerprint: str, positions: np.ndarray | None, root: str, classes: tuple[str, ...] | None = None
 ) -> ImageIndex:
-    """The index that was pickled. Raises DatasetError when its table is gone, or another one has taken its place."""
+    """Unpickle an index. Raises DatasetError when its table is gone, or another one has taken its place."""
     table = unnamed_table(lambda file: file.write(source)) if isinstance(source, bytes) else Table.open(source, check=False)
     if table.info.fingerprint != fingerprint:
         raise DatasetError(f"the table of {root!r} was replaced by a newer scan, which found other files; scan the folder again")

@@ -1,4 +1,4 @@
-"""Classes whose names look alike: `é` in one character or two (a folder that was on a Mac), Cats and cats, a space at the end."""
+"""Finds classes whose names look alike: é as one character or two (from a Mac), Cats and cats, a space at the end."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from imgstream.index.image_index import ImageIndex
 from imgstream.index.source_kinds import kind_of
 
-_MOST_TOLD = 5
+_MOST_LISTED = 5
 
 
 def look_alikes(class_names: Iterable[str]) -> list[list[str]]:
-    """The names that differ by case, white space or the way their characters are composed alone: groups of two and more, in order."""
+    """Groups of two or more names that differ only in case, white space or the composition of their characters, in order."""
     groups: dict[str, list[str]] = {}
     for name in class_names:
         groups.setdefault(_key(name), []).append(name)
@@ -24,7 +24,7 @@ def look_alikes(class_names: Iterable[str]) -> list[list[str]]:
 
 
 def joined(class_names: Sequence[str], counts: np.ndarray) -> dict[str, str]:
-    """One name for those that look alike, of each of them: that of most images, composed and without needless white space.
+    """For each name that looks like others, one name for all of them: that of most images, composed and without extra white space.
 
     `counts`: int64 (K,), images of each class.
     """
@@ -33,14 +33,14 @@ def joined(class_names: Sequence[str], counts: np.ndarray) -> dict[str, str]:
     return {name: " ".join(unicodedata.normalize("NFC", chosen).split()) for name, chosen in most.items()}
 
 
-def told(names: Sequence[str]) -> list[str]:
-    """As a reader can tell them apart: quoted, and in ASCII where they differ in how characters are composed."""
+def quoted(names: Sequence[str]) -> list[str]:
+    """The names in quotes; in ASCII if they differ only in how their characters are composed."""
     plain = {" ".join(name.casefold().split()) for name in names}
     return [repr(name) if len(plain) == 1 else ascii(name) for name in names]
 
 
 def warning(index: ImageIndex, source: object, label_pattern: str | None = None, columns: Mapping[str, str] | None = None) -> str | None:
-    """A line about the classes of `index` that look alike, with the command that joins them; None where there are none.
+    """A line about the classes of `index` that look alike, with the command that joins them; None if there are none.
 
     `source`, `label_pattern` and `columns` are what `index` was opened with.
     """
@@ -49,9 +49,10 @@ def warning(index: ImageIndex, source: object, label_pattern: str | None = None,
         return None
     images = dict(zip(index.class_names, index.class_counts().tolist(), strict=True))
     listed = "; ".join(
-        " and ".join(f"{shown} ({images[name]:,})" for name, shown in zip(names, told(names), strict=True)) for names in groups[:_MOST_TOLD]
+        " and ".join(f"{shown} ({images[name]:,})" for name, shown in zip(names, quoted(names), strict=True))
+        for names in groups[:_MOST_LISTED]
     )
-    more = f"; and {len(groups) - _MOST_TOLD:,} more" if len(groups) > _MOST_TOLD else ""
+    more = f"; and {len(groups) - _MOST_LISTED:,} more" if len(groups) > _MOST_LISTED else ""
     return (
         f"These classes look alike and are not one, with so many images: {listed}{more}. {_advice(index, source, label_pattern, columns)}"
     )

@@ -1,4 +1,4 @@
-"""Which names are those of images, and how names are shown."""
+"""Which file names are images, and how names are shown."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ def shown(name: bytes) -> str:
 
 
 def one_line(name: bytes | str) -> str:
-    """For a message: as it is, or with newlines and the like escaped."""
+    """A name for a message: unchanged, or with newlines and the like escaped."""
     text = name if isinstance(name, str) else shown(name)
     return text if text.isprintable() else repr(text)

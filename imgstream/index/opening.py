@@ -1,4 +1,4 @@
-"""scan: the front door. What commands and functions take for images: a folder, a manifest, a saved table, or paths."""
+"""scan: opens what commands and functions take for images: a folder, a manifest, a saved table, or paths."""
 
 from __future__ import annotations
 
@@ -32,18 +32,37 @@ def scan(
     allow_outside: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ImageIndex:
-    """The images of `source`, without reading a pixel: whatever the command line takes.
+    """List the images of a folder, a manifest, a saved table or a list of paths, without reading a pixel.
 
-    A folder: its images, deterministically, in classes by the first folder below it; see scan_folder, whose are `label_pattern`, `index`
-    and `full`. A manifest (.csv, .tsv, .jsonl, .ndjson, .parquet, .txt): its rows; see read_manifest, whose are `root`, `columns`,
-    `class_names` and `allow_outside`. A table (.arrow) that ImageIndex.save or imgstream index -o wrote. A file, or an iterable of paths of
-    files: those, without labels; one that is missing is found to be bad when it is read. An index: itself.
+    ```python
+    index = imgstream.scan("photos/")
+    len(index), index.class_names, index.labels, index.path(0)
+    ```
 
-    `exclude`: a file of paths to leave out, as check --quarantine writes it. `progress` is called now and then with the number of images
-    found so far. Bad rows of a manifest are a DatasetWarning, and so are classes whose names look alike.
+    A folder gives its images in a fixed order; the first folder below it is the class (see scan_folder). A manifest (.csv, .tsv, .jsonl,
+    .ndjson, .parquet, .txt) gives its rows (see read_manifest). A table (.arrow) is one that ImageIndex.save or imgstream index -o wrote. A
+    file, or an iterable of paths of files, gives these without labels; one that is missing is found to be bad when it is read. An index
+    gives itself. Bad rows of a manifest, and classes whose names look alike, are each a DatasetWarning.
 
-    Raises NoImagesError (nothing there, or nothing to list), DatasetError (what cannot be read, such as a URL or an archive; an option that
-    is not for this source) and OutputError (no room for the table anywhere, or `index` cannot be written).
+    Args:
+        source: What to list.
+        label_pattern: Of a folder: a regular expression with a group named label, which takes the label from the path; see scan_folder.
+        index: Of a folder: "auto" or the file of a table: refresh an earlier scan; see scan_folder.
+        full: Of a folder: with `index`, list every folder again; see scan_folder.
+        exclude: A file of paths to leave out, as imgstream check --quarantine writes it.
+        root: Of a manifest: the folder that its paths are relative to; see read_manifest.
+        columns: Of a manifest: field → column; see read_manifest.
+        class_names: Of a manifest: the classes; see read_manifest.
+        allow_outside: Of a manifest: keep paths that lead out of the root; see read_manifest.
+        progress: Called now and then with the number of images found so far.
+
+    Returns:
+        An ImageIndex.
+
+    Raises:
+        NoImagesError: There is nothing at `source`, or no image in it.
+        DatasetError: `source` cannot be read, such as a URL or an archive, or an option is not for this kind of source.
+        OutputError: There is no room for the table anywhere, or `index` cannot be written.
     """
     found = open_index(
         source,
@@ -62,7 +81,7 @@ def scan(
 
 
 def warn_of_look_alikes(found: ImageIndex, source: Source, label_pattern: str | None, columns: Mapping[str, str] | None) -> None:
-    """A DatasetWarning when classes of `found` have names that look alike; the other arguments are what it was opened with."""
+    """Raise a DatasetWarning when classes of `found` have names that look alike; the other arguments are what it was opened with."""
     if found is not source and (line := look_alikes.warning(found, source, label_pattern, columns)):
         warnings.warn(line, DatasetWarning, stacklevel=3)
 
@@ -82,10 +101,10 @@ def open_index(
     notice: Callable[[str], None] | None = None,
     reported: Callable[[ManifestReport], None] | None = None,
 ) -> ImageIndex:
-    """As `scan`, for commands: of a folder, the table of an earlier scan is refreshed.
+    """Like `scan`, for commands: the table of an earlier scan of a folder is refreshed.
 
-    `notice` is called with lines that a user may want to see: what has changed since the last time, how many images were left out.
-    `reported` is called with what became of a manifest's rows, instead of a warning. Raises as `scan` does.
+    `notice` is called with lines for the user: what has changed since the last time, how many images were left out. `reported` is called
+    with the report on a manifest's rows, instead of a warning. Raises as `scan` does.
     """
     tell = notice or (lambda line: None)
     of_manifest: dict[str, Any] = {"root": root, "columns": columns, "class_names": class_names, "allow_outside": allow_outside}

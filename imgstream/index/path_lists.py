@@ -1,4 +1,4 @@
-"""Lists of files as CSV or plain text: what check writes for --exclude and --group, and what people write by hand."""
+"""Reads lists of files as CSV or plain text: those that check writes for --exclude and --group, and those that people write by hand."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def _read(file: str | os.PathLike[str], column: str | None) -> Iterator[tuple[by
 
 
 def _path(path: bytes) -> bytes:
-    """As an index has it: `find .` puts a ./ before each."""
+    """A path as an index has it, without the ./ that `find .` puts before each."""
     return path.removeprefix(b"./")

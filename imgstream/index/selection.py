@@ -1,4 +1,6 @@
-"""RowSelection: some rows of a mapped table, in some order, with their labels. What splitting, grouping and comparing are functions of."""
+"""RowSelection: some rows of a memory-mapped table, in some order, with their labels. Splitting, grouping and comparing are functions of
+it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ _SELECT_ROWS = 1 << 16  # rows that are looked at together
 
 
 class RowSelection:
-    """A selection of rows of one mapped table. Immutable, and safe to share between threads. No Python object a row."""
+    """Some rows of one memory-mapped table. Immutable, and safe to share between threads. It makes no Python object for each row."""
 
     def __init__(
         self,
@@ -26,8 +28,8 @@ class RowSelection:
         *,
         classes: tuple[str, ...] | None = None,
     ) -> None:
-        """`positions`: uint32 (n,) positions in the table, None for all of it; `root`: another spelling of the table's root; `classes`:
-        those that labels count, in their order, None for all of the table's.
+        """`positions`: uint32 (n,) positions in the table, None for all of it. `root`: another spelling of the table's root. `classes`: the
+        classes that labels refer to, in their order, None for all of the table's.
         """
         self._table = table
         self._positions = positions
@@ -45,16 +47,16 @@ class RowSelection:
 
     @property
     def class_names(self) -> list[str]:
-        r"""Names of the classes in code-point order; labels are positions in it. Also those without an image here.
+        r"""Names of the classes in code-point order; labels are positions in it. Classes without an image here are included.
 
-        Classes of a manifest that are all numbers come in the order of the numbers. Bytes that are no UTF-8 show as \xNN, so that a name
-        can be printed, stored and compared anywhere.
+        Classes of a manifest that are all whole numbers come in numeric order. Bytes that are no UTF-8 show as \xNN, so that a name can be
+        printed, stored and compared anywhere.
         """
         return list(self._table.info.class_names if self._classes is None else self._classes)
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
-        """int32 (n,), read-only: position in class_names, -1 = none. A view of the file when this is a whole table; else see labels_at."""
+        """int32 (n,), read-only: position in class_names, -1 = none. For a whole table it is a view of the file; see also labels_at."""
         return _read_only(self.labels_at(np.arange(self._size)) if self._positions is not None or self._classes else self._table.labels)
 
     @functools.cached_property
@@ -63,7 +65,7 @@ class RowSelection:
         return _read_only(self.rows_at(np.arange(self._size, dtype=np.uint32)))
 
     def class_counts(self) -> np.ndarray:
-        """int64 (K,): how many images there are of each class."""
+        """int64 (K,): the number of images of each class."""
         counts = np.zeros(len(self.class_names) + 1, np.int64)
         for at in self.chunks():
             counts += np.bincount(self.labels_at(at) + 1, minlength=len(counts))
@@ -86,9 +88,9 @@ class RowSelection:
         return None if weights is None else weights[self.positions_at(at)]
 
     def facts_at(self, at: np.ndarray) -> np.ndarray:
-        """What is known of the images at `at`, whole numbers (m,) in 0..n-1, from when their files were last opened: a structured array
-        (m,) with the fields size (bytes), mtime (nanoseconds since 1970), height and width (pixels, as stored), orientation (EXIF 1..8),
-        kind (a number, see KINDS) and state: 0 nothing is known, 1 known, 2 the file has changed since it was first opened.
+        """What is known about the files of the images at `at`, whole numbers (m,) in 0..n-1, from when they were last opened: a structured
+        array (m,) with the fields size (bytes), mtime (nanoseconds since 1970), height and width (pixels, as stored), orientation (EXIF
+        1..8), kind (a number, see KINDS) and state: 0 nothing is known, 1 known, 2 the file has changed since it was first opened.
         """
         positions, columns = self.positions_at(at), self._table.columns
         found = self.facts.at(positions) if self.facts is not None else np.zeros(len(at), FACTS)
@@ -102,7 +104,7 @@ class RowSelection:
 
     @functools.cached_property
     def facts(self) -> FileFacts | None:
-        """Where what is found out about the files is kept; None where it cannot be."""
+        """Where facts about the files are kept; None where they cannot be kept."""
         return FileFacts.of(self._table)
 
     def positions_at(self, at: np.ndarray) -> np.ndarray:
@@ -120,12 +122,12 @@ class RowSelection:
         return "weight" in self._table.columns
 
     def row(self, i: int) -> int:
-        """Row number of the i-th image: it stays the same in every selection, and keys the image's randomness."""
+        """Row number of the i-th image: it is the same in every selection, and keys the image's randomness."""
         position, rows = self._position(i), self._table.columns.get("row")
         return position if rows is None else int(rows[position])
 
     def path(self, i: int) -> str:
-        """Path of the i-th image, root included, as os.fsdecode has it: bytes that are no UTF-8 are surrogates, and open() takes it."""
+        """Path of the i-th image, root included, as os.fsdecode gives it: bytes that are no UTF-8 become surrogates, which open() takes."""
         return os.fsdecode(self.path_bytes(i))
 
     def path_bytes(self, i: int) -> bytes:
@@ -141,7 +143,7 @@ class RowSelection:
     def fingerprint(self) -> str:
         """Hex digest of the relative paths, labels, class names and row numbers: equal for equal contents in equal order.
 
-        A selection that is saved and loaded is a table of its own, with a fingerprint of its own.
+        A selection that is saved and loaded again is a table of its own, with another fingerprint.
         """
         if self._positions is None and self._classes is None:
             return self._table.info.fingerprint
@@ -151,7 +153,7 @@ class RowSelection:
         return digest.hexdigest()
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """Places 0..n-1, int64, some thousands at a time: what labels_at and the like take."""
+        """The numbers 0..n-1, int64, some thousands at a time: what labels_at and the like take."""
         return chunks_of(self._size)
 
     def _position(self, i: int) -> int:
@@ -161,12 +163,12 @@ class RowSelection:
 
 
 def chunks_of(count: int) -> Iterator[np.ndarray]:
-    """0..count-1, int64, some thousands at a time."""
+    """The numbers 0..count-1, int64, some thousands at a time."""
     return (np.arange(start, min(start + _SELECT_ROWS, count)) for start in range(0, count, _SELECT_ROWS))
 
 
 def _relabelling(all_names: list[str], chosen: tuple[str, ...]) -> np.ndarray:
-    """int32 (all + 1,): the new label of each old one; the last entry is what -1 becomes."""
+    """int32 (all + 1,): the new label of each old one; the last entry is the new label of -1."""
     new = np.full(len(all_names) + 1, -1, np.int32)
     for label, name in enumerate(chosen):
         new[all_names.index(name)] = label

@@ -1,4 +1,4 @@
-"""What a path that a user gives is: by what lies there, else by its name. The one place that decides, for every command and function."""
+"""Decides what a path is, by what lies there, else by its name. All commands and functions use this."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ _NOT_READ = {
     r"\.(tfrecords?(-.*)?|npy|npz|h5|hdf5|lmdb|mdb|mat|pkl)": "is a file of packed samples: write image files, and give their folder",
     r"\.(json|xml|ya?ml|xlsx?|ods|feather|sqlite|db)": "is no list that is read: save it as .csv or .jsonl with columns path and label",
 }
-"""Endings of files that people have images in, and what to do about them."""
+"""Endings of files that hold images but are not read, and what to do about them."""
 _NAMES_COMPARED = 1000
 
 
 def kind_of(path: AnyPath) -> Kind:
-    """What is at `path`. A file that is nothing else is an image, whatever its name, and so is a missing one that is named as an image is.
+    """What is at `path`. Any other file is an image, whatever its name, and so is a missing one whose name ends as an image's does.
 
-    Raises DatasetError for what is not read (a URL, an archive, packed samples), NoImagesError where there is nothing: a typing mistake.
+    Raises DatasetError for what is not read (a URL, an archive, packed samples), NoImagesError where there is nothing, as after a typing
+    error.
     """
     name = os.fsdecode(path)
     if is_manifest(name):
@@ -61,9 +62,9 @@ def kind_of(path: AnyPath) -> Kind:
 
 
 def checked(paths: Iterable[AnyPath]) -> Iterator[AnyPath]:
-    """The paths of a list, each a file. One where nothing lies is left to be found missing if it is named as an image is.
+    """The paths of a list of files. A missing file is left in if its name ends as an image's does.
 
-    Raises as kind_of does for other names where nothing lies.
+    Raises as kind_of does for other names where there is nothing.
     """
     for path in paths:
         name = os.fsdecode(path)
@@ -73,12 +74,12 @@ def checked(paths: Iterable[AnyPath]) -> Iterator[AnyPath]:
 
 
 def named_as_image(name: str) -> bool:
-    """Whether it ends as scan wants it."""
+    """Whether a name ends in one of IMAGE_EXTENSIONS."""
     return name.lower().endswith(IMAGE_EXTENSIONS)
 
 
 def _near(name: str) -> str:
-    """Of the names beside it, the one that may be meant."""
+    """The name beside it that may be meant, as text for a message."""
     folder, base = os.path.split(name.rstrip("/"))
     try:
         with os.scandir(folder or ".") as entries:

@@ -1,14 +1,13 @@
-"""The networks: imgstream's own small `cnn`, SqueezeNet, those of keras.applications by name, any Keras model by its file. They give
-logits.
+"""The models: imgstream's own small `cnn`, SqueezeNet, those of keras.applications by name, any Keras model by its file. They give logits.
 
-cnn.py, squeezenet.py  networks of our own
-build.py               a network by name or file, with or without weights
-features.py            a network without its head
-forward.py             a network's logits, batch by batch, in one compiled graph
-weights.py             weights of files, into a network
-model_files.py         opening files of models and weights: the one way in
-allowed_layers.py      what such a file may name
-architecture_names.py  which network it is, by the names of its layers
+cnn.py, squeezenet.py  models of our own
+build.py               builds a model by name or file, with or without weights
+features.py            a model without its head
+forward.py             a model's logits, batch by batch, in one compiled graph
+weights.py             loads weights from files into a model
+model_files.py         opens files of models and weights; no other code does
+allowed_layers.py      the layers and functions that such a file may name
+architecture_names.py  recognises a model by the names of its layers
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What a model's file may name: layers and functions of Keras that compute on what they are given, and nothing else.
+"""The layers and functions that a model's file may name: those of Keras that only compute on their inputs.
 
-A Keras config says which classes and functions are to be looked up, made and called. Everything in it is looked at, at any depth, before
-Keras sees it. It is a list of what is allowed, not of what is known to be bad: a layer that a later Keras adds is refused until it stands
-here. Left out on purpose are the layers that carry code, or load it from another place (Lambda, TFSMLayer, …), and those that read other
-files (StringLookup and the like).
+A Keras config says which classes and functions are to be looked up, created and called. All of it, at any depth, is checked before Keras
+sees it. This is a list of what is allowed, not of what is known to be bad: a layer of a later Keras is refused until it is added here. Left
+out on purpose are layers that carry code, or load it from another place (Lambda, TFSMLayer, …), and those that read other files
+(StringLookup and the like).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _ANY_CODE = ("Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper
 
 
 def check_config(config: Any, path: object) -> None:
-    """Raise ModelError, which names it and `path`, for the first thing in the JSON `config` that is not allowed. Nothing is imported."""
+    """Raise ModelError, naming it and `path`, for the first thing in the JSON `config` that is not allowed. Nothing is imported."""
     for part in _parts(config):
         if "class_name" in part:
             _check(part, path)

@@ -1,4 +1,4 @@
-"""Which network it is, told by the names that keras.applications (and SqueezeNet's authors) give to networks and layers."""
+"""Recognises a model by the names that keras.applications (and SqueezeNet's authors) give to models and layers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MARKS = {
 
 
 def network_of_layers(names: Iterable[str]) -> str | None:
-    """The network whose layers are called so ("fire2/squeeze1x1" is "fire2_squeeze1x1"); None where none, or more than one, is.
+    """The model whose layers have these names ("fire2/squeeze1x1" is "fire2_squeeze1x1"); None if none or more than one matches.
 
     >>> network_of_layers(["block5_conv2", "block5_conv3", "predictions"])
     'VGG16'
@@ -54,7 +54,7 @@ def network_of_layers(names: Iterable[str]) -> str | None:
 
 
 def network_of_name(name: str, networks: Iterable[str]) -> str | None:
-    """Which of `networks` a model is that is called `name`; the longest fits.
+    """Which of `networks` a model called `name` is; the longest match counts.
 
     >>> network_of_name("mobilenetv2_1.00_224", ["MobileNet", "MobileNetV2"])
     'MobileNetV2'

@@ -1,4 +1,4 @@
-"""From a model's name to a Keras model: which networks there are, what samples each wants, and where its weights come from."""
+"""Builds a Keras model by name: which models there are, the samples that each wants, and where its weights come from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODEL_NAMES = (
     *("InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small", "NASNetMobile"),
     *("ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2", "VGG16", "VGG19", "Xception"),
 )
-"""imgstream's own two, and those of keras.applications that fit the memory of a usual machine."""
+"""imgstream's own two models, and those of keras.applications that fit the memory of a usual machine."""
 
 _SCALES: tuple[tuple[str, Scale], ...] = (
     # Each network's own preprocess_input in keras.applications; the "raw" ones have the scaling inside the model.
@@ -48,29 +48,29 @@ _PASSING = ("InputLayer", "Resizing", "CenterCrop", "Dropout", "ZeroPadding2D") 
 
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
-    """What a network wants of its samples."""
+    """The samples that a model wants."""
 
     name: str
-    """As MODEL_NAMES has it, or the path it was asked by."""
+    """As in MODEL_NAMES, or the path that was given."""
     scale: Scale
     size: tuple[int, int]
-    """(height, width) in pixels it is best fed with. Most networks take any from 32; those of a file may take this one only."""
+    """(height, width) in pixels that it works best with. Most models take any size from 32; one from a file may take only this one."""
     any_size: bool
-    """Whether one set of weights takes samples of any size: then training may begin with smaller ones. False for a file's."""
+    """Whether one set of weights takes samples of any size, so that training may start with smaller ones. False for one from a file."""
     channels: int | None = None
-    """3 = RGB, 1 = grey: what a file's network takes. None: either."""
+    """3 = RGB, 1 = grey: what a model from a file takes. None: either."""
     scale_guessed: bool = False
-    """Whether nothing told the scale of a file's network: then `scale` may be another than it was trained with."""
+    """Whether nothing told the scale of a model from a file: `scale` may then differ from the one it was trained with."""
     is_saved: bool = False
-    """Whether it is a file's network, which has its weights."""
+    """Whether it comes from a file, with its weights."""
 
 
 def model_info(name: str) -> ModelInfo:
-    """The network called `name`, in any case; or the one in the .keras or .h5 file, or run folder, at that path.
+    """The model called `name`, in any case; or the one in the .keras or .h5 file, or run folder, at that path.
 
-    Of a file, the scale is that of the spec.json beside a .keras; or "raw", where the model begins with its own scaling; or that of the
-    network which its names are known from; or else "unit", a guess. Raises ModelError with the names there are, or with what is wrong
-    with the file.
+    The scale of a file's model is that of the spec.json beside a .keras; or "raw" if the model begins with its own scaling; or that of the
+    model that its names are known from; or else "unit", a guess. Raises ModelError, with the names there are or with what is wrong with the
+    file.
     """
     for known in MODEL_NAMES:
         if known.lower() == name.lower():
@@ -82,14 +82,15 @@ def model_info(name: str) -> ModelInfo:
 
 
 def build_model(name: str, shape: tuple[int | None, int | None, int], class_count: int, weights: str = "none") -> Any:
-    """A keras.Model: float32 (B, *shape) in the scale of model_info(name) → logits float32 (B, class_count). Height and width
-    of `shape` may be None where model_info says any_size. Its last layer is a new Dense one, "logits".
+    """Build a keras.Model: float32 (B, *shape) in the scale of model_info(name) → logits float32 (B, class_count). Height and width of
+    `shape` may be None where model_info says any_size. Its last layer is a new Dense one, "logits".
 
-    `name`: one of MODEL_NAMES, or the path of a .keras or .h5 file or a run folder that holds a whole model: its body, with its weights
-    and nothing frozen, gets the new head.
-    `weights`: "none" (random, or as they are in the model's file), "imagenet" (keras.applications' own, fetched once by Keras), or a
-    file: a .keras model, a run folder or .h5 weights. Of a file, all that fits is taken, so that a model of other classes gives its body.
-    Raises ModelError when weights cannot be had, saying where to put them, and for a file that cannot be used, saying why.
+    `name`: one of MODEL_NAMES, or the path of a .keras or .h5 file or a run folder that holds a whole model, which gets a new head and
+    keeps its other weights, all trainable.
+
+    `weights`: "none" (random, or those in the model's file), "imagenet" (keras.applications' own, downloaded once by Keras), or a file: a
+    .keras model, a run folder or .h5 weights. Everything in a file that fits is taken, so that a model of other classes gives all but its
+    head. Raises ModelError when weights cannot be had, saying where to put them, and for a file that cannot be used, saying why.
     """
     info = model_info(name)
     if weights == "imagenet" and (info.is_saved or info.name in ("cnn", "SqueezeNet")):
@@ -191,7 +192,7 @@ def _file_info(name: str) -> ModelInfo:
     path = file_of(name)
     config = read_config(path)
     if config is None:
-        raise ModelError(f"{path} holds weights only, and no network: name that too, such as --model SqueezeNet --weights {path}")
+        raise ModelError(f"{path} holds only weights: name the model too, such as --model SqueezeNet --weights {path}")
     layers = list(_flat(config))
     takes = _input_shape(config, layers)
     size = (takes[0], takes[1]) if takes[0] and takes[1] else (224, 224)
@@ -216,7 +217,7 @@ def _spec_of_run(path: Path) -> SampleSpec:
 
 
 def _flat(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The model's config and those of its layers, in order, models inside models opened up."""
+    """The config of the model and those of its layers, in order, with models inside models opened up."""
     found, left = [], [config]
     while left:
         part = left.pop()

@@ -1,4 +1,4 @@
-"""cnn: imgstream's own small network, a pre-activation-free ResNet that trains from scratch on two CPU cores."""
+"""cnn: imgstream's own small model, a ResNet that trains from scratch on two CPU cores."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ WIDTHS = (32, 64, 128, 256)
 def build_cnn(shape: tuple[int | None, int | None, int], class_count: int) -> keras.Model:
     """Images float32 (B, H, W, C) → logits float32 (B, class_count).
 
-    A strided stem, then a residual block (He et al., "Deep residual learning", 2015) for each width, with BatchNorm, global average
-    pooling and a linear head. `shape` may leave height and width open (None). Residual branches do not begin at zero: in a network this
-    shallow that cost five points of accuracy in the first five epochs (docs/decisions/0005-progressive-resizing.md).
+    A strided stem, then a residual block (He et al., "Deep residual learning", 2015) for each width, with BatchNorm, global average pooling
+    and a linear head. `shape` may leave height and width open (None). Residual branches do not start at zero: in a model this shallow that
+    cost five points of accuracy in the first five epochs (docs/decisions/0005-progressive-resizing.md).
     """
     inputs = keras.Input(shape, name="image")
     x = _conv(inputs, WIDTHS[0], 3, strides=2)

@@ -1,4 +1,4 @@
-"""A network without its head: what its last Dense layer takes."""
+"""A model without its head: it gives the input of its last Dense layer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from imgstream.errors import ModelError
 
 
 def head(model: Any) -> Any | None:
-    """The Dense layer that ends `model`: its last layer with weights, if that is a Dense one; else None. A softmax after it has none."""
+    """The Dense layer that ends `model`: its last layer with weights, if that is a Dense one; else None. A softmax after it has no
+    weights.
+    """
     import keras
 
     last = _last_with_weights(model)
@@ -16,10 +18,10 @@ def head(model: Any) -> Any | None:
 
 
 def features(model: Any) -> Any:
-    """A keras.Model: `model`'s input → float32 (B, D), what its head takes. It shares layers and weights with `model`.
+    """A keras.Model: `model`'s input → float32 (B, D), the input of its head. It shares layers and weights with `model`.
 
-    Where the last layer with weights is no Dense layer, that layer's output. Maps, (B, H, W, D), are averaged over height and width.
-    Raises ModelError for a model without weights, of several inputs, or whose features are no vector of a known length.
+    If the last layer with weights is no Dense layer, it gives that layer's output. Maps, (B, H, W, D), are averaged over height and width.
+    Raises ModelError for a model without weights, with several inputs, or whose features are no vector of a known length.
     """
     import keras
 
@@ -27,7 +29,7 @@ def features(model: Any) -> Any:
     if last is None:
         raise ModelError(f"{model.name} has no layer with weights: there is nothing to take features from")
     if len(model.inputs) != 1:
-        raise ModelError(f"{model.name} has {len(model.inputs)} inputs; a network that looks at images has one")
+        raise ModelError(f"{model.name} has {len(model.inputs)} inputs; a model of images has one")
     found = last.input if isinstance(last, keras.layers.Dense) else last.output
     if isinstance(found, list | tuple | dict):
         raise ModelError(f"{model.name}: its last layer with weights, {last.name}, has several tensors; features are one vector an image")

@@ -1,4 +1,4 @@
-"""A model's answers, batch by batch, in one compiled graph."""
+"""Runs a model's forward pass, batch by batch, in one compiled graph."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 from imgstream.memory import trim
 
 _TRIM_EVERY = 20.0
-"""Seconds. A network's intermediate results come and go on several threads, and malloc keeps what they leave, in pieces: of 420 MB in
-its arenas 160 were free. Giving it back costs the next batch some hundredths of a second."""
+"""Seconds. A model's intermediate results come and go on several threads, and malloc keeps the fragments that they leave: of 420 MB in its
+arenas 160 were free. Giving them back costs the next batch some hundredths of a second.
+"""
 
 
 class Forward:
-    """Logits of batches up to `batch_size`. Short batches are filled up with zeros, so that the model is compiled for one shape only,
-    and an image's logits do not depend on how full its batch was.
+    """Computes the logits of batches up to `batch_size`. Short batches are filled up with zeros, so that the model is compiled for one
+    shape only, and an image's logits do not depend on how full its batch was.
     """
 
     def __init__(self, model: Any, batch_size: int) -> None:

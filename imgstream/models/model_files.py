@@ -1,6 +1,6 @@
-"""Opening files of models and weights: the one way in. Files are hostile: nothing in them is run, and no other file is read for them.
+"""Opens files of models and weights; no other code does. Files are hostile: nothing in them is run, and no other file is read for them.
 
-the kind of file ──► its config, read by us (allowed_layers.py) ──► its archive and its arrays, looked at by us ──► Keras, in safe mode
+the kind of file ──► its config, checked by us (allowed_layers.py) ──► its archive and its arrays, checked by us ──► Keras, in safe mode
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ RUN_MODEL = "model.keras"
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MEMBERS = (_CONFIG, "metadata.json", _WEIGHTS)
-"""What a .keras archive holds. Keras knows "assets/" too, files that some layers read: those layers are not allowed."""
+"""What a .keras archive holds. Keras also knows "assets/", files that some layers read: those layers are not allowed."""
 _MOST_TEXT = 64 << 20  # bytes of JSON; that of the largest of keras.applications has 0.5 MB
-_MOST_BLOWN_UP = 100  # bytes that a file may declare for each that it has; compressed weights have one or two
+_MOST_EXPANSION = 100  # bytes that a file may declare for each that it has; compressed weights have one or two
 _NUMBERS = "fiubV"  # kinds of dtype; V: bfloat16, which HDF5 has no name for
 _FILTERS = (1, 2, 3, 32000)  # deflate, shuffle, fletcher32, lzf: all that h5py itself brings; for others HDF5 looks for plugins
 
@@ -39,17 +39,17 @@ def file_of(path: str | Path) -> Path:
 
 
 def is_model_path(name: str) -> bool:
-    """Whether a model's name means a file or run folder, there or not."""
+    """Whether a model's name means a file or run folder, existing or not."""
     return name.lower().endswith((".keras", ".h5")) or file_of(name) != Path(name)
 
 
 def read_config(path: Path) -> dict[str, Any] | None:
-    """The Keras config of the model in `path`, {"class_name": …, "config": …}; None for a file that holds weights only.
+    """The Keras config of the model in `path`, {"class_name": …, "config": …}; None for a file that holds only weights.
 
     Raises ModelError for a file that is neither, or whose config names anything but what allowed_layers.py lists.
     """
     check_kind(path)
-    with _told(path):
+    with _as_model_error(path):
         if path.suffix.lower() == ".keras":
             with zipfile.ZipFile(path) as archive:
                 _check_members(archive, path)
@@ -69,13 +69,13 @@ def read_config(path: Path) -> dict[str, Any] | None:
 
 
 def load_whole(path: Path) -> Any:
-    """The keras.Model in `path`, .keras or .h5, Keras 2's too, not compiled. No code of the file's is run.
+    """The keras.Model in `path`, .keras or .h5, also of Keras 2, not compiled. No code of the file is run.
 
-    Raises ModelError when that cannot be, as read_config does; and for a file that holds weights only.
+    Raises ModelError when that cannot be, as read_config does, and for a file that holds only weights.
     """
     if read_config(path) is None:
-        raise ModelError(f"{path} holds weights only, and no network: name that too, such as --model SqueezeNet --weights {path}")
-    with _told(path):
+        raise ModelError(f"{path} holds only weights: name the model too, such as --model SqueezeNet --weights {path}")
+    with _as_model_error(path):
         if path.suffix.lower() == ".keras":
             with (
                 zipfile.ZipFile(path) as archive,
@@ -101,7 +101,7 @@ def load_whole(path: Path) -> Any:
 
 
 def check_kind(path: Path) -> None:
-    """Raise ModelError for a file that is not there, or is not what its name says: .keras or .h5."""
+    """Raise ModelError for a file that does not exist, or is not what its name says: .keras or .h5."""
     try:
         with path.open("rb") as file:
             begins = file.read(64)
@@ -120,10 +120,10 @@ def check_kind(path: Path) -> None:
 
 
 def arrays_in(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
-    """Every array of `file`, by its path, without a slash before it. Nothing of them is read yet.
+    """Every array of `file` by its path, without a leading slash. None of them is read yet.
 
     Raises ModelError, which names `path`, when an array lies in another file, or a link leads away; when it holds no numbers, or needs a
-    plugin; and when all together declare what the file cannot hold.
+    plugin; and when all together declare more than the file can hold.
     """
     found: dict[str, h5py.Dataset] = {}
 
@@ -148,19 +148,19 @@ def arrays_in(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
         created = item.id.get_create_plist()
         if any(created.get_filter(i)[0] not in _FILTERS for i in range(created.get_nfilters())):
             raise ModelError(f"{path}: {name} is packed in a way that needs a plugin of HDF5: it is not read")
-    if sum(_bytes(item) for item in found.values()) > _MOST_BLOWN_UP * max(_size(path), 1 << 20):
+    if sum(_bytes(item) for item in found.values()) > _MOST_EXPANSION * max(_size(path), 1 << 20):
         raise ModelError(f"{path}: its arrays declare many times what the file holds. Is it damaged?")
     return found
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, or its kind."""
+    """The first line of an error, or its type."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What the readers raise, as ModelError."""
+def _as_model_error(path: Path) -> Iterator[None]:
+    """Turn the errors of the libraries that read files into ModelError."""
     try:
         yield
     except ModelError:
@@ -170,7 +170,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
-    """Raise ModelError for an archive of other files than a model's, each once, each a plain file of a size that can be."""
+    """Raise ModelError unless the archive holds a model's files only, each once, each a plain file of a possible size."""
     names = [member.filename for member in archive.infolist()]
     for member in archive.infolist():
         name = member.filename
@@ -180,7 +180,7 @@ def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
             raise ModelError(f"{path} has {name} twice inside: it is not loaded")
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
             raise ModelError(f"{path}: {name} inside is a link or a folder: it is not loaded")
-        most = _MOST_BLOWN_UP * max(_size(path), 1 << 20) if name == _WEIGHTS else _MOST_TEXT
+        most = _MOST_EXPANSION * max(_size(path), 1 << 20) if name == _WEIGHTS else _MOST_TEXT
         if member.file_size > most:
             raise ModelError(f"{path} is no model: its {name} declares {member.file_size >> 20:,} MB")
 

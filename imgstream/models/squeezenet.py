@@ -14,9 +14,9 @@ _FIRES = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7:
 def build_squeezenet(shape: tuple[int | None, int | None, int], class_count: int) -> keras.Model:
     """Images float32 (B, H, W, C) → logits float32 (B, class_count). `shape` may leave height and width open (None); 32 is the least.
 
-    The body's layers stand in the order, and have the names, of the ImageNet weights that are about (rcmalli/keras-squeezenet), with
-    "_" where those have "/", which Keras 3 does not allow. Where the paper ends in a convolution with a map for each class, this has
-    global average pooling and a linear head, as all networks here.
+    The layers have the order and the names of the ImageNet weights that are available (rcmalli/keras-squeezenet), with "_" for "/", which
+    Keras 3 does not allow. Where the paper ends in a convolution with a map for each class, this has global average pooling and a linear
+    head, as all models here.
     """
     inputs = keras.Input(shape, name="image")
     x = layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(inputs)

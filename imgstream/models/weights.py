@@ -1,4 +1,4 @@
-"""Weights of files: which network they are for, and how they get into it. model_files.py opens the files."""
+"""Loads weights from files into a model, and tells which model they are for. model_files.py opens the files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from imgstream.models.model_files import arrays_in, check_kind, file_of, first_l
 
 
 def infer_model(weights: str) -> str | None:
-    """The model that a file of weights is for, as build_model takes it: the name of a network, told by its layers' names, or `weights`
-    itself where that holds a whole model (.keras, .h5, a run folder). None where it cannot be told, or the file cannot be read.
+    """The model that a file of weights is for, as build_model takes it: the name of a model, recognised by the names of its layers, or
+    `weights` itself if that holds a whole model (.keras, .h5, a run folder). None if it cannot be told, or the file cannot be read.
     """
     if weights in ("none", "imagenet"):
         return None
@@ -35,9 +35,9 @@ def infer_model(weights: str) -> str | None:
 def load_weights(model: Any, weights: str) -> None:
     """Give `model` the weights of a file.
 
-    Of a .keras model, or a run, each layer whose weights have the same shapes, layers paired in order. Of an .h5 file the whole body,
-    and the head where it fits; what stands in the file after the body, such as a head of other classes, is left. So a model of other
-    classes gives its body. Nothing is changed when ModelError is raised: no such file, another kind of file, another network's.
+    Of a .keras model or a run: each layer whose weights have the same shapes, layers paired in order. Of an .h5 file: all layers but the
+    head, and the head if it fits; what follows in the file, such as a head of other classes, is ignored. Raises ModelError, and changes
+    nothing, when there is no such file, or it is of another kind or of another model.
     """
     path = file_of(weights)
     check_kind(path)
@@ -52,7 +52,7 @@ def load_weights(model: Any, weights: str) -> None:
         except Exception as error:
             raise ModelError(f"the weights in {path} cannot be loaded into {model.name}: {first_line(error)}") from error
     if not taken:
-        raise ModelError(f"nothing in {path} fits {model.name}: no layer has weights of the same shapes. Is it another network's file?")
+        raise ModelError(f"nothing in {path} fits {model.name}: no layer has weights of the same shapes. Is it another model's file?")
     for layer, values in taken:
         layer.set_weights(values)
 
@@ -75,7 +75,7 @@ def _values(array: h5py.Dataset) -> np.ndarray:
 
 
 def _from_h5(model: Any, file: h5py.File, path: Path) -> list[tuple[Any, list[Any]]]:
-    """The body's layers, and the head if it fits, each with its weights."""
+    """All layers but the head, and the head if it fits, each with its weights."""
     there = arrays_in(file, path)
     layers = [layer for layer in model.layers if layer.weights]
     top = head(model)
@@ -86,7 +86,7 @@ def _from_h5(model: Any, file: h5py.File, path: Path) -> list[tuple[Any, list[An
         found = ", ".join(str(a.shape) for a in groups.get(wrong.name, [])) or "nothing"
         wanted = ", ".join(map(str, _shapes(wrong)))
         raise ModelError(
-            f"the arrays in {path} have other shapes than the layers of {model.name}: it is another network's file "
+            f"the arrays in {path} have other shapes than the layers of {model.name}: it is another model's file "
             f"({wrong.name} is {wanted}; the file has {found})"
         )
     fits = top is not None and [a.shape for a in groups.get(top.name, [])] == _shapes(top)
@@ -99,7 +99,7 @@ def _is_old(file: h5py.File) -> bool:
 
 
 def _listed(group: Any, attribute: str) -> list[str]:
-    """The names in an attribute, which Keras 2 spreads over several where they are too long for one: layer_names0, layer_names1, …"""
+    """The names in an attribute, which Keras 2 spreads over several if they are too long for one: layer_names0, layer_names1, …"""
     parts = [attribute] if attribute in group.attrs else []
     while f"{attribute}{len(parts)}" in group.attrs and parts != [attribute]:
         parts.append(f"{attribute}{len(parts)}")
@@ -107,7 +107,7 @@ def _listed(group: Any, attribute: str) -> list[str]:
 
 
 def _layer_names(file: h5py.File) -> list[str]:
-    """As the file has them, in either layout."""
+    """The names of the layers in the file, in either layout."""
     if names := _listed(file.get("model_weights", file), "layer_names"):
         return names
     found: list[str] = []
@@ -121,7 +121,9 @@ def _layer_names(file: h5py.File) -> list[str]:
 
 
 def _old_layout(file: h5py.File, there: dict[str, h5py.Dataset], layers: list[Any]) -> dict[str, list[h5py.Dataset]]:
-    """Arrays by layer: the file's, in its order, dealt out to `layers`. Names do not count: many are numbered anew in each program."""
+    """Arrays by layer: those of the file, in its order, assigned to `layers`. Names do not count: many are numbered anew in each
+    program.
+    """
     group = file.get("model_weights", file)
     prefix = group.name.strip("/")
     names = [
@@ -139,7 +141,7 @@ def _old_layout(file: h5py.File, there: dict[str, h5py.Dataset], layers: list[An
 
 
 def _new_layout(there: dict[str, h5py.Dataset], model: Any) -> dict[str, list[h5py.Dataset]]:
-    """Arrays by layer: Keras 3 files them as layers/conv2d_1/vars/0, by the layer's class and how many of it came before."""
+    """Arrays by layer: Keras 3 stores them as layers/conv2d_1/vars/0, by the layer's class and its number within that class."""
     groups: dict[str, dict[int, h5py.Dataset]] = {}
     for name, array in there.items():
         if match := re.fullmatch(r"(?:layers|_layer_checkpoint_dependencies)/(\w+)/vars/(\d{1,6})", name):

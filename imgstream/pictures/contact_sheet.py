@@ -1,4 +1,4 @@
-"""The contact sheet of `imgstream show`: what an augmentation does, one sample a row, plain and drawn."""
+"""The contact sheet of `imgstream show`: one row for each image, as it is and augmented."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _BLACK, _GREY, _WHITE = (0, 0, 0), (96, 96, 96), (255, 255, 255)
 
 
 def contact_sheet(rows: list[tuple[np.ndarray, list[np.ndarray], str]], title: str) -> Image.Image:
-    """An RGB page: `title`, then for each row its caption, the plain sample and its draws.
+    """Draw an RGB page: `title`, then for each row its caption, the plain sample and its augmented versions.
 
-    A row is (plain, draws, caption): uint8 (H, W, 3) or (H, W, 1), any number of draws of the same shape, and a file name that may hold
-    any characters: those that the built-in font lacks lose their accents or become "?".
+    A row is (plain, draws, caption): uint8 (H, W, 3) or (H, W, 1), any number of augmented samples of the same shape, and a file name that
+    may hold any characters: those that the built-in font lacks lose their accents or become "?".
     """
     title_font, font = ImageFont.load_default(_TITLE_SIZE), ImageFont.load_default(_LABEL_SIZE)
     title_height, line = _line_height(title_font), _line_height(font)
@@ -66,13 +66,13 @@ def _line_height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
 
 
 def _drawable(text: str) -> str:
-    """One line of ASCII, all that Pillow's built-in font is sure to have."""
+    """One line of ASCII, which Pillow's built-in font is sure to have."""
     plain = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return "".join(c if " " <= c <= "~" else "?" for c in plain)
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """`text` within `width` pixels; its end stays, for that is the file's own name."""
+    """`text` cut to `width` pixels; its end stays, because that is the name of the file."""
     if font.getlength(text) <= width:
         return text
     start = bisect.bisect_left(range(len(text)), True, key=lambda start: font.getlength("..." + text[start:]) <= width)

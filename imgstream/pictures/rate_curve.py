@@ -1,4 +1,4 @@
-"""Pictures of curves."""
+"""The plot of `imgstream lr`: training loss by learning rate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 def draw_rates(curve: RateCurve, path: str | os.PathLike[str]) -> None:
-    """Loss against learning rate, beside chance, with the suggestion marked if there is one, as .png, .svg or .pdf. Raises OutputError."""
+    """Plot loss against learning rate, with chance and the suggestion, if there is one, as .png, .svg or .pdf. Raises OutputError."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Images that are in memory already, as samples: the same geometry as files have, without a file."""
+"""Makes samples of images that are in memory already, with the same geometry as those of files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def array_batches(images: Iterable[np.ndarray], spec: SampleSpec, batch_size: in
 
 
 def _with_channels(image: np.ndarray, channels: int, at: int) -> np.ndarray:
-    """uint8 (h, w, channels)."""
+    """The image as uint8 (h, w, channels)."""
     if image.ndim == 2:
         image = image[..., None]
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3, 4) or not image.size:

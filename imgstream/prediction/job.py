@@ -1,4 +1,4 @@
-"""Predicting a whole index into a file: what is done is kept, and the same command goes on where it stopped."""
+"""Predicts a whole index into a file: results are kept, and the same command goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from imgstream.prediction.writers import open_writer
 from imgstream.stream.plan import Pipeline
 
 LEAST_RANKS = 5
-"""Classes that are kept of each image, so that a little more --top-k needs no second look at it."""
+"""Classes that are kept for each image, so that a slightly larger --top-k needs no new prediction."""
 
 _BATCH_BYTES = 40 << 20
 _BATCH_SIZES = (128, 64, 32, 16, 8)
@@ -28,28 +28,30 @@ _BATCH_SIZES = (128, 64, 32, 16, 8)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a prediction came to."""
+    """The outcome of a prediction, in numbers."""
 
     rows: int
-    """In the output."""
+    """Rows in the output."""
     ok: int
     bad: int
     decoded: int
     """Files that were read this time, good and bad."""
     reused: int
-    """Rows that were there from before."""
+    """Rows that were in the store before."""
     seconds: float
-    """Of reading and predicting; of the command line the whole command's."""
+    """Time of reading and predicting; on the command line, of the whole command."""
     images_per_second: float
-    """`decoded` by the time that reading and predicting took."""
+    """`decoded` divided by the time of reading and predicting."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The summary as values that JSON can hold."""
         return {**dataclasses.asdict(self), "seconds": round(self.seconds, 3), "images_per_second": round(self.images_per_second, 1)}
 
 
 def batch_size_for(shape: tuple[int, int, int]) -> int:
-    """Samples in a batch: the most of 128, 64, 32, 16 and 8 that take 40 MB. Larger ones make no model on a CPU faster."""
+    """The batch size for samples of `shape`: the largest of 128, 64, 32, 16 and 8 that takes at most 40 MB. Larger batches make no model on
+    a CPU faster.
+    """
     sample = int(np.prod(shape)) * 4
     return next((size for size in _BATCH_SIZES if size * sample <= _BATCH_BYTES), _BATCH_SIZES[-1])
 
@@ -65,13 +67,13 @@ def predict_into(
     progress: Callable[[int], None] | None = None,
     seen: Callable[[Scored], None] | None = None,
 ) -> Summary:
-    """Predict what is planned, each batch recorded whole. `progress` is called with the rows done, `seen` with each batch; without a
-    `scorer`, which costs seconds to load, nothing is predicted.
+    """Predict what is planned, and record each batch whole. `progress` is called with the rows done, `seen` with each batch. Without a
+    `scorer`, which takes seconds to load, nothing is predicted.
 
     Raises OutputError when the store cannot be written; what was recorded stays.
     """
     started, decoded = time.monotonic(), 0
-    for positions, numbers in _alike(store.batches(), scorer.batch_size) if scorer is not None else ():
+    for positions, numbers in _groups_of_batches(store.batches(), scorer.batch_size) if scorer is not None else ():
         part = index.take(positions)
         assert scorer is not None
         for number, batch in zip(numbers, scorer.batches(part, workers, pipeline), strict=True):
@@ -94,7 +96,7 @@ def predict_into(
 def write_output(
     store: PredictionStore, output: str | os.PathLike[str], class_names: Sequence[str], top_k: int, min_score: float = 0.0
 ) -> Iterator[StoredPrediction]:
-    """Write every row to `output`, whole or absent, and give it; nothing is written before the last was taken. Raises OutputError."""
+    """Write every row to `output`, whole or not at all, and yield it; the file appears after the last row was taken. Raises OutputError."""
     with open_writer(output, class_names, top_k) as writer:
         for row in store.results(class_names, min_score):
             writer.write(row)
@@ -102,8 +104,8 @@ def write_output(
 
 
 def merge_stores(shards: Sequence[Path], target: Path, top_k: int = 1) -> PredictionStore:
-    """A store with the rows of all shards of one whole. Raises RunError when they are not that, one is missing or not finished, or they
-    keep fewer than the `top_k` best classes.
+    """A store with the rows of all shards of one prediction. Raises RunError when they do not belong together, one is missing or not
+    finished, or they keep fewer than the `top_k` best classes.
     """
     if target.exists() and not described(target).get("merged"):
         raise OutputError(f"{target} holds a prediction of its own: choose another -o, or remove it first")
@@ -142,8 +144,8 @@ def merge_stores(shards: Sequence[Path], target: Path, top_k: int = 1) -> Predic
     return store
 
 
-def _alike(batches: Iterator[tuple[int, np.ndarray]], size: int) -> Iterator[tuple[np.ndarray, list[int]]]:
-    """Batches that one stream can make: full ones, of `size`, and at the end perhaps a short one. (positions, batch numbers)."""
+def _groups_of_batches(batches: Iterator[tuple[int, np.ndarray]], size: int) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """Group batches that one stream can make: full ones, of `size`, and perhaps a short one at the end. (positions, batch numbers)."""
     held: list[np.ndarray] = []
     numbers: list[int] = []
     for number, positions in batches:

@@ -1,4 +1,4 @@
-"""Which file systems are this machine's own."""
+"""Tells disks of this machine from network disks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def is_local(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` lies on a file system that is known to be a disk of this machine's own; False where that cannot be told."""
+    """Whether `path` lies on a file system that is known to be a disk of this machine; False where that cannot be told."""
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -1,4 +1,4 @@
-"""One prediction for every image, in order, in constant memory."""
+"""Makes one prediction for every image, in order, in constant memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imgstream.prediction.rows import Prediction, shown
 from imgstream.stream.batch import Batch
 
 Waiting = Callable[[int], contextlib.AbstractContextManager[None]]
-"""Given the number of rows done so far: entered while a batch is waited for, left before its predictions are given."""
+"""A context manager for the number of rows done so far: entered while a batch is waited for, left before its predictions are given."""
 
 
 def predict(
@@ -25,9 +25,9 @@ def predict(
     temperature: float = 1.0,
     waiting: Waiting = lambda done: contextlib.nullcontext(),
 ) -> Iterator[Prediction]:
-    """Predictions of `model` (logits) for batches in order, bad files too: scores are softmax(logits / `temperature`).
+    """Predictions of `model`, which gives logits, for batches in order, bad files included. Scores are softmax(logits / `temperature`).
 
-    `path_of`: position → path; `batch_size`: the most images in a batch. A stream's batches are decoded ahead while the model works.
+    `path_of`: position → path; `batch_size`: the most images in a batch. A stream's batches are decoded ahead while the model computes.
     """
     forward, rest, done = Forward(model, batch_size), iter(batches), 0
     while True:

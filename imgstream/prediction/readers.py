@@ -1,4 +1,4 @@
-"""What writers.py wrote, read again: paths, labels and errors of a predictions file, one row at a time in constant memory."""
+"""Reads a predictions file that writers.py wrote: paths, labels and errors, one row at a time in constant memory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _GROUP = 4096  # rows of a Parquet file that are held at once
 
 
 class PredictedRow(NamedTuple):
-    """One file of a predictions file."""
+    """One row of a predictions file."""
 
     path: bytes
-    """Exactly, as predict had it: relative to the folder, or as it was given."""
+    """The exact path that predict had: relative to the folder, or as it was given."""
     label: str | None
     """None for a bad file."""
     error: str | None
@@ -29,7 +29,7 @@ class PredictedRow(NamedTuple):
 def read_predictions(path: str | os.PathLike[str]) -> Iterator[PredictedRow]:
     """The rows of a .csv, .jsonl or .parquet that predict wrote, in its order.
 
-    Raises DatasetError when it cannot be read, has another extension, or is no file of predictions.
+    Raises DatasetError when it cannot be read, has another extension, or holds no predictions.
     """
     reader = _READERS.get(Path(path).suffix.lower())
     if reader is None:

@@ -1,4 +1,4 @@
-"""Prediction: what one file came to. Every file gets exactly one, in index order."""
+"""Prediction: the result for one file. Every file gets exactly one, in index order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, eq=False)  # eq: comparing arrays has no single answer
 class Prediction:
-    """One file's prediction, or why it has none: label, score and scores are None exactly when error is not."""
+    """The prediction for one file, or the reason why it has none: label, score and scores are None exactly when error is not."""
 
     path: str
     """Relative to the folder, with "/", or as it was given; bytes that are no UTF-8 show as U+FFFD."""
@@ -19,14 +19,22 @@ class Prediction:
     label: str | None
     """The class with the highest score."""
     score: float | None
-    """That class's softmax probability, 0 to 1."""
+    """The softmax probability of that class, 0 to 1."""
     scores: np.ndarray | None
     """float32 (K,): softmax probabilities of all classes, in the order of class_names."""
     error: str | None
-    """"reason: detail", the reason one of errors.REASONS."""
+    """None for a good file, else "reason: detail" with a reason of errors.REASONS."""
 
     def top_k(self, class_names: Sequence[str], k: int) -> list[tuple[str, float]]:
-        """The k best (class name, score), best first, all K when K < k; of equal scores the lower class index first. [] for a bad file."""
+        """The k best classes.
+
+        Args:
+            class_names: The names of the model's classes, as Run.class_names.
+            k: Number of classes; all K if K < k.
+
+        Returns:
+            (class name, score), best first; of equal scores the lower class index first. [] for a bad file.
+        """
         if self.scores is None:
             return []
         best = np.argsort(-self.scores, kind="stable")[:k]
@@ -35,12 +43,12 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class StoredPrediction:
-    """One row of a prediction store: as Prediction, with the best classes only."""
+    """One row of a prediction store: a Prediction with the best classes only."""
 
     path: str
     path_bytes: bytes
     label: str | None
-    """The class with the highest score, or "unsure" where that is too low."""
+    """The class with the highest score, or "unsure" if that score is too low."""
     score: float | None
     error: str | None
     ranked: list[tuple[str, float]]
@@ -48,7 +56,7 @@ class StoredPrediction:
 
     @classmethod
     def of(cls, path: bytes, error: str | None, ranks: np.ndarray, class_names: Sequence[str], min_score: float) -> StoredPrediction:
-        """From the store's columns: `ranks` has the fields label and score, best first."""
+        """A row from the store's columns: `ranks` has the fields label and score, best first."""
         ranked = [(class_names[label], score) for label, score in ranks.tolist()]
         label, score = ranked[0] if ranked else (None, None)
         if score is not None and min_score and not score >= np.float32(min_score):  # also of a score that is no number
@@ -56,7 +64,7 @@ class StoredPrediction:
         return cls(shown(path), path, label, score, error, ranked)
 
     def top_k(self, class_names: Sequence[str], k: int) -> list[tuple[str, float]]:
-        """The k best, at most as many as are stored."""
+        """The k best classes, at most as many as are stored."""
         return self.ranked[:k]
 
 

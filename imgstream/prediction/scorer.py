@@ -1,4 +1,4 @@
-"""Scores of one model, or of several together."""
+"""Computes the scores of one model, or the mean scores of several."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from imgstream.stream.plan import Pipeline
 
 
 class Member(NamedTuple):
-    """A model and what belongs to it."""
+    """A model, with its classes, spec and temperature."""
 
     model: Any
     """float32 (B, *spec.shape) → logits float32 (B, K)."""
     class_names: list[str]
     spec: SampleSpec
     temperature: float
-    """What logits are divided by."""
+    """Divisor of the logits."""
 
 
 class Scored(NamedTuple):
@@ -33,14 +33,14 @@ class Scored(NamedTuple):
     positions: np.ndarray
     """int64 (B,), in the index."""
     scores: np.ndarray
-    """float32 (B, K): probabilities; the mean of the members', and of an image and its mirror image with tta."""
+    """float32 (B, K): probabilities; the mean over the members and, with tta, over an image and its mirror image."""
     bad: list[tuple[int, BadImage]]
     images: np.ndarray
-    """float32 (B, H, W, C), as the first member has them."""
+    """float32 (B, H, W, C), as the first member reads them."""
 
 
 class Scorer:
-    """Scores by `members`, which must have the same classes. Raises RunError when they have not."""
+    """Computes scores by `members`, which must have the same classes; raises RunError otherwise."""
 
     def __init__(self, members: Sequence[Member], batch_size: int, *, tta: bool = False) -> None:
         self.class_names = members[0].class_names
@@ -63,7 +63,7 @@ class Scorer:
         ]
 
     def batches(self, index: ImageIndex, workers: int | None, pipeline: Pipeline) -> Iterator[Scored]:
-        """Every batch of the index, in order. Each spec is decoded once, ahead of the models."""
+        """Every batch of the index, in order. Images are decoded once for each different spec, ahead of the models."""
         streams = [Stream(index, spec, batch_size=self.batch_size, workers=workers, pipeline=pipeline) for spec in self._specs]
         for batches in zip(*(stream.traced_batches() for stream in streams), strict=True):
             bad = {position: error for batch in batches for position, error in batch.bad}

@@ -1,13 +1,13 @@
-"""The prediction store: what every file came to, batch by batch, in a transactional database that survives a kill at any moment.
+"""The prediction store: the result of every file, batch by batch, in a transactional database that survives a crash at any moment.
 
-A SQLite database. `rows` has a row for every image of the index (contract 9), done or planned; a row is planned while it has neither error
-nor scores. Batches are planned once, and each is recorded whole or done again: what a model answers may depend, in the last digit, on which
+A SQLite database. `rows` has a row for every image of the index, done or planned; a row is planned while it has neither error
+nor scores. Batches are planned once, and each is recorded whole or done again: the last digits of a model's scores may depend on which
 images share a batch, and so must not depend on interruptions.
 
 table meta       key, value (JSON): what the predictions depend on, and where they come from
 table rows       path (BLOB, relative to the root), copy (0; n for the n-th repetition of a path in a list), position (in the index), size,
-                 mtime (-1: it could not be told), batch, place (in the batch), error ("reason: detail"), scores (BLOB: `ranks` times
-                 uint32 class and float32 score, best first; then their CRC-32: SQLite has none; all little-endian)
+                 mtime (-1: unknown), batch, place (in the batch), error ("reason: detail"), scores (BLOB: `ranks` times uint32 class and
+                 float32 score, best first; then their CRC-32, as SQLite has none; all little-endian)
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RANK = np.dtype([("label", "<u4"), ("score", "<f4")])
 """One class of a row's scores."""
 
 _RETRIED = ("missing", "no permission", "read error")
-"""Faults of a place, not of a file: they may be gone without the file's having changed."""
+"""Reasons that lie outside of the file, and may be gone although the file has not changed."""
 _CHUNK = 1 << 14
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -57,29 +57,29 @@ _PLANNED = "error IS NULL AND scores IS NULL"
 
 
 class Plan(NamedTuple):
-    """What is to be done."""
+    """The number of rows, and of those that are to be predicted."""
 
     rows: int
-    """That the store has now."""
+    """Rows of the store now."""
     planned: int
-    """That are to be predicted."""
+    """Rows to be predicted."""
     added: int
-    """New since the last time."""
+    """Rows that are new since the last time."""
     changed: int
-    """Files that are others than the last time."""
+    """Rows whose file has changed since the last time."""
     removed: int
 
 
 class PredictionStore:
-    """The store at `path`, for one process at a time. Use it as a context.
+    """The store at `path`, for one process at a time. Use it in a with statement.
 
-    `identity`: what predictions depend on (JSON-ready). Raises OutputError: it cannot be written, or is another process'; RunError: it is
-    damaged, of another format, or holds predictions of something else: `fresh` then starts anew.
+    `identity`: what predictions depend on, as values that JSON can hold. Raises OutputError when it cannot be written or another process
+    uses it; RunError when it is damaged, of another format, or holds predictions of something else: `fresh` then starts anew.
     """
 
     def __init__(self, path: Path, identity: dict[str, Any], *, ranks: int, fresh: bool = False) -> None:
         self.path, self.ranks = path, ranks
-        with _told(path):
+        with _sqlite_errors(path):
             if fresh:
                 _remove(path)
             self._database = _connect(path)
@@ -104,23 +104,23 @@ class PredictionStore:
             self._database.close()
 
     def get(self, key: str) -> Any:
-        """What was set under `key`, or None."""
-        with _told(self.path):
+        """The value that was set for `key`, or None."""
+        with _sqlite_errors(self.path):
             found = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
             return None if found is None else _parsed(found[0])
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a JSON-ready value."""
-        with _told(self.path), self._transaction():
+        """Store a value that JSON can hold."""
+        with _sqlite_errors(self.path), self._transaction():
             self._set(key, value)
 
     def plan(
         self, index: ImageIndex, batch_size: int, shard: tuple[int, int] = (0, 1), progress: Callable[[int], None] | None = None
     ) -> Plan:
-        """Compare the store with the files that are there now, and plan batches for those that have no prediction. Whole or not at all.
+        """Compare the store with the files that are there now, and plan batches for those without a prediction; all in one transaction.
 
         A shard (k, n) has every n-th batch of the whole plan, so that its batches are those of one run. Raises RunError when a shard's
-        folder is not what it was when it was planned, and when the files are those of another folder, with none in common.
+        folder has changed since it was planned, or when no file is one of the store's.
         """
         if (before := self.get("shard")) not in (None, list(shard)):
             raise RunError(f"{self.path} is of shard {before[0] + 1}/{before[1]}, not of {shard[0] + 1}/{shard[1]}: choose another -o")
@@ -130,7 +130,7 @@ class PredictionStore:
                 "begin all shards anew with --fresh"
             )
         execute = self._database.execute
-        with _told(self.path):
+        with _sqlite_errors(self.path):
             execute("PRAGMA temp_store = FILE")
             execute("DROP TABLE IF EXISTS temp.listing")
             execute(_LISTING)
@@ -153,10 +153,10 @@ class PredictionStore:
         return plan
 
     def batches(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(number, positions in the index) of every batch that is planned, in order; int64 (B,)."""
+        """(number, positions in the index) of every planned batch, in order; int64 (B,)."""
         last = -1
         while True:  # a read transaction that stays open would keep the log from being emptied
-            with _told(self.path):
+            with _sqlite_errors(self.path):
                 found = self._database.execute(
                     f"SELECT batch, position FROM rows WHERE {_PLANNED} AND batch > ? ORDER BY batch, place LIMIT ?", (last, _CHUNK)
                 ).fetchall()
@@ -176,27 +176,27 @@ class PredictionStore:
             (f"{error.reason}: {error.detail}", None, batch, position) for position, error in bad
         ]
         done += [(None, _packed(rank), batch, position) for rank, position in zip(ranks, positions.tolist(), strict=True)]
-        with _told(self.path), self._transaction():
+        with _sqlite_errors(self.path), self._transaction():
             self._database.executemany("UPDATE rows SET error = ?, scores = ? WHERE batch = ? AND position = ?", done)
 
     def counts(self) -> tuple[int, int, int]:
-        """Rows, and those of them that are good and bad; the others are planned."""
+        """Number of rows, and of the good and the bad ones among them; the others are planned."""
         query = "SELECT COUNT(*), COUNT(scores), COUNT(error) FROM rows"
-        with _told(self.path):
+        with _sqlite_errors(self.path):
             rows, good, bad = self._database.execute(query).fetchone()
         return int(rows), int(good), int(bad)
 
     def results(self, class_names: Sequence[str], min_score: float = 0.0) -> Iterator[StoredPrediction]:
         """Every row in index order."""
-        with _told(self.path):
+        with _sqlite_errors(self.path):
             for path, error, scores in self._database.execute("SELECT path, error, scores FROM rows ORDER BY position"):
                 yield StoredPrediction.of(path, error, _unpacked(scores), class_names, min_score)
 
     def merge(self, others: Sequence[Path]) -> None:
-        """Take the rows of other stores, which must be finished shards of one whole."""
+        """Add the rows of other stores, which must be finished shards of the same prediction."""
         missing = "NOT EXISTS (SELECT 1 FROM rows AS r WHERE r.path = o.path AND r.copy = o.copy AND r.position = o.position)"
         execute = self._database.execute
-        with _told(self.path):
+        with _sqlite_errors(self.path):
             for other in others:
                 execute("ATTACH ? AS other", (os.fsencode(other),))  # as bytes: a name need not be UTF-8
                 try:
@@ -303,13 +303,13 @@ class PredictionStore:
 
 
 def store_path(output: str | os.PathLike[str]) -> Path:
-    """Where the store of predictions that are written to `output` lies."""
+    """The path of the store for predictions that are written to `output`."""
     return Path(os.fspath(output) + ".store")
 
 
 def described(path: Path) -> dict[str, Any]:
-    """The meta table of a store, and how many of its rows are not done ("open"). Raises RunError when it is no store, or in use."""
-    with _told(path):
+    """The meta table of a store, and the number of its rows that are not done ("open"). Raises RunError when it is no store, or in use."""
+    with _sqlite_errors(path):
         if not path.is_file():
             raise RunError(f"{path} is no prediction store: there is no such file. Give what imgstream predict --shard wrote, OUT.store")
         with contextlib.closing(_connect(path)) as database:
@@ -322,7 +322,7 @@ def described(path: Path) -> dict[str, Any]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """A connection that no other process shares: a second prediction into one store would wait for the first, or undo it."""
+    """An exclusive connection: a second prediction into the same store would wait for the first, or undo it."""
     database = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
         database.execute("PRAGMA trusted_schema = OFF")  # the file may be somebody else's
@@ -343,7 +343,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _check_pages(database: sqlite3.Connection) -> None:
-    """Raise sqlite3.DatabaseError for a damaged file, and for one with more than our tables: triggers and views bring SQL of their own."""
+    """Raise sqlite3.DatabaseError for a damaged file, and for one with more than our tables: triggers and views would run SQL of their
+    own.
+    """
     for kind, name in database.execute("SELECT type, name FROM sqlite_master"):
         if (kind, name) not in _SCHEMA_HAS and not (kind == "index" and name.startswith("sqlite_autoindex_")):
             raise sqlite3.DatabaseError(f"it has a {kind} {name[:100]!r}, which imgstream does not make")
@@ -373,8 +375,8 @@ def _unpacked(scores: bytes | None) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """SQLite's errors as ours."""
+def _sqlite_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:

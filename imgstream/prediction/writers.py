@@ -1,4 +1,6 @@
-"""Predictions as a file: .csv, .jsonl or .parquet, one row at a time in constant memory, whole or absent. See docs/formats.md."""
+"""Writes predictions to a file: .csv, .jsonl or .parquet, one row at a time in constant memory, whole or not at all. See
+docs/formats.md.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +19,25 @@ from imgstream.prediction.rows import Prediction, StoredPrediction
 
 FORMAT_VERSION = 1
 ROW_GROUP = 4096
-"""Rows that a Parquet file is written in, and so the most that are ever held."""
+"""Rows of a Parquet row group, and so the most that are ever held."""
 
 
 class Writer(Protocol):
-    """Takes predictions in the order in which they shall stand in the file."""
+    """Writes predictions in the order in which they are given."""
 
     def write(self, prediction: Prediction | StoredPrediction) -> None:
         """Add one row. Raises OutputError."""
 
     def close(self) -> None:
-        """Hand over what is still held; open_writer calls it."""
+        """Write what is still held; open_writer calls it."""
 
 
 @contextlib.contextmanager
 def open_writer(path: str | os.PathLike[str], class_names: Sequence[str], top_k: int = 1) -> Iterator[Writer]:
-    """A writer of the kind that the extension of `path` names; the file appears when the block ends, and not at all if it raises.
+    """A writer for the extension of `path`; the file appears when the block ends, and not at all if it raises.
 
-    `top_k` (1 or more) is the number of classes written a row, at most all of them. Raises OutputError, at once when it can be known.
+    `top_k` (1 or more) is the number of classes written for each row, at most all of them. Raises OutputError, at once when it can be
+    known.
     """
     if top_k < 1:
         raise ValueError(f"top_k must be 1 or more; got {top_k}")
@@ -45,7 +48,7 @@ def open_writer(path: str | os.PathLike[str], class_names: Sequence[str], top_k:
 
 
 def check_output(path: str | os.PathLike[str]) -> None:
-    """Raise OutputError if predictions plainly cannot be written to `path`: to be asked before hours of work. Creates nothing."""
+    """Raise OutputError if predictions plainly cannot be written to `path`, to be called before hours of work. Creates nothing."""
     if _extension(path) not in _KINDS:
         found = repr(_extension(path)) if _extension(path) else "no extension"
         raise OutputError(f"cannot tell the format of {os.fspath(path)!r}: it has {found}. End the name in {', '.join(_KINDS)}")
@@ -53,7 +56,7 @@ def check_output(path: str | os.PathLike[str]) -> None:
 
 
 def columns(top_k: int) -> list[str]:
-    """The columns of the CSV and Parquet forms; fixed by `top_k` alone, so that a file can be written as a stream."""
+    """The columns of the CSV and Parquet forms; they depend on `top_k` only, so that a file can be written as a stream."""
     others = [f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("label", "score")]
     return ["path", "label", "score", "error", *others, "path_b64"]
 
@@ -86,7 +89,7 @@ class _JsonLines:
 
 
 class _Csv:
-    """A header, then one record a file; quoted where a field holds a comma, a quote or a line end."""
+    """A header, then one record for each file; quoted where a field holds a comma, a quote or a line end."""
 
     def __init__(self, file: IO[str], class_names: Sequence[str], top_k: int) -> None:
         self._file, self._class_names, self._top_k = file, class_names, top_k
@@ -138,7 +141,7 @@ def _extension(path: str | os.PathLike[str]) -> str:
 
 
 def _cells(prediction: Prediction | StoredPrediction, class_names: Sequence[str], top_k: int) -> list[str | float | None]:
-    """One row under `columns(top_k)`; None where there is nothing to say."""
+    """One row under `columns(top_k)`; None for an empty cell."""
     cells: list[str | float | None] = [utf8(prediction.path), utf8(prediction.label), prediction.score, utf8(prediction.error)]
     others = prediction.top_k(class_names, top_k)[1:]
     for name, score in others:
@@ -149,7 +152,7 @@ def _cells(prediction: Prediction | StoredPrediction, class_names: Sequence[str]
 
 
 _LINE_ENDS = str.maketrans({end: f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"})
-"""Characters that JSON leaves as they are and that some readers take for the end of a line."""
+"""Characters that JSON leaves unescaped and that some readers take for the end of a line."""
 
 
 def _json_text(text: str | None) -> str:

@@ -1,10 +1,10 @@
-"""What each stage on the way from a folder's files to a trained step gives, and what to set: `imgstream bench`.
+"""Measures the stages of training on a folder, and advises what to set: `imgstream bench`.
 
-figures.py        what was measured, with units
-training_step.py  the model as training compiles it, and a step
+figures.py        the measurements, with units
+training_step.py  a training step, with the model that training compiles
 stages.py         one function for each stage, each within the seconds it is given
 examine.py        the stages in turn, over a random sample of the folder
-advice.py         from the figures alone: which stage binds, the upper bound, what to set
+advice.py         from the figures: the slowest stage, the upper bound, what to set
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""From the figures alone: which stage binds, what could be reached at most, what to set. Each sentence names the figures it rests on."""
+"""Derives advice from the figures: which stage is the slowest, what could be reached at most, what to set. Each sentence names its
+figures.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
 
 NEAR = 1.5
-"""A loader that is less than so many times as fast as the stage that binds is worth a word too."""
+"""A loader that is less than this many times as fast as the slowest stage is worth mentioning too."""
 NEAR_ON_CPU = 5.0
-"""The same where they share the cores: then a loader that is five times as fast as the step still takes a sixth of the time."""
+"""The same if they share the cores: a loader that is five times as fast as the step still takes a sixth of the time."""
 _MUCH = 0.2  # of a loading thread's time: an augmentation below it is not worth a word
 _DOMINANT = 0.4  # of an augmentation: the transform that takes it is named
 _LARGER = 4.0  # times the pixels of a sample: files that hold more are larger than needed
@@ -24,16 +26,16 @@ _WORK = {"read": "Reading", "decode": "Decoding", "augment": "The augmentation"}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Advice:
-    """What the figures say."""
+    """The advice that follows from the figures."""
 
     binding: str
-    """read, decode, augment, transfer or step; the first three are the loader's parts."""
+    """The slowest stage: read, decode, augment, transfer or step; the first three are parts of the loader."""
     upper_bound: float
     """Images/s of the slowest stage: what training could reach if all stages overlapped perfectly."""
     minutes: float
-    """For all images of the folder once, at that rate."""
+    """For one epoch over all images of the folder, at that rate."""
     sentences: tuple[str, ...]
-    """What binds first; then what else the figures give reason to say."""
+    """First the slowest stage, then everything else worth mentioning."""
 
     def to_json(self) -> dict[str, Any]:
         """binding, upper_bound_images_per_second, minutes_per_epoch (of all images of the folder), sentences."""
@@ -46,10 +48,10 @@ class Advice:
 
 
 def advise(figures: Figures) -> Advice:
-    """What binds, the bound, and what to set.
+    """Derive the slowest stage, the upper bound, and what to set.
 
-    The stages that could overlap are the loader (which reads, decodes and augments), the transfer and the step; and, where the folder
-    does not fit in memory, reading files for the first time. The loader binds by the part that takes most of a thread's time.
+    The stages that could overlap are the loader (which reads, decodes and augments), the transfer and the step; and, if the folder does not
+    fit in memory, reading files for the first time. If the loader is the slowest, its part that takes most of a thread's time is named.
     """
     rates = {
         "loader": figures.loader.images_per_second,
@@ -78,7 +80,7 @@ def advise(figures: Figures) -> Advice:
 
 
 def loader_shares(figures: Figures) -> dict[str, float]:
-    """The shares of reading (from the page cache), decoding and augmenting in what a loading thread does, 0 to 1 each."""
+    """The shares of reading (from the page cache), decoding and augmenting in a loading thread's time, 0 to 1 each."""
     seconds = {
         "read": 1 / figures.read.one_thread_again.files_per_second,
         "decode": 1 / figures.decode.one_thread.images_per_second,
@@ -89,7 +91,7 @@ def loader_shares(figures: Figures) -> dict[str, float]:
 
 
 def number(value: float) -> str:
-    """A rate as a person reads it: 3,900, 271, 2.4."""
+    """A rate as text for people: 3,900, 271, 2.4."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
@@ -127,7 +129,7 @@ _CACHE = "imgstream train --cache auto would serve epochs after the first from r
 
 
 def _cores(figures: Figures, bound: float) -> Iterator[str]:
-    """Loader and step together; on a CPU they share the cores, and the bound cannot be reached."""
+    """How fast loader and step are together; on a CPU they share the cores, and the bound cannot be reached."""
     if figures.together is None:
         return
     rate = figures.together.images_per_second
@@ -140,7 +142,7 @@ def _cores(figures: Figures, bound: float) -> Iterator[str]:
 
 
 def _first_time(figures: Figures, slowest: str, bound: float) -> Iterator[str]:
-    """What the first touch says of the storage, if anything."""
+    """What the first reading says about the storage, if anything."""
     first, again = figures.read.all_threads_first, figures.read.all_threads_again
     if first is None or slowest == "storage":
         return
@@ -152,7 +154,7 @@ def _first_time(figures: Figures, slowest: str, bound: float) -> Iterator[str]:
 
 
 def _file_sizes(figures: Figures, shares: dict[str, float]) -> Iterator[str]:
-    """Files that are larger than a sample needs, where decoding them takes much of the time."""
+    """A sentence on files that are larger than a sample needs, if decoding them takes much of the time."""
     sizes, target = figures.decode.sizes, figures.spec.size[0] * figures.spec.size[1]
     if shares["decode"] >= _DOMINANT and sizes.stored_pixels > _LARGER * target:
         stored, decoded = _pixels(sizes.stored_pixels), _pixels(sizes.decoded_pixels)
@@ -163,7 +165,7 @@ def _file_sizes(figures: Figures, shares: dict[str, float]) -> Iterator[str]:
 
 
 def _augmentation(figures: Figures, shares: dict[str, float]) -> Iterator[str]:
-    """The transform that takes most of an augmentation that takes much."""
+    """A sentence on the transform that takes most of an augmentation that takes much."""
     if shares["augment"] < _MUCH or len(figures.augment.parts) < 2:
         return
     part = max(figures.augment.parts, key=lambda part: part.microseconds)
@@ -184,7 +186,7 @@ def _threads(figures: Figures) -> Iterator[str]:
 
 
 def _small(figures: Figures, slowest: str) -> Iterator[str]:
-    """Where training begins with smaller samples, a step is quicker at first."""
+    """A sentence on smaller samples at the beginning, with which a step is faster."""
     if figures.small is None or slowest != "step":
         return
     height, width = figures.spec.size

@@ -1,4 +1,4 @@
-"""The stages in turn, over a random sample of a folder, within a time."""
+"""Measures the stages in turn, over a random sample of a folder, within a given time."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from imgstream.stream import Stream
 
 _MOST_SAMPLED = 32_768
 _SHARES = {"read": 0.1, "load": 0.03, "decode": 0.16, "samples": 0.03, "augment": 0.1, "loader": 0.16, "transfer": 0.02, "step": 0.12}
-"""Of the time that is left when the model is compiled; what remains is for loader and step together."""
+"""Shares of the time that is left when the model is compiled; the rest is for loader and step together."""
 _LEAST = 0.4
-"""Of the time asked for is left to the stages, however long the model takes to compile."""
+"""The share of the requested time that the stages get at least, however long the model takes to compile."""
 
 
 def examine(
@@ -51,7 +51,7 @@ def examine(
 ) -> Figures:
     """Measure every stage on a random sample of `index`, as training with these options would read it.
 
-    `size`: (height, width) of a sample in pixels, None takes the model's own. `seconds` is about what it takes in all, beyond importing
+    `size`: (height, width) of a sample in pixels, None for the model's own. `seconds` is about how long it takes in all, beyond importing
     Keras; compiling a large model, or a single step or image that takes long, can make it more. `stage` is called with the name of each
     stage as it begins.
 

@@ -1,4 +1,4 @@
-"""What the stages measured. to_json has the unit in every name; rates are of wall time."""
+"""The measurements of the stages. to_json has the unit in every name; rates are of wall time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imgstream.spec import SampleSpec
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Whole files opened, read and closed, nothing decoded."""
+    """A measurement of whole files opened, read and closed, without decoding."""
 
     files: int
     bytes: int
@@ -33,8 +33,8 @@ class Reading:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Read:
-    """Reading, on one thread and on all of them. `first`: files that this command had not touched before; they may still have lain in
-    the page cache. None where there was no such file left. `again`: files that it had just read.
+    """Reading on one thread and on all threads. `first`: files that this command had not read before, although they may have been in the
+    page cache; None if no such file was left. `again`: files that it had just read.
     """
 
     one_thread_first: Reading | None
@@ -44,7 +44,7 @@ class Read:
 
     @property
     def first(self) -> Reading | None:
-        """What the first touch gives at most: all threads, or one where all of the folder's few files were its."""
+        """The fastest first reading: on all threads, or on one if that took all of the folder's few files."""
         return self.all_threads_first or self.one_thread_first
 
     def to_json(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Read:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rate:
-    """Images in a time."""
+    """A number of images and the time that they took."""
 
     images: int
     seconds: float
@@ -76,9 +76,9 @@ class Sizes:
 
     file_bytes: float
     stored_pixels: float
-    """Width × height as the file declares it."""
+    """Width × height as the file declares them."""
     decoded_pixels: float
-    """What is left of them where a JPEG is decoded at 1/2, 1/4 or 1/8 of its size."""
+    """The same after a JPEG was decoded at 1/2, 1/4 or 1/8 of its size."""
 
     def to_json(self) -> dict[str, Any]:
         """median_file_bytes, median_stored_pixels, median_decoded_pixels."""
@@ -100,7 +100,7 @@ class Decode:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Part:
-    """One transform of an augmentation, on average over all images, also those that it left alone."""
+    """One transform of an augmentation, on average over all images, including those that it did not change."""
 
     name: str
     microseconds: float
@@ -114,7 +114,7 @@ class Augment:
     microseconds: float
     """0 for none."""
     parts: tuple[Part, ...]
-    """In the order they are applied; of a function none. What they leave of the whole is calling, copying and checking."""
+    """In the order in which they are applied; () for a function. The rest of the whole is calling, copying and checking."""
 
     def share(self, part: Part) -> float:
         """The part's share of the whole, 0 to 1."""
@@ -137,31 +137,31 @@ class BadFile:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Figures:
-    """All that was measured, and under which conditions."""
+    """All measurements, and their conditions."""
 
     directory: str
     files: int
-    """In the folder."""
+    """Number of files in the folder."""
     classes: int
     outputs: int
-    """Of the model that was stepped: the classes, but 2 at least."""
+    """Of the measured model: the number of classes, but at least 2."""
     spec: SampleSpec
     small: tuple[int, int] | None
-    """(height, width) that training would begin with, where it begins with smaller samples."""
+    """(height, width) of the smaller samples that training would start with; None if it would not."""
     model: str
     batch_size: int
     threads: int
     device: str
     """Keras backend and device, such as "tensorflow cpu"."""
     memory_bytes: int | None
-    """Of this machine; None where it does not tell."""
+    """Of this machine; None if unknown."""
     seconds: float
-    """What all of it took, importing left out."""
+    """Duration of all measurements, without importing."""
 
     tried: int
-    """Different files that were opened; in a large folder only some of them are decoded too."""
+    """Number of different files that were opened; in a large folder only some of them are decoded too."""
     bad: tuple[BadFile, ...]
-    """Those of them that turned out bad."""
+    """The bad files among them."""
     read: Read
     decode: Decode
     augment: Augment
@@ -172,7 +172,7 @@ class Figures:
     step: Rate
     """Training steps on one batch in memory."""
     together: Rate | None
-    """The loader feeding the step; None where no time was left."""
+    """The loader feeding the step; None if no time was left."""
 
     @property
     def folder_bytes(self) -> float:
@@ -180,7 +180,7 @@ class Figures:
         return self.files * self.read.all_threads_again.bytes / self.read.all_threads_again.files
 
     def to_json(self) -> dict[str, Any]:
-        """What `imgstream bench --json` prints, but for "advice"."""
+        """What `imgstream bench --json` prints, without "advice"."""
         height, width, channels = self.spec.shape
         return {
             "format": 1,

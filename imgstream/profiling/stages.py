@@ -37,7 +37,7 @@ _MOST_LOADED = 1024, 128 << 20  # files and bytes that are kept in memory to be 
 _MOST_SAMPLES = 32, 64 << 20  # samples and bytes that are kept to be augmented
 
 Bad = dict[int, BadImage]
-"""Position in the sample → what was wrong; the stages add to it."""
+"""Position in the sample → error; the stages add to it."""
 
 
 class Loaded(NamedTuple):
@@ -53,10 +53,10 @@ class Loaded(NamedTuple):
 
 
 def read_stage(sample: ImageIndex, threads: int, seconds: float, max_pixels: int, bad: Bad) -> tuple[Read | None, list[int]]:
-    """How fast files are read, and the positions of the good files that were: these are in the page cache now.
+    """Measure how fast files are read; also return the positions of the good ones, which are in the page cache afterwards.
 
-    One thread has the first half of `sample`, all threads have the other, so that both meet files they have not touched. None when no
-    file could be read.
+    One thread reads the first half of `sample`, all threads the other half, so that both read files for the first time. None when no file
+    could be read.
     """
     half = -(-len(sample) // 2)
     reads: list[tuple[Reading | None, list[int]]] = []
@@ -77,7 +77,7 @@ def read_stage(sample: ImageIndex, threads: int, seconds: float, max_pixels: int
 def _read(
     sample: ImageIndex, positions: Iterable[int], threads: int, seconds: float, max_pixels: int, bad: Bad
 ) -> tuple[Reading | None, list[int]]:
-    """Reading, or None if nothing could be read; and the positions that were tried."""
+    """The measurement, or None if nothing could be read; and the positions that were tried."""
     tried: list[int] = []
 
     def reader() -> Callable[[int], int | None]:
@@ -98,7 +98,7 @@ def _read(
 
 
 def load(sample: ImageIndex, positions: Sequence[int], seconds: float, max_pixels: int, bad: Bad) -> list[Loaded]:
-    """Files of `positions` in memory, as many as the time and 128 MB allow, and one at least if any is good."""
+    """Load the files of `positions` into memory, as many as the time and 128 MB allow, and at least one if any is good."""
     files, loaded, size, deadline = FileReader(), [], 0, time.perf_counter() + seconds
     for position in positions[: _MOST_LOADED[0]]:
         try:
@@ -117,8 +117,8 @@ def load(sample: ImageIndex, positions: Sequence[int], seconds: float, max_pixel
 
 
 def decode_stage(loaded: Sequence[Loaded], spec: SampleSpec, threads: int, seconds: float, bad: Bad) -> Decode | None:
-    """How fast files in memory become samples, without augmentation: the better of two rounds on one thread and, the same files, on all.
-    None when all are bad.
+    """Measure how fast files in memory become samples, without augmentation: the better of two rounds on one thread and, with the same
+    files, on all threads. None when all are bad.
     """
     made: dict[int, Loaded] = {}
 
@@ -156,7 +156,7 @@ def _decoding(decoder: Callable[[], Callable[[Loaded], int | None]], files: Iter
 
 
 def _again(positions: Sequence[int], bad: Bad) -> Iterator[int]:
-    """All of `positions`, then those that have not turned out bad, over and over; ends where all have."""
+    """All of `positions`, then those that are not bad, over and over; ends when all are bad."""
     yield from positions
     while good := [position for position in positions if position not in bad]:
         yield from good
@@ -177,7 +177,7 @@ def _sizes(loaded: Sequence[Loaded], spec: SampleSpec) -> Sizes:
 
 
 def plain_samples(loaded: Sequence[Loaded], spec: SampleSpec, seconds: float, bad: Bad) -> np.ndarray:
-    """uint8 (n, H, W, C), as many good ones of `loaded` as the time and 64 MB allow, but one at least if there is any."""
+    """uint8 (n, H, W, C): as many good ones of `loaded` as the time and 64 MB allow, but at least one if there is any."""
     most = max(1, min(_MOST_SAMPLES[0], _MOST_SAMPLES[1] // int(np.prod(spec.shape))))
     reader, samples, deadline = SampleReader(spec), [], time.perf_counter() + seconds
     for file in loaded:
@@ -197,7 +197,7 @@ def plain_samples(loaded: Sequence[Loaded], spec: SampleSpec, seconds: float, ba
 
 
 def augment_stage(augmentation: Augmentation | None, samples: np.ndarray, seed: int, seconds: float) -> Augment:
-    """What the augmentation costs an image of uint8 (n, H, W, C) `samples`, and its parts. Raises AugmentError when it breaks a sample."""
+    """Measure the augmentation, and its parts, on uint8 (n, H, W, C) `samples`. Raises AugmentError when it breaks a sample."""
     if augmentation is None:
         return Augment(name="none", microseconds=0.0, parts=())
     if isinstance(augmentation, Preset):
@@ -206,7 +206,7 @@ def augment_stage(augmentation: Augmentation | None, samples: np.ndarray, seed: 
 
 
 def _policy(policy: Policy, samples: np.ndarray, seed: int, seconds: float) -> Augment:
-    """The whole and its parts by turns, with the same numbers, so that the parts are parts of that whole."""
+    """Measure the whole and its parts in turns, with the same random numbers, so that the parts add up to that whole."""
     timed = _TimedPolicy(policy.compose) if policy.compose is not None else None
     spent, calls = 0.0, 0
     for calls in _rounds(len(samples), seconds):
@@ -220,7 +220,7 @@ def _policy(policy: Policy, samples: np.ndarray, seed: int, seconds: float) -> A
 
 
 class _TimedPolicy:
-    """An albumentations policy whose transforms are timed where they stand: within it, on what those before them made."""
+    """An albumentations policy whose transforms are timed within it, each on the output of those before it."""
 
     def __init__(self, compose: Any) -> None:
         self._compose = copy.deepcopy(compose)
@@ -229,7 +229,7 @@ class _TimedPolicy:
         self._compose.transforms = self._timed
 
     def apply(self, image: np.ndarray, rng: np.random.Generator) -> None:
-        """As Policy.apply does it."""
+        """Apply the policy as Policy.apply does."""
         numbers = random.Random(int(rng.integers(2**63)))
         self._compose.set_random_state(rng, numbers)
         for transform in self._transforms:  # albumentations hands its numbers on to transforms of its own classes only
@@ -237,13 +237,13 @@ class _TimedPolicy:
         self._compose(image=image.copy())
 
     def parts(self, calls: int) -> tuple[Part, ...]:
-        """What each transform took in a call, of `calls` calls."""
+        """The mean time of each transform over `calls` calls."""
         pairs = zip(self._transforms, self._timed, strict=True)
         return tuple(Part(name=_title(transform), microseconds=1e6 * timed.seconds / calls) for transform, timed in pairs)
 
 
 class _Timed:
-    """A transform that knows how long it worked."""
+    """A transform that adds up the time it takes."""
 
     def __init__(self, transform: Any) -> None:
         self._transform = transform
@@ -267,7 +267,7 @@ def _title(transform: Any) -> str:
 
 
 def _preset(preset: Preset, samples: np.ndarray, seed: int, seconds: float) -> Augment:
-    """A preset's parts: the random crop's box, the flip, and what colour, rotation and erasing each add to the flip."""
+    """Measure a preset's parts: the random crop's box, the flip, and what colour, rotation and erasing each add to the flip."""
     flip = dataclasses.replace(preset, colour=0.0, rotation=0.0, erase=0.0)
     added = {
         "colour": dataclasses.replace(flip, colour=preset.colour),
@@ -308,22 +308,22 @@ def _preset(preset: Preset, samples: np.ndarray, seed: int, seconds: float) -> A
 
 
 def loader_stage(stream: Stream, images_per_second: float, seconds: float, bad: Bad) -> Rate:
-    """How fast `stream`, over the sample, gives batches to somebody who does nothing with them.
+    """Measure how fast `stream`, over the sample, gives batches when nothing is done with them.
 
-    `images_per_second` is about what to expect: where only a few batches would pass in the time, they are made smaller.
+    `images_per_second` is the expected rate: if only a few batches would pass in the time, they are made smaller.
     """
     batch_size = min(stream.batch_size, max(1, int(images_per_second * seconds / 8)))
     return _passing(stream.replace(batch_size=batch_size), lambda images, labels: None, seconds, bad)
 
 
 def ready_batch(stream: Stream) -> tuple[np.ndarray, np.ndarray]:
-    """The first batch of `stream`, over the sample, as Keras is given it: float32 (B, H, W, C) and labels."""
+    """The first batch of `stream`, over the sample, as Keras gets it: float32 (B, H, W, C) and labels."""
     images, labels, *_ = _repeated(stream).to_keras()[0]
     return images, labels
 
 
 def transfer_stage(images: np.ndarray, seconds: float) -> Rate:
-    """How fast a float32 (B, H, W, C) batch becomes a tensor of the Keras backend, on its device."""
+    """Measure how fast a float32 (B, H, W, C) batch becomes a tensor of the Keras backend, on its device."""
     import keras
 
     def hand_over() -> None:
@@ -335,18 +335,18 @@ def transfer_stage(images: np.ndarray, seconds: float) -> Rate:
 
 
 def step_stage(trainee: TrainingStep, images: np.ndarray, labels: np.ndarray, seconds: float) -> Rate:
-    """How fast training steps are on one batch in memory, over and over."""
+    """Measure training steps on one batch in memory, over and over."""
     each = _mean(lambda i, step: trainee.step(images, labels), 1, seconds)
     return Rate(images=trainee.batch_size, seconds=each)
 
 
 def together_stage(trainee: TrainingStep, stream: Stream, seconds: float, bad: Bad) -> Rate:
-    """How fast `stream`, over the sample, and training steps are when the one feeds the other."""
+    """Measure `stream`, over the sample, and training steps when one feeds the other."""
     return _passing(stream, trainee.step, seconds, bad)
 
 
 def _passing(stream: Stream, take: Callable[[np.ndarray, np.ndarray], None], seconds: float, bad: Bad) -> Rate:
-    """The rate of batches that `take` takes, after the first one: that waits for decoders to be made."""
+    """The rate at which `take` takes batches, after the first one, which waits for decoders to be created."""
     files = len(stream.index)
     stream = _repeated(stream)
     began, images, deadline = 0.0, -1, time.perf_counter() + seconds
@@ -371,7 +371,7 @@ def _passing(stream: Stream, take: Callable[[np.ndarray, np.ndarray], None], sec
 
 
 _FEWEST_ROWS = 65_536
-"""Rows of an epoch: where one begins and ends takes time, and no sample is so large that this should count."""
+"""Rows of an epoch: the beginning and end of an epoch take time, which should not count."""
 
 
 def _repeated(stream: Stream) -> Stream:
@@ -386,21 +386,21 @@ def _repeated(stream: Stream) -> Stream:
 def _in_threads(
     make: Callable[[], Callable[[_Item], int | None]], items: Iterable[_Item], threads: int, seconds: float
 ) -> tuple[int, int, float]:
-    """Items done, the sum of what they gave, and the seconds it took. Each thread makes its own hands with `make`; they give None for an
-    item that does not count. Goes on until the time is over and one item is done, or there are no more.
+    """Number of items done, the sum of their results, and the seconds they took. Each thread makes its own function by `make`, which gives
+    None for an item that does not count. Goes on until the time is over and one item is done, or no items are left.
     """
     lock, source, done, total = threading.Lock(), iter(items), 0, 0
     deadline = time.perf_counter() + seconds
 
     def work() -> None:
         nonlocal done, total
-        hands, end = make(), object()
+        process, end = make(), object()
         while True:
             with lock:
                 item: Any = next(source, end)
             if item is end:
                 return
-            result = hands(item)
+            result = process(item)
             with lock:
                 if result is not None:
                     done, total = done + 1, total + result
@@ -415,7 +415,7 @@ def _in_threads(
 
 
 def _mean(work: Callable[[int, int], object], count: int, seconds: float) -> float:
-    """Mean seconds of work(i, call number), i going round 0..count-1 until the time is over; each i comes once at least."""
+    """Mean seconds of work(i, call number), i cycling through 0..count-1 until the time is over; each i comes at least once."""
     began, calls = time.perf_counter(), 0
     for calls in _rounds(count, seconds):
         work((calls - 1) % count, calls - 1)
@@ -423,7 +423,7 @@ def _mean(work: Callable[[int, int], object], count: int, seconds: float) -> flo
 
 
 def _rounds(fewest: int, seconds: float) -> Iterator[int]:
-    """1, 2, 3, … until the time is over, `fewest` at least."""
+    """1, 2, 3, … until the time is over, at least up to `fewest`."""
     deadline = time.perf_counter() + seconds
     for number in itertools.count(1):
         yield number

@@ -1,4 +1,4 @@
-"""The model as training builds and compiles it, and a step as training does it."""
+"""A training step for measurements, with the model as training builds and compiles it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from imgstream.training.step.weight_average import WeightAverage
 
 
 class TrainingStep:
-    """A model that is only stepped to see how long it takes. Raises ModelError when it cannot be built."""
+    """A model that is trained only to measure its steps. Raises ModelError when it cannot be built."""
 
     def __init__(self, settings: TrainSettings, spec: SampleSpec, grows: bool, outputs: int) -> None:
-        """`grows`: whether training begins with smaller samples, and so leaves height and width open; `outputs`: classes, 2 or more."""
+        """`grows`: whether training starts with smaller samples, and so leaves height and width open; `outputs`: classes, 2 or more."""
         self.batch_size, self.outputs = settings.batch_size or DEFAULT_BATCH_SIZE, outputs
         served = served_model(settings, settings.model or "cnn", (None, None, spec.channels) if grows else spec.shape, outputs)
         policy, _ = choose_precision(settings.precision)
@@ -25,9 +25,9 @@ class TrainingStep:
         self._steps = 0
 
     def step(self, images: np.ndarray, labels: np.ndarray) -> None:
-        """One step on float32 (B, H, W, C) and labels, int32 (B,) or float32 (B, K). Returns when it is done.
+        """Run one step on float32 (B, H, W, C) and labels, int32 (B,) or float32 (B, K). Returns when it is done.
 
-        A batch that bad files left smaller is filled up: each step is to be a whole one.
+        A batch that is smaller because of bad files is filled up, so that each step is a whole one.
         """
         self._steps += 1
         rows = np.arange(self.batch_size) % len(images)
@@ -36,7 +36,7 @@ class TrainingStep:
         self._average.update(self._steps)
 
     def _targets(self, labels: np.ndarray) -> np.ndarray:
-        """float32 (B, outputs); no label counts as the first class: nobody looks at what is learnt."""
+        """float32 (B, outputs); no label counts as the first class, as the result of training is not used."""
         if labels.ndim == 2 and labels.shape[1] == self.outputs:
             return labels
         return np.eye(self.outputs, dtype=np.float32)[np.maximum(labels, 0) if labels.ndim == 1 else np.zeros(len(labels), np.int64)]

@@ -1,8 +1,8 @@
-"""The run folder: what training leaves, and what everything after it starts from. docs/formats.md describes each file.
+"""The run folder: what training writes, and what prediction and evaluation start from. docs/formats.md describes each file.
 
 folder.py   the names of the files, and the small ones read and written
-golden.py   samples drawn by our own code, with the logits they gave: checked whenever a model is loaded
-run.py      Run: the model with all that belongs to it; load_run
+golden.py   samples drawn by our own code, with their logits: checked whenever a model is loaded
+run.py      Run: the model with its spec and class names; load_run
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The files of a run folder: their names, their JSON, and the model's own file. Each is whole or absent."""
+"""The files of a run folder: their names, their JSON, and the model's file. Each is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from imgstream.files.digests import FILES, check_files, digests, is_intact, seal
 
 FORMAT_VERSION = 1
 _SEALED = ("model.keras", "spec.json", "class_names.json", "settings.json", "golden.npz", "profile.json")
-"""What results depend on. index.arrow and the checkpoints have checksums of their own; the rest are records, which nothing is made of."""
+"""The files that results depend on. index.arrow and the checkpoints have checksums of their own; the rest are records that nothing
+reads.
+"""
 
 
 class RunFolder:
-    """A run's files at `path`. Nothing is read or made until asked for."""
+    """A run's files at `path`. Nothing is read or created until asked for."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -36,12 +38,12 @@ class RunFolder:
 
     @property
     def history(self) -> Path:
-        """history.csv: a line an epoch."""
+        """history.csv: one line for each validation."""
         return self.path / "history.csv"
 
     @property
     def skipped(self) -> Path:
-        """skipped.csv: path, reason and detail of each bad file met."""
+        """skipped.csv: path, reason and detail of each bad file."""
         return self.path / "skipped.csv"
 
     @property
@@ -51,17 +53,17 @@ class RunFolder:
 
     @property
     def profile(self) -> Path:
-        """profile.json: what the images were like that it was trained and validated on."""
+        """profile.json: statistics of the training and validation images."""
         return self.path / "profile.json"
 
     @property
     def memory(self) -> Path:
-        """memory.csv: how much memory training took, over time."""
+        """memory.csv: the memory that training took, over time."""
         return self.path / "memory.csv"
 
     @property
     def checkpoints(self) -> Path:
-        """checkpoints/: where training goes on from."""
+        """checkpoints/: what training resumes from."""
         return self.path / "checkpoints"
 
     @property
@@ -70,7 +72,7 @@ class RunFolder:
         return self.path / "tensorboard"
 
     def make(self) -> None:
-        """Create the folder. Raises OutputError when that cannot be."""
+        """Create the folder. Raises OutputError when that is not possible."""
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -95,7 +97,7 @@ class RunFolder:
         write_json(self.path / name, data)
 
     def state(self) -> dict[str, Any]:
-        """run.json, of a version this imgstream reads. Raises RunError."""
+        """run.json, of a version that this imgstream reads. Raises RunError."""
         state = self.read_json("run.json")
         if state.get("format") != FORMAT_VERSION:
             raise RunError(f"{self.path}/run.json has format {state.get('format')!r}; this imgstream reads format {FORMAT_VERSION}")
@@ -110,13 +112,13 @@ class RunFolder:
         self.write_json("run.json", sealed({**state, "format": FORMAT_VERSION, FILES: digests(self.path, _SEALED)}))
 
     def check(self, state: dict[str, Any], *names: str) -> None:
-        """Raise RunError when one of the files is not what it was when run.json, whose contents are `state`, was written."""
+        """Raise RunError when one of the files has changed since run.json, whose contents are `state`, was written."""
         check_files(self.path, state.get(FILES), names)
 
     def save_model(self, model: Any, shape: tuple[int, int, int]) -> Any:
-        """Write model.keras, without its optimizer and with its input's size fixed to `shape`; returns the model as it was written.
+        """Write model.keras, without optimizer and with its input's size fixed to `shape`; return the model as it was written.
 
-        Keras writes by name only, so the atomic part comes after it.
+        Keras can only write to a path, so the file is copied atomically afterwards.
         """
         import keras
 
@@ -134,7 +136,7 @@ class RunFolder:
         return saved
 
     def fingerprint(self, temperature: float) -> str:
-        """What predictions depend on, as 16 hex digits: the model's bytes, the spec, the class names, and a temperature that is not 1."""
+        """What predictions depend on, as 16 hex digits: the model's bytes, the spec, the class names, and a temperature other than 1."""
         digest = hashlib.sha256()
         for each in digests(self.path, ("model.keras", "spec.json", "class_names.json")).values():
             digest.update(bytes.fromhex(each))

@@ -1,6 +1,7 @@
-"""Golden samples: encoded images drawn by our own arithmetic, and the logits the model gave for them when it was saved.
+"""Golden samples: encoded images drawn by our own code, and the logits that the model gave for them when it was saved.
 
-A model that is loaded must give them again, decoder, resize, scale and weights together: train and predict cannot disagree unseen.
+A model that is loaded must give these logits again, through decoder, resize, scale and weights: so training and prediction cannot differ
+unnoticed.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from imgstream.spec import SampleSpec
 KINDS = ("JPEG", "PNG", "WEBP")
 _HEIGHT, _WIDTH = 240, 320
 FLOAT32_TOLERANCE = 1e-4
-"""Of the largest logit, for a float32 model on the kind of device it was saved on."""
+"""Largest difference, as a share of the largest logit, for a float32 model on the kind of device it was saved on."""
 OTHER_TOLERANCE = 2e-2
-"""In mixed precision, or on another device."""
+"""The same in mixed precision, or on another device."""
 
 Logits = Callable[[np.ndarray], np.ndarray]
 
 
 def write_golden(file: Path, spec: SampleSpec, logits: Logits, device: str) -> None:
-    """Draw and encode one image a kind, and keep them with their logits and the `device` these were computed on."""
+    """Draw and encode one image of each kind, and write them with their logits and the `device` that computed these."""
     encoded = [_draw(kind, number) for number, kind in enumerate(KINDS)]
     arrays: dict[str, Any] = {f"input_{kind.lower()}": np.frombuffer(data, np.uint8) for kind, data in zip(KINDS, encoded, strict=True)}
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Run: a trained model with all that belongs to it."""
+"""Run: a trained model with its spec, class names and metrics."""
 
 from __future__ import annotations
 
@@ -36,21 +36,32 @@ BATCH_SIZE = 32
 
 
 class Run:
-    """What `train` gives and `load_run` opens: the model, how its samples are made, and what its numbers mean."""
+    """A trained model, opened from its run folder: what `train` returns and `load_run` opens.
+
+    ```python
+    run = imgstream.load_run("runs/pets")
+    for p in run.predict("new_photos/"):
+        print(p.path, p.label, p.score, p.error)
+    print(run.evaluate("holdout/").accuracy)
+    ```
+
+    Raises:
+        RunError: The folder is no run folder, is damaged, or holds no model yet.
+    """
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.state = folder.state()
-        """run.json: state, fingerprint, plans, metrics, versions."""
+        """The contents of run.json: state, fingerprint, plans, metrics, versions."""
         if not folder.model.exists():
             raise RunError(f"{folder.path} holds no model yet (state: {self.state.get('state')}). Go on with imgstream train … --resume")
         folder.check(self.state, "spec.json", "class_names.json")
         self.spec = SampleSpec.from_json(folder.read_json("spec.json"))
         """How a file becomes a sample."""
         self.class_names = _class_names(folder)
-        """The meaning of each logit."""
+        """The names of the classes, in the order of the logits."""
         self.temperature = _temperature(self.state, folder)
-        """What logits are divided by before the softmax, fitted on validation; 1.0 in a run that has none."""
+        """Divisor of the logits before the softmax, fitted on validation images; 1.0 in a run that has none."""
 
     def __repr__(self) -> str:
         return f"Run({os.fspath(self.folder.path)!r}, {len(self.class_names)} classes, {self.metrics})"
@@ -62,21 +73,23 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What training measured on its validation part: accuracy, loss, images."""
+        """What training measured on its validation images: accuracy, loss, images."""
         return dict(self.state.get("metrics", {}))
 
     @cached_property
     def profile(self) -> Profile | None:
-        """What the images were like that it was trained and validated on; None in a run that has no profile. Raises RunError."""
+        """Statistics of the training and validation images; None in a run that has no profile. Raises RunError."""
         self.folder.check(self.state, "profile.json")
         return Profile.from_json(self.folder.read_json("profile.json")) if self.folder.profile.exists() else None
 
     @cached_property
     def model(self) -> Any:
-        """The Keras model: float32 (B, *spec.shape) → logits float32 (B, K). Checked against its golden samples when it is loaded.
+        """The Keras model: float32 (B, *spec.shape) → logits float32 (B, K). It is checked against its golden samples when it is loaded.
 
-        Nothing that the file names is run: docs/security.md. Raises RunError when it is damaged, names anything but Keras' own layers, or
-        gives other logits than it gave when it was saved.
+        No code that the file names is run: docs/security.md.
+
+        Raises:
+            RunError: The model is damaged, names anything but Keras' own layers, or gives other logits than when it was saved.
         """
         self.folder.check(self.state, "model.keras", "golden.npz")
         if (
@@ -98,16 +111,23 @@ class Run:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What predictions depend on, as hex digits."""
+        """Identifies what predictions depend on, as hex digits."""
         return self.folder.fingerprint(self.temperature)
 
     @property
     def member(self) -> Member:
-        """The model with what belongs to it, as a Scorer takes it."""
+        """The model with its spec, class names and temperature, as a Scorer takes it."""
         return Member(self.model, self.class_names, self.spec, self.temperature)
 
     def stream(self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, pipeline: Pipeline = "python") -> Stream:
-        """The images of `source` as this run's model takes them, in index order."""
+        """The images of `source` as this run's model takes them, in index order.
+
+        Args:
+            source: What imgstream.scan takes.
+            batch_size: Images in a batch.
+            workers: Threads; None for one for each CPU core.
+            pipeline: "python" or "tf", as in Stream.
+        """
         return Stream(open_index(source), self.spec, batch_size=batch_size, workers=workers, pipeline=pipeline)
 
     def evaluate(
@@ -120,12 +140,26 @@ class Run:
         flip: bool = False,
         progress: Progress | bool | None = None,
     ) -> Evaluation:
-        """Accuracy, loss, calibration and confusion on labelled images: a folder of class folders, or an index. Classes are matched by
-        name. On the images that the run was validated on, calibration is flattered: the temperature was fitted to them.
+        """Evaluate the model on labelled images. Classes are matched by name.
 
-        `pipeline`: as of Stream. With `flip`, an image's scores are the mean of its own and its mirror image's: twice the work, and most
-        often a little better. `progress`: None shows it where a person looks, on a terminal or in a notebook; False never, True elsewhere
-        too; a function is called with the rows done instead. Raises DatasetError when none of the folder's classes is the model's.
+        On the images that the run was validated on, the calibration looks better than it is: the temperature was fitted to them.
+
+        Args:
+            source: A folder of class folders, a manifest, or an index.
+            batch_size: Images in a batch.
+            workers: Threads; None for one for each CPU core.
+            pipeline: "python" or "tf", as in Stream.
+            flip: Average the scores of each image with those of its mirror image: twice the work, and most often a little better.
+            progress: None shows progress on a terminal or in a notebook, False never, True everywhere; a function is called with the number
+                of rows done.
+
+        Returns:
+            An Evaluation, with accuracy, loss, calibration and confusion matrix.
+
+        Raises:
+            DatasetError: No class of `source` is one of the model's.
+            NoImagesError: There are no images at `source`.
+            RunError: The model cannot be loaded; see `model`.
         """
         stream = self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline)
         how: dict[str, Any] = {"temperature": self.temperature, "flip": flip}
@@ -144,11 +178,23 @@ class Run:
         pipeline: Pipeline = "python",
         progress: bool | None = None,
     ) -> Iterator[Prediction]:
-        """One Prediction for every image, in index order, lazily and in constant memory; bad files too, with their reason.
+        """Predict every image, in index order, lazily and in constant memory; bad files too, with their reason.
 
-        `source`: a folder, a manifest, one file, an index, an iterable of paths, or images in memory: an array or iterable of uint8
-        (h, w), (h, w, 3) RGB …, whose paths are their numbers. `pipeline`: as of Stream. `progress`: None shows it where a person looks,
-        while a batch is waited for; False never, True elsewhere too. Raises SpecError for arrays that are no images.
+        Args:
+            source: A folder, a manifest, one file, an index, an iterable of paths, or images in memory: an array or iterable of uint8 (h,
+                w), (h, w, 1), (h, w, 3) RGB or (h, w, 4) RGBA, whose paths are their numbers.
+            batch_size: Images in a batch.
+            workers: Threads; None for one for each CPU core.
+            pipeline: "python" or "tf", as in Stream.
+            progress: None shows progress on a terminal or in a notebook while a batch is waited for, False never, True everywhere.
+
+        Returns:
+            An iterator over one Prediction for each image.
+
+        Raises:
+            NoImagesError: There are no images at `source`.
+            SpecError: An array is no image.
+            RunError: The model cannot be loaded; see `model`.
         """
         arrays, files = _arrays(source)
         how: dict[str, Any] = {"batch_size": batch_size, "temperature": self.temperature}
@@ -174,8 +220,21 @@ class Run:
         workers: int | None = None,
         pipeline: Pipeline = "python",
     ) -> Iterator[Embedding]:
-        """The path and features, float32 (D,), of every image, in index order, lazily and in constant memory; bad files too, with their
-        reason. Takes what `predict` takes.
+        """Compute the features of every image, in index order, lazily and in constant memory; bad files too, with their reason.
+
+        Args:
+            source: As in `predict`.
+            batch_size: Images in a batch.
+            workers: Threads; None for one for each CPU core.
+            pipeline: "python" or "tf", as in Stream.
+
+        Returns:
+            An iterator over one Embedding for each image, with its path and features, float32 (D,).
+
+        Raises:
+            NoImagesError: There are no images at `source`.
+            SpecError: An array is no image.
+            RunError: The model cannot be loaded; see `model`.
         """
         arrays, files = _arrays(source)
         if arrays is not None:
@@ -190,7 +249,7 @@ def _shown(predictions: Iterator[Prediction], waiting: Waiting) -> Iterator[Pred
 
 
 def _arrays(source: Any) -> tuple[Iterable[np.ndarray] | None, Any]:
-    """Images in memory, if that is what `source` holds; and the source, none of which is used up."""
+    """The images in memory if `source` holds such, else None; and the source, of which nothing is used up."""
     if isinstance(source, np.ndarray):
         return source, source
     if isinstance(source, str | os.PathLike | ImageIndex):
@@ -202,12 +261,24 @@ def _arrays(source: Any) -> tuple[Iterable[np.ndarray] | None, Any]:
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:
-    """Open the run folder at `path`. The model itself is loaded, and checked, when it is first used. Raises RunError."""
+    """Open the run folder at `path`.
+
+    The model itself is loaded, and checked, when it is first used.
+
+    Args:
+        path: The run folder that train wrote.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunError: It is no run folder, is damaged, or holds no model yet.
+    """
     return Run(RunFolder(path))
 
 
 def device() -> str:
-    """What the model computes on: "tensorflow cpu", "jax gpu", …: golden samples are compared strictly on the same only."""
+    """The device that models compute on: "tensorflow cpu", "jax gpu", …. Golden samples are compared strictly only on the same device."""
     import keras
 
     backend = keras.backend.backend()

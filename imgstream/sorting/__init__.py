@@ -1,13 +1,13 @@
-"""Files put in order by what was predicted of them: folders by label; nothing is overwritten, and all of it can be undone.
+"""Sorts files into folders by predicted class; nothing is overwritten, and everything can be undone.
 
 predictions file ──► plan a block of rows: free names ──► journal (the undo file) ──► place ──► journal ──► remove originals (move)
 
-names.py    names of folders and files that are safe
-files.py    one file gets one more name, or one copy
-journal.py  the undo file
+names.py    folder and file names that are safe
 plan.py     which file gets which name
-placing.py  imgstream sort
-undoing.py  imgstream sort --undo
+files.py    links, copies and moves one file
+journal.py  the undo file
+placing.py  preview, sort
+undoing.py  undo
 """
 
 from imgstream.sorting.placing import Preview, SortReport, preview, sort, stored_root

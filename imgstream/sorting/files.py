@@ -1,4 +1,4 @@
-"""One file gets one more name, or one copy: never over another, even when that appears at the last moment."""
+"""Gives one file another name, or makes a copy: never over an existing file, even one that appears at the last moment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | geta
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 """A hard link cannot be made: another device, a file system without links, or someone else's file."""
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
-"""What every other file would meet too."""
+"""Errors that every other file would meet too."""
 
 
 class Unplaceable(Exception):
@@ -32,7 +32,7 @@ class Unplaceable(Exception):
 
 
 def status(path: bytes, *, follow: bool) -> os.stat_result:
-    """What stands at `path`, without opening it. Raises Unplaceable."""
+    """The status of the file at `path`, without opening it. Raises Unplaceable."""
     try:
         return os.stat(path) if follow else os.lstat(path)
     except (OSError, ValueError) as error:
@@ -40,7 +40,7 @@ def status(path: bytes, *, follow: bool) -> os.stat_result:
 
 
 def unreadable(error: OSError | ValueError) -> NoReturn:
-    """Raise the Unplaceable of a file that cannot be read."""
+    """Raise Unplaceable for a file that cannot be read."""
     if not isinstance(error, OSError):  # a zero byte
         raise Unplaceable("missing", "no file can have this name") from None
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
@@ -51,7 +51,9 @@ def unreadable(error: OSError | ValueError) -> NoReturn:
 
 
 def refused(error: OSError) -> NoReturn:
-    """Raise what follows when a place refuses a file: FileExistsError, Unplaceable, or the OSError itself if all files would meet it."""
+    """Raise the right error when a file cannot be placed: FileExistsError, Unplaceable, or the OSError itself if all files would meet
+    it.
+    """
     if isinstance(error, FileExistsError) or error.errno in FATAL:
         raise error
     if isinstance(error, FileNotFoundError):
@@ -71,7 +73,7 @@ def hard_link(source: bytes, target: bytes) -> bool:
 
 
 def symbolic_link(text: bytes, target: bytes) -> None:
-    """A link at `target` that says `text`. Raises as refused() does."""
+    """Make a symbolic link at `target` with the contents `text`. Raises as refused() does."""
     try:
         os.symlink(text, target)
     except OSError as error:
@@ -79,11 +81,11 @@ def symbolic_link(text: bytes, target: bytes) -> None:
 
 
 def copy(source: bytes, target: bytes, temporary: bytes, *, durable: bool) -> str:
-    """Copy contents, times and permissions; the copy is read back, and compared, before it gets its name. Returns its digest.
+    """Copy contents, times and permissions; the copy is read back and compared before it gets its name. Return its digest.
 
-    It is written under the name `temporary` in the same folder, where that file system can then give it a second name; else straight to
-    `target`, which is then there in part for a while. `durable`: the contents are on the disk when this returns. Raises as refused()
-    does, and Unplaceable when the source cannot be read or changed meanwhile.
+    It is written under the name `temporary` in the same folder if that file system can then give it a second name; else straight to
+    `target`, which is then incomplete for a while. `durable`: the contents are on the disk when this returns. Raises as refused() does, and
+    Unplaceable when the source cannot be read or changed meanwhile.
     """
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)  # of a process that was killed
@@ -101,7 +103,7 @@ def copy(source: bytes, target: bytes, temporary: bytes, *, durable: bool) -> st
 
 
 def is_beginning(part: bytes, whole: bytes) -> bool:
-    """Whether the file `part` holds what `whole` begins with, or all of it. False when either cannot be read."""
+    """Whether the contents of the file `part` are the beginning of those of `whole`, or equal. False when either cannot be read."""
     try:
         with _opened(part) as a, _opened(whole) as b:
             while data := os.read(a, _PART):
@@ -129,7 +131,7 @@ def digest_of(path: bytes) -> str | None:
 
 
 def copy_times(source: bytes, target: bytes, status: os.stat_result) -> None:
-    """Give a copy the times and permissions of its source, as far as its file system has them."""
+    """Give a copy the times and permissions of its source, as far as its file system supports them."""
     try:
         shutil.copystat(source, target)
     except OSError:  # a file system without permissions or attributes
@@ -138,17 +140,17 @@ def copy_times(source: bytes, target: bytes, status: os.stat_result) -> None:
 
 
 def linked_to(source: bytes) -> bytes:
-    """What --link makes a link to: the file itself, even where `source` is a link."""
+    """What --link links to: the file itself, even if `source` is a link."""
     return os.path.realpath(source) if os.path.islink(source) else source
 
 
 def moved_link(source: bytes, said: bytes) -> bytes:
-    """What a link must say in its new place to lead where it led."""
+    """The contents that a moved link needs to lead to the same file."""
     return os.path.join(os.path.dirname(source), said)
 
 
 def temporary_name(target: bytes, journal: Path, row: int) -> bytes:
-    """What the copy of a row is called until it is whole: the same each time, so that one that was left is found."""
+    """The name of a row's copy until it is complete: always the same, so that one that was left is found."""
     return os.path.join(os.path.dirname(target), f".imgstream-{journal.stem.rpartition('-')[2]}-{row}.tmp".encode())
 
 
@@ -190,7 +192,7 @@ def _read(descriptor: int) -> bytes:
 
 
 class _opened:  # noqa: N801  # used as a function
-    """The descriptor of a regular file to be read, for the block. Raises Unplaceable."""
+    """The descriptor of a regular file to read, during the block. Raises Unplaceable."""
 
     def __init__(self, path: bytes) -> None:
         self._path = path

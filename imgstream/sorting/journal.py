@@ -1,11 +1,11 @@
-"""The undo file: what will be done is written, and synced, before it is done. See docs/formats.md.
+"""The undo file: every step is written, and synced, before it is done. See docs/formats.md.
 
 Lines are added in blocks, and a block goes through these marks, each its own line:
 
-    intents, new folders, "planned" ──► files are placed ──► what came of them, "placed" ──► originals are removed (move) ──► "done"
+    intents, new folders, "planned" ──► files are placed ──► results, "placed" ──► originals are removed (move) ──► "done"
 
 A process that is killed leaves a block without "done". One without "planned" has done nothing, and is dropped when the file is opened
-again; one with it is gone through once more.
+again; one with it is completed.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 class Journal:
-    """An undo file that is open, for one process at a time. Use it as a context."""
+    """An open undo file, for one process at a time. Use it in a with statement."""
 
     def __init__(self, path: Path, header: Line | None = None, *, look_only: bool = False) -> None:
-        """Open the file at `path`; with `header`, make it where it is not there. `look_only`: nothing is changed.
+        """Open the file at `path`; with `header`, create it if it does not exist. `look_only`: nothing is changed.
 
-        Raises OutputError when it cannot be written or another process has it, DatasetError when it is no undo file.
+        Raises OutputError when it cannot be written or another process uses it, DatasetError when it is no undo file.
         """
         self.path = path
         self._look_only = look_only
@@ -62,7 +62,7 @@ class Journal:
             self.undoing = False
             """Whether an undo has begun."""
             self.undone: list[Line] = []
-            """What it has gone through."""
+            """The "undone" lines of that undo."""
             self._look_at_the_end()
         except BaseException:
             self.close()
@@ -75,11 +75,11 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._descriptor)
 
     def add(self, lines: list[Line], *, sync: bool = True) -> None:
-        """Write lines at the end; with `sync` they are on the disk when it returns. Raises OutputError."""
+        """Append lines; with `sync` they are on the disk when this returns. Raises OutputError."""
         data = memoryview(b"".join(_encoded(line) for line in lines))
         with translated(self.path):
             while data:
@@ -88,7 +88,7 @@ class Journal:
                 os.fsync(self._descriptor)
 
     def backwards(self) -> Iterator[Line]:
-        """Every line but the header, the last first, in constant memory."""
+        """Every line but the header, last first, in constant memory."""
         for start, line in self._backwards():
             if start:
                 yield self._decoded(line)
@@ -155,7 +155,7 @@ class Journal:
             raise DatasetError(f"{str(self.path)!r} is damaged: a line is no JSON ({error})") from None
 
     def _backwards(self) -> Iterator[tuple[int, bytes]]:
-        """(where it starts, the line without its end) of each whole line, the last first."""
+        """(start, line without its end) of each whole line, last first."""
         if not os.fstat(self._descriptor).st_size:
             return
         with mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as data:
@@ -172,12 +172,12 @@ def text(path: bytes) -> str:
 
 
 def exact(path: str) -> bytes:
-    """What text() was given."""
+    """The path that was given to text()."""
     return path.encode("utf-8", "surrogateescape")
 
 
 def inside(path: str) -> bytes:
-    """exact() of a path below the folder that is sorted into. Raises DatasetError for one that leads out of it."""
+    """exact() of a path below the target folder. Raises DatasetError for one that leads out of it."""
     found = exact(path)
     if os.path.isabs(found) or b".." in re.split(_SEPARATORS, found):
         raise DatasetError(f"an undo file says {path!r}, which is not below the folder that was sorted into: imgstream did not write that")

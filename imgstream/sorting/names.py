@@ -1,4 +1,4 @@
-"""Names of folders and files that are safe, and that say what they stand for."""
+"""Names of folders and files that are safe on the file system and say what they stand for."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import re
 
 UNREADABLE = b"unreadable"
-"""The folder of the files that have no label, because they could not be read."""
+"""The folder of files without a label, because they could not be read."""
 UNSURE = b"unsure"
-"""The folder of the label that predict gives what it is not sure of."""
+"""The folder of the label that predict gives below --min-score."""
 
 _LONGEST = 255  # bytes of a name on nearly every file system
 _FORBIDDEN = r'[\x00-\x1f<>:"/\\|?*]' if os.name == "nt" else r"[\x00/]"
@@ -17,10 +17,10 @@ _DEVICES = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)"
 
 
 def folder_name(label: str) -> bytes:
-    """The name of a label's folder: the label itself wherever it can be. Different labels have different names.
+    """The name of a label's folder: the label itself where possible. Different labels have different names.
 
-    What a name cannot hold stands as %XX, as in addresses of the web: "/", NUL, a leading dot (hidden, or ".."), and the first letter of
-    the names that are taken, `unreadable` and `__MACOSX` (which no scan enters). A name that is too long is cut, and ends in a hash.
+    What a name cannot hold becomes %XX, as in URLs: "/", NUL, a leading dot (hidden, or ".."), and the first letter of the reserved names
+    `unreadable` and `__MACOSX` (which no scan enters). A name that is too long is cut, and ends in a hash.
     """
     if not label:
         return b"%"
@@ -40,7 +40,7 @@ def folder_name(label: str) -> bytes:
 
 
 def numbered(name: bytes, number: int) -> bytes:
-    """The n-th file of a name: 1.jpg, 1 (2).jpg, 1 (3).jpg; cut where it would be too long. Bytes that are no UTF-8 stay as they are."""
+    """The n-th file of a name: 1.jpg, 1 (2).jpg, 1 (3).jpg; cut if it would be too long. Bytes that are no UTF-8 stay as they are."""
     if number == 1:
         return name
     stem, extension = os.path.splitext(name)
@@ -51,7 +51,7 @@ def numbered(name: bytes, number: int) -> bytes:
 
 
 def _cut(name: bytes, length: int) -> bytes:
-    """`name`, or its first `length` bytes but for a character that would be cut through."""
+    """`name`, or its first `length` bytes without a character that would be cut."""
     if len(name) <= length:
         return name
     while length and name[length] & 0xC0 == 0x80:

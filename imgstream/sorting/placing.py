@@ -1,4 +1,4 @@
-"""imgstream sort: the rows of a predictions file, block by block, into folders by label."""
+"""Places the files of a predictions file, block by block, in folders by label."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ from imgstream.sorting.plan import Action, Intent, Planner, failure
 from imgstream.sorting.undoing import undo
 
 BLOCK = 1024
-"""Rows that are planned, and synced, at once. Part of what a resumed run must have in common with the one that was killed."""
+"""Rows that are planned, and synced, at a time. A resumed sort must use the same number as the one that was killed."""
 MOST_LISTED = 100
 """Files that a report names."""
 
 
 @dataclass
 class SortReport:
-    """What came of the files, each counted once in linked, copied, moved, in_place or failed."""
+    """The outcome of a sort; each file counts once in linked, copied, moved, in_place or failed."""
 
     rows: int
     linked: int
     symbolic: int
-    """Of the linked: those that had to be symbolic links."""
+    """Files among the linked ones that got symbolic links."""
     copied: int
     moved: int
     in_place: int
-    """That lay where they belong."""
+    """Files that were in their place already."""
     unsure: int
-    """Of those that were placed: in unsure/."""
+    """Files that were placed in unsure/."""
     unreadable: int
-    """Of those that were placed: in unreadable/."""
+    """Files that were placed in unreadable/."""
     renamed: int
-    """Of those that were placed: under another name, because theirs was taken."""
+    """Files that were placed under another name, because theirs was taken."""
     failed: int
     reasons: dict[str, int]
-    """Of the failed ones."""
+    """Number of failed files by reason."""
     first_failed: list[tuple[str, str]]
     """(path, reason: detail) of at most MOST_LISTED."""
     undo: Path
@@ -63,15 +63,15 @@ class Preview(NamedTuple):
 
     rows: int
     done: int
-    """Rows that an interrupted run of the same command has done."""
+    """Rows that an interrupted sort with the same arguments has done."""
     folders: dict[str, int]
-    """Files by folder, in the order in which the folders are met."""
+    """Number of files by folder, in the order in which the folders occur."""
     first: list[tuple[str, str]]
-    """(path, name below the folder that is sorted into, or "reason: detail") of the first ones to be done."""
+    """(path, name below the target folder, or "reason: detail") of the next files."""
 
 
 def stored_root(predictions: str | os.PathLike[str]) -> str | None:
-    """The folder that was predicted, as the store beside the predictions names it; None when there is none or it does not say."""
+    """The folder that was predicted, according to the store beside the predictions; None when there is none or it does not say."""
     store = os.path.abspath(os.fspath(predictions) + ".store")
     if not os.path.isfile(store):
         return None
@@ -107,10 +107,11 @@ def preview(predictions: Path, root: str, into: Path, action: Action, most: int 
 
 
 def sort(predictions: Path, root: str, into: Path, action: Action, progress: Callable[[int, int], None] | None = None) -> SortReport:
-    """Put the files of `predictions`, whose paths begin at `root`, into folders by label in `into`, which is made if need be.
+    """Sort the files of `predictions`, whose paths are relative to `root`, into folders by label in `into`, which is created if need be.
 
-    The same call goes on where one was killed, and does nothing where one has ended. `progress` gets rows done and rows in all.
-    Raises DatasetError: the predictions or the root cannot be read, or no file could be placed; OutputError: `into` cannot be written to.
+    The same call resumes a sort that was killed, and does nothing after one that has ended. `progress` is called with the rows done and all
+    rows. Raises DatasetError: the predictions or the root cannot be read, or no file could be placed; OutputError: `into` cannot be
+    written.
     """
     planner, name, header = _prepared(predictions, root, into, action)
     rows = sum(1 for _ in read_predictions(predictions))  # all of it can be read: known before anything is touched
@@ -144,7 +145,7 @@ def sort(predictions: Path, root: str, into: Path, action: Action, progress: Cal
 
 
 class _Sorting:
-    """Does what was planned, and counts it."""
+    """Carries out what was planned, and counts it."""
 
     def __init__(self, planner: Planner, journal: Journal) -> None:
         self._planner, self._journal = planner, journal
@@ -154,7 +155,7 @@ class _Sorting:
         self._reasons: Counter[str] = Counter(journal.done.get("reasons", {}))
 
     def finish(self, lines: list[Line], *, resumed: bool = False) -> None:
-        """A planned block, whose lines are in the journal; `resumed`: part of it may have been done."""
+        """Carry out a planned block, whose lines are in the journal; `resumed`: part of it may have been done."""
         intents: dict[int, Intent] = {}
         failed: list[Line] = []
         planned: Line = {}
@@ -211,11 +212,11 @@ class _Sorting:
         self._journal.add([*results, {"placed": True}], sync=self._action == "move")
 
     def _place(self, intent: Intent) -> None:
-        """Raises Unplaceable; OutputError for what the next file would meet too."""
+        """Place one file. Raises Unplaceable; OutputError for what the next file would meet too."""
         while True:
             source, target = self._paths(intent)
             try:
-                with _all_but_taken(target):
+                with _translated_except_taken(target):
                     if intent.text is not None:
                         files.symbolic_link(files.moved_link(source, intent.text), target)
                     elif self._action == "link":
@@ -231,7 +232,7 @@ class _Sorting:
                 self._journal.add([{"row": intent.row, "to": text(intent.target)}])
 
     def _is_placed(self, intent: Intent) -> bool:
-        """Whether a run that was killed placed this file; what it left in part is removed."""
+        """Whether a process that was killed placed this file; anything incomplete that it left is removed."""
         source, target = self._paths(intent)
         try:
             os.unlink(self._temporary(intent))
@@ -265,7 +266,7 @@ class _Sorting:
             self._journal.add(kept, sync=False)
 
     def _remove(self, intent: Intent) -> None:
-        """Remove the original, if what was placed is it. Raises Unplaceable, the original being where it was."""
+        """Remove the original, if it is what was placed. Raises Unplaceable, and then leaves the original where it is."""
         source, target = self._paths(intent)
         try:
             original = os.lstat(source)
@@ -322,8 +323,8 @@ class _Sorting:
         return files.temporary_name(self._paths(intent)[1], self._journal.path, intent.row)
 
 
-class _all_but_taken:  # noqa: N801  # used as a function
-    """Turns an OSError of the block into an OutputError; a name that is taken passes."""
+class _translated_except_taken:  # noqa: N801  # used as a function
+    """Turns an OSError of the block into an OutputError, except FileExistsError."""
 
     def __init__(self, target: bytes) -> None:
         self._translated = translated(os.fsdecode(target))
@@ -337,7 +338,7 @@ class _all_but_taken:  # noqa: N801  # used as a function
 
 
 def _is_same(source: bytes, there: os.stat_result, intent: Intent) -> bool:
-    """Whether what is `there` is the source itself, or was before somebody removed that."""
+    """Whether the file with the status `there` is the source itself, or was before somebody removed the source."""
     try:
         return os.path.samestat(os.stat(source), there)
     except OSError:

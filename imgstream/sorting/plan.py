@@ -1,4 +1,4 @@
-"""What is to be done with a block of rows: which file gets which name. Touches nothing."""
+"""Plans a block of rows: which file gets which name. Changes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imgstream.sorting.names import UNREADABLE, folder_name, numbered
 
 Action = Literal["link", "copy", "move"]
 _MOST_HINTS = 100_000
-"""Names whose last number is remembered: the others are looked for from 2 on."""
+"""Names whose last number is kept; for other names the search starts from 2."""
 
 
 @dataclass(slots=True)
@@ -24,28 +24,28 @@ class Intent:
 
     row: int
     source: bytes
-    """As the predictions have it: relative to the root, or absolute."""
+    """As in the predictions: relative to the root, or absolute."""
     target: bytes
-    """Relative to the folder that is sorted into."""
+    """Relative to the target folder."""
     size: int
     mtime: int
     """Nanoseconds since 1970."""
     inode: int
     text: bytes | None = None
-    """What a symbolic link says that is to be moved."""
+    """The contents of a symbolic link that is to be moved."""
     digest: str | None = None
-    """BLAKE2b of the contents, where they were copied."""
+    """BLAKE2b of the contents, if they were copied."""
     failed: bool = False
 
     def line(self) -> Line:
-        """For the journal."""
+        """The intent as a line of the journal."""
         line: Line = {"row": self.row, "from": text(self.source), "to": text(self.target), "size": self.size, "mtime": self.mtime}
         line["inode"] = self.inode
         return line if self.text is None else {**line, "text": text(self.text)}
 
     @classmethod
     def of(cls, line: Line) -> Intent:
-        """From the journal."""
+        """The intent from a line of the journal."""
         said = exact(line["text"]) if "text" in line else None
         return cls(line["row"], exact(line["from"]), inside(line["to"]), line["size"], line["mtime"], line["inode"], said)
 
@@ -62,9 +62,9 @@ class Planner:
         self._writable: tuple[bytes, bool] = (b"", True)
 
     def plan(self, rows: Iterable[PredictedRow], first: int) -> list[Line]:
-        """Lines of the journal for `rows`, of which the first has the number `first`; the last line is the mark "planned".
+        """Lines of the journal for `rows`, the first of which has the number `first`; the last line is the mark "planned".
 
-        What an earlier block was planned to do must have been done.
+        Earlier blocks must have been carried out.
         """
         self._claimed.clear()
         self._sources.clear()
@@ -89,12 +89,12 @@ class Planner:
         return lines
 
     def another_name(self, intent: Intent) -> bytes:
-        """A free name for a file whose name was taken in the last moment."""
+        """A free name for a file whose planned name was taken in the meantime."""
         folder = os.path.dirname(intent.target)
         return self._free(folder, os.path.basename(intent.source), (-1, -1), intent.source) or intent.target
 
     def _intent(self, row: int, path: bytes, folder: bytes) -> Intent | None:
-        """None for a file that is there already."""
+        """The intent for a file; None for a file that is in its place already."""
         source = os.path.join(self.root, path)
         found = status(source, follow=False)
         is_link = stat.S_ISLNK(found.st_mode)
@@ -129,7 +129,7 @@ class Planner:
             raise Unplaceable("no permission", "its folder is write-protected: it cannot be moved out of it")
 
     def _free(self, folder: bytes, name: bytes, identity: tuple[int, int], source: bytes) -> bytes | None:
-        """A name in `folder` that nothing has, relative to `into`; None when the file itself is what has it."""
+        """A free name in `folder`, relative to `into`; None when the file itself has the name."""
         key = os.path.join(folder, name)
         number = 1
         while True:
@@ -160,7 +160,7 @@ class Planner:
         return found.st_dev, found.st_ino
 
     def _is_it(self, target: bytes, source: bytes) -> bool:
-        """Whether the file that has the name is what the name is wanted for: for links the contents, else the very entry of the folder."""
+        """Whether the file with that name is the one to place: for links its contents count, else the very entry of the folder."""
         if self.action == "link":
             return True
         folder = os.path.dirname(os.path.join(self.into, target))
@@ -171,5 +171,5 @@ class Planner:
 
 
 def failure(row: int, path: bytes, error: Unplaceable) -> Line:
-    """The journal's line of a file that stays where it is."""
+    """The journal's line for a file that stays where it is."""
     return {"row": row, "from": text(path), "failed": str(error)}

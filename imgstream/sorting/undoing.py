@@ -1,4 +1,4 @@
-"""imgstream sort --undo: everything back to where it was, the last file first. Nothing is overwritten, and the last of anything is kept."""
+"""Undoes a sort: puts every file back, the last one first. Nothing is overwritten, and the last copy of a file is never removed."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ _MOST_LISTED = 100
 
 @dataclass
 class UndoReport:
-    """What came of the files that were placed."""
+    """The outcome of an undo."""
 
     back: int = 0
-    """Moved files that are where they were, and links and copies that are removed."""
+    """Moved files that are back where they were, and links and copies that are removed."""
     left: int = 0
-    """That could not be undone: they are where they are."""
+    """Files that could not be undone, and are left where they are."""
     first_left: list[tuple[str, str]] = field(default_factory=list)
-    """(path below the folder that was sorted into, why) of at most 100."""
+    """(path below the target folder, reason) of at most 100."""
 
 
-class _Left(Exception):
-    """Why a file stays."""
+class _CannotUndo(Exception):
+    """Why a file is left where it is."""
 
 
 def undo(path: Path, progress: Callable[[int], None] | None = None) -> UndoReport:
-    """Undo what the undo file at `path` tells, also when the sort or an earlier undo was killed. `progress` gets files gone through.
+    """Undo what the undo file at `path` lists, also when the sort or an earlier undo was killed. `progress` is called with the files done
+    so far.
 
-    When nothing is left, the file goes too, and with it the folders that were made and are empty. Raises DatasetError when it is no
-    undo file, OutputError when it cannot be read, is in use, or the disk refuses.
+    When nothing is left, the undo file is removed, and with it the created folders that are empty. Raises DatasetError when it is no undo
+    file, OutputError when it cannot be read, is in use, or the disk refuses.
     """
     with Journal(path) as journal:
         back, report = _Undoing(journal), UndoReport()
@@ -66,7 +67,7 @@ def undo(path: Path, progress: Callable[[int], None] | None = None) -> UndoRepor
                 intent.target = inside(result["to"]) if "to" in result else intent.target
                 try:
                     report.back += back.bring(intent, result)
-                except _Left as reason:
+                except _CannotUndo as reason:
                     left.append(intent.row)
                     report.left += 1
                     if report.left <= _MOST_LISTED:
@@ -85,7 +86,7 @@ def undo(path: Path, progress: Callable[[int], None] | None = None) -> UndoRepor
 
 
 def _undone(journal: Journal) -> tuple[int, set[int]]:
-    """The row from which on an earlier undo went through all, and those of them that it left."""
+    """The row from which on an earlier undo went through all, and the rows among them that it left."""
     first, left = sys.maxsize, set[int]()
     for line in journal.undone:
         low, high = line["undone"]
@@ -95,7 +96,7 @@ def _undone(journal: Journal) -> tuple[int, set[int]]:
 
 
 class _Undoing:
-    """Takes one file back. What is there decides, not what was noted: so it can be done again after a kill."""
+    """Puts single files back. It goes by what is on the disk, not by what was recorded, so that it can be repeated after a crash."""
 
     def __init__(self, journal: Journal) -> None:
         self.root, self.into = exact(journal.header["from"]), exact(journal.header["into"])
@@ -108,8 +109,8 @@ class _Undoing:
             )
 
     def bring(self, intent: Intent, result: Line) -> bool:
-        """Whether there was something to undo; `result`: what the journal says came of it. Raises _Left, and OutputError for what the
-        other files would meet too.
+        """Undo one file; False if there was nothing to undo. `result`: its outcome according to the journal. Raises _CannotUndo, and
+        OutputError for what the other files would meet too.
         """
         source, target = os.path.join(self.root, intent.source), os.path.join(self.into, intent.target)
         intent.failed, intent.digest = "failed" in result, result.get("digest")
@@ -122,12 +123,12 @@ class _Undoing:
                 return self._link(intent, source, target)
             return self._move(intent, result.get("inode", intent.inode), source, target)
         except Unplaceable as error:
-            raise _Left(f"{error.detail} ({text(source)})") from None
+            raise _CannotUndo(f"{error.detail} ({text(source)})") from None
         except OSError as error:
             if error.errno in files.FATAL:
                 with translated(os.fsdecode(target)):
                     raise
-            raise _Left(error.strerror or type(error).__name__) from None
+            raise _CannotUndo(error.strerror or type(error).__name__) from None
 
     def _unlink_copy(self, intent: Intent, source: bytes, target: bytes) -> bool:
         """Remove a link or a copy."""
@@ -135,24 +136,24 @@ class _Undoing:
             return True  # by an earlier undo, or by somebody else
         if os.path.islink(target):
             if self._action != "link" or os.readlink(target) not in (source, files.linked_to(source)):
-                raise _Left("it is another link now")
+                raise _CannotUndo("it is another link now")
         elif not os.path.isfile(target):
-            raise _Left("it is no file any more")
+            raise _CannotUndo("it is no file any more")
         elif not os.path.exists(source):
-            raise _Left("its original has gone: this is the last of it")
+            raise _CannotUndo("its original has gone: this is the last of it")
         elif self._action == "link":
             if not os.path.samefile(target, source):
-                raise _Left("it is another file than its original now")
+                raise _CannotUndo("it is another file than its original now")
         elif intent.digest is None:
             if not files.is_beginning(target, source):  # the sort was killed in the middle of it
-                raise _Left("it is another file now")
+                raise _CannotUndo("it is another file now")
         elif files.digest_of(target) != intent.digest:
-            raise _Left("it was changed since")
+            raise _CannotUndo("it was changed since")
         os.unlink(target)
         return True
 
     def _link(self, intent: Intent, source: bytes, target: bytes) -> bool:
-        """Take a symbolic link back, as it was."""
+        """Put a symbolic link back as it was."""
         said = intent.text or b""
         is_there = os.path.islink(target) and os.readlink(target) == files.moved_link(source, said)
         if os.path.islink(source) and os.readlink(source) == said:
@@ -160,29 +161,29 @@ class _Undoing:
                 os.unlink(target)
             return not intent.failed
         if not is_there:
-            raise _Left("it is another file now" if os.path.lexists(target) else "it has gone")
+            raise _CannotUndo("it is another file now" if os.path.lexists(target) else "it has gone")
         self._make_folder(source)
         try:
             files.symbolic_link(said, source)
         except FileExistsError:
-            raise _Left(f"something else is at its old place, {text(source)}") from None
+            raise _CannotUndo(f"something else is at its old place, {text(source)}") from None
         os.unlink(target)
         return True
 
     def _move(self, intent: Intent, inode: int, source: bytes, target: bytes) -> bool:
-        """Take a file back; `inode`: of the file in its new place."""
+        """Move a file back; `inode`: that of the file in its new place."""
         if not os.path.lexists(target):
             if intent.failed or os.path.lexists(source):
                 return not intent.failed
-            raise _Left("it has gone, and is not at its old place")
+            raise _CannotUndo("it has gone, and is not at its old place")
         if os.path.lexists(source):
             self._settle(intent, source, target)
             return True
         if os.path.islink(target) or not os.path.isfile(target):
-            raise _Left("it is no file any more")
+            raise _CannotUndo("it is no file any more")
         there = os.lstat(target)
         if there.st_ino not in (intent.inode, inode) and (there.st_size, there.st_mtime_ns) != (intent.size, intent.mtime):
-            raise _Left("it is another file now")
+            raise _CannotUndo("it is another file now")
         self._make_folder(source)
         try:
             if not files.hard_link(target, source):
@@ -190,12 +191,12 @@ class _Undoing:
                 files.copy(target, source, temporary, durable=True)
                 sync_folder(os.path.dirname(source))
         except FileExistsError:
-            raise _Left(f"something else is at its old place, {text(source)}") from None
+            raise _CannotUndo(f"something else is at its old place, {text(source)}") from None
         os.unlink(target)
         return True
 
     def _settle(self, intent: Intent, source: bytes, target: bytes) -> None:
-        """Both are there: one is removed if it is the other, or what a killed copy left of it."""
+        """Both files exist: remove one if it is the other, or an incomplete copy of it."""
         there, back = os.lstat(target), os.lstat(source)
         if os.path.samestat(there, back):
             os.unlink(target)
@@ -209,7 +210,7 @@ class _Undoing:
             files.copy(target, source, files.temporary_name(source, self._journal, intent.row), durable=True)
             os.unlink(target)
         else:
-            raise _Left(f"something else is at its old place, {text(source)}")
+            raise _CannotUndo(f"something else is at its old place, {text(source)}")
 
     def _make_folder(self, source: bytes) -> None:
         os.makedirs(os.path.dirname(source), exist_ok=True)

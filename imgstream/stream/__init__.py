@@ -1,13 +1,13 @@
-"""From rows to batches.
+"""Reads the rows of an index in batches.
 
-plan.py                what is read, in which order and batches; what a stream was asked for
-batch.py               a batch that is done
-workers/               the Python pipeline: threads or processes, decoders, buffers that are used again
+plan.py                the checked arguments of a stream, and the order of its rows
+batch.py               a finished batch, and the request for one
+workers/               the Python pipeline: threads or processes that decode into recycled buffers
 tf/                    the tf.data pipeline
-stream.py              Stream: what a user holds
+stream.py              Stream, the public class
 keras_dataset.py       the same batches as a keras.utils.PyDataset
-pipeline_selection.py  which of the two pipelines is the faster
-parity.py              the two compared, value by value
+pipeline_selection.py  measures which of the two pipelines is faster
+parity.py              compares the two pipelines, value by value
 """
 
 from __future__ import annotations

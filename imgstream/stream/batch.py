@@ -1,4 +1,4 @@
-"""A batch that is done, and what is asked of those who make one."""
+"""A finished batch, and the request that it is made from."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from imgstream.errors import BadImage
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch, with where each sample came from."""
+    """One batch, and which rows its samples came from."""
 
     number: int
-    """Its place in the epoch, from 0."""
+    """Position of the batch in the epoch, from 0."""
     images: np.ndarray
-    """float32 (B, H, W, C), by the spec's scale. B is smaller where files were bad, and may be 0."""
+    """float32 (B, H, W, C), in the range of the spec's scale. B is smaller than the batch size where files were bad, and may be 0."""
     labels: np.ndarray
     """int32 (B,), -1 = no label; float32 (B, K) when the augmentation mixes labels."""
     positions: np.ndarray
-    """int64 (B,): the samples' positions in the stream's index."""
+    """int64 (B,): the positions of the samples in the stream's index."""
     bad: list[tuple[int, BadImage]]
-    """(position in the index, what was wrong) of the files that were left out."""
+    """(position in the index, error) of each file that was skipped."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
-    """One batch to be made."""
+    """What a worker needs to make one batch."""
 
     number: int
     epoch: int

@@ -13,18 +13,18 @@ from imgstream.stream.batch import Batch
 from imgstream.stream.plan import BatchPlan
 
 _KEPT = 4
-"""First batches of a pass that are kept until it is past them: Keras reads one or two for their shapes, and again for the epoch."""
+"""How many of an epoch's first batches are kept until it is past them: Keras reads one or two for their shapes, and again in the epoch."""
 
 
 class KerasStream(keras.utils.PyDataset):
-    """What fit, evaluate and predict take. Each pass is the next epoch; threads and buffers stay from epoch to epoch.
+    """The dataset that Keras' fit, evaluate and predict take. Each pass is the next epoch; threads and buffers are kept between epochs.
 
-    seq[i] is (images float32 (B, H, W, C), labels int32 (B,) or float32 (B, K)). In a loop of one's own it is batch i of the epoch:
-    reading in order is what it is fast at, any other i starts the stream anew there. Inside Keras, batches always come in the stream's
-    own order: fit's `shuffle`, which is True unless it is told otherwise, would only read the batches of an epoch in disorder.
+    seq[i] is (images float32 (B, H, W, C), labels int32 (B,) or float32 (B, K)), with float32 (B,) sample weights as a third array where
+    the index has them. In your own loop it is batch i of the epoch; reading in order is fast, any other i restarts the stream there. Keras
+    always gets the batches in the stream's own order: fit's `shuffle`, which is True by default, has no effect.
 
-    Where every file of a batch is bad, a shuffled stream gives the next batch instead, going on into the next epoch's order if it must;
-    one in index order gives a batch of no rows, so that rows keep their places.
+    Where every file of a batch is bad, a shuffled stream gives the next batch instead, if need be from the next epoch; a stream in index
+    order gives a batch of no rows, so that rows keep their places.
     """
 
     def __init__(self, plan: BatchPlan, traced_batches: Callable[[int, int], Iterator[Batch]]) -> None:
@@ -43,7 +43,7 @@ class KerasStream(keras.utils.PyDataset):
         self._complete = False  # the last pass was; the next one is another epoch
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         return len(self._plan)
 
     # Keras asks for `num_batches` (a person asks len) before each pass, before it looks at the first batches for their shapes, and
@@ -52,19 +52,19 @@ class KerasStream(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int:
-        """Batches in an epoch, for Keras."""
+        """Number of batches in an epoch, as Keras asks for it."""
         with self._lock:
             self._keras_drives, self._given = True, 0
             self._begin()
         return len(self)
 
     def on_epoch_begin(self) -> None:
-        """Keras' word that a pass begins, or goes on: with steps_per_epoch an epoch of Keras' is a part of one."""
+        """Called by Keras when a pass begins, or goes on: with steps_per_epoch, one epoch of Keras is a part of one of the stream's."""
         with self._lock:
             self._keras_drives = self._within = True
 
     def on_epoch_end(self) -> None:
-        """Keras' word that the pass is over."""
+        """Called by Keras when the pass is over."""
         with self._lock:
             self._complete = self._within and self._given >= len(self)
             self._keras_drives = 0 < self._given < len(self)

@@ -1,4 +1,4 @@
-"""The two pipelines over the same files, compared value by value."""
+"""Runs both pipelines over the same files and compares them value by value."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _TOLERANCE = 1e-3  # of a level: float32 arithmetic in other orders
 
 
 class Skip(NamedTuple):
-    """A file that one pipeline reads and the other does not, or that they skip for other reasons."""
+    """A file that only one pipeline can read, or that the two skip for different reasons."""
 
     path: str
     python: str
-    """"reason: detail", or "" where it is read."""
+    """"reason: detail", or "" where the file is read."""
     tf: str
 
 
 class Changed(NamedTuple):
-    """An image whose most likely class is another one when the other pipeline reads it."""
+    """An image whose predicted class depends on the pipeline that reads it: class numbers and their scores."""
 
     path: str
     python: int
@@ -38,33 +38,33 @@ class Changed(NamedTuple):
 
 @dataclasses.dataclass
 class ParityResult:
-    """What was found. Differences are in levels, of which a pixel has 256."""
+    """What the comparison found. Differences are in levels; a pixel has 256 of them."""
 
     augment: str
     most: float | None
-    """The largest difference that the two may have in any value; None for the user's own augmentations, which may amplify any."""
+    """The largest difference allowed in any value; None for the user's own augmentations, which may amplify any difference."""
     most_on_average: float | None
     images: int = 0
     by_tensorflow: int = 0
-    """Images that TensorFlow decoded; the reference decoder read the others for both pipelines."""
+    """Images that TensorFlow decoded; both pipelines read the others by the reference decoder."""
     values: int = 0
     total: float = 0.0
     largest: float = 0.0
     at_levels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(5, np.int64))
-    """Values that differ by 0, 1, 2, 3 and more levels, rounded."""
+    """Number of values that differ by 0, 1, 2, 3 and more levels, rounded."""
     worst: list[tuple[float, str]] = dataclasses.field(default_factory=list)
     """(largest difference, path) of the images that differ most."""
     over: int = 0
-    """Images beyond `most`."""
+    """Images with a difference above `most`."""
     skipped: int = 0
     skips: list[Skip] = dataclasses.field(default_factory=list)
     lost: list[str] = dataclasses.field(default_factory=list)
     """Files that one pipeline neither gives nor skips."""
     labels: int = 0
-    """Rows whose labels or places differ."""
+    """Rows whose label or position in the batch differs."""
     changed: list[Changed] = dataclasses.field(default_factory=list)
     score: float = 0.0
-    """The largest difference of any class's score."""
+    """The largest difference in the score of any class."""
 
     @property
     def mean(self) -> float:
@@ -73,12 +73,12 @@ class ParityResult:
 
     @property
     def agrees(self) -> bool:
-        """Whether everything lies within the bounds. Changed predictions are a consequence of differences within them."""
+        """Whether everything lies within the bounds. Changed predictions do not count: they follow from differences within the bounds."""
         mean_holds = self.most_on_average is None or self.mean <= self.most_on_average
         return not (self.over or self.skips or self.lost or self.labels) and mean_holds
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The result as values that JSON can hold."""
         return {
             "augment": self.augment,
             "agrees": self.agrees,
@@ -103,9 +103,9 @@ def compare(
     predict: Callable[[np.ndarray], np.ndarray] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ParityResult:
-    """Both pipelines over all of `stream`, side by side, in constant memory.
+    """Compare both pipelines over all of `stream`, batch by batch, in constant memory.
 
-    `predict`: float32 (B, H, W, C) → scores float32 (B, K), to see which predictions change. `progress`: called with the rows done.
+    `predict`: float32 (B, H, W, C) → scores float32 (B, K), to find predictions that change. `progress`: called with the rows done so far.
     """
     augmentation = stream.augmentation
     most, mean = (1.0, None) if augmentation is None else (3.0, 0.1) if isinstance(augmentation, Preset) else (None, None)

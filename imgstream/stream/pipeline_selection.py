@@ -1,4 +1,4 @@
-"""Which of the two pipelines: the faster one, measured here and now, by a rule that is told."""
+"""Measures which of the two pipelines reads a stream's files faster on this machine, and selects it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from imgstream.stream.stream import Stream
 
 CHOICES = ("auto", "python", "tf")
 FEWEST = 2_000
-"""Files from which on it is worth a few seconds to measure."""
+"""Fewer files than this are not worth the seconds that measuring takes."""
 ADVANTAGE = 1.1
-"""How many times as fast the tf pipeline must be: less is noise, and would give one run one pipeline and the next another."""
+"""How many times as fast the tf pipeline must be to be selected. A smaller difference is noise, and would select now one, now the other."""
 _TRIED, _SECONDS, _ROUNDS = 16_384, 1.0, 2
 _WARM_UP = 256
-"""Images that come before a rate is taken: the first wait for graphs and decoders, those after them were made while they waited."""
+"""Images read before a rate is measured: the first wait for graphs and decoders, and the next were made during that wait."""
 
 
 class PipelineSelection(NamedTuple):
-    """A pipeline, and why it was taken."""
+    """A pipeline, and why it was selected."""
 
     pipeline: Pipeline
     why: str
 
 
 def choose_pipeline(stream: Stream, asked: str = "auto") -> PipelineSelection:
-    """The pipeline for `stream`: the one `asked` for, or the faster one.
+    """Select the pipeline for `stream`: the one `asked` for, or for "auto" the faster one.
 
-    The rule of "auto": python under another Keras backend than TensorFlow, with a cache, and for fewer than FEWEST files; else both
-    read files spread over the index, two seconds each by turns, and tf is taken if its better round is ADVANTAGE times as fast.
-    Raises SpecError for a name that is no pipeline.
+    "auto" takes python where Keras' backend is not TensorFlow, with a cache, and for fewer than FEWEST files. Otherwise both pipelines read
+    files spread over the index, two seconds each in turns, and tf is selected if its better round is ADVANTAGE times as fast. Raises
+    SpecError for an unknown name.
     """
     if asked not in CHOICES:
         raise SpecError(f"pipeline must be one of {', '.join(CHOICES)}; got {asked!r}")
@@ -57,7 +57,7 @@ def choose_pipeline(stream: Stream, asked: str = "auto") -> PipelineSelection:
 
 
 def _rate(stream: Stream) -> float:
-    """Images/s, once those that were made ahead are gone."""
+    """Images/s, without those that were read ahead before the measurement began."""
     began, images, warm = time.perf_counter(), 0, 0
     for batch in stream.traced_batches():
         images += len(batch.positions) + len(batch.bad)

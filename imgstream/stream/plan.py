@@ -1,4 +1,4 @@
-"""What a stream reads: which rows, in which order and batches, and what is made of each. Both pipelines make their batches from it."""
+"""The checked arguments of a stream, and the order and batches that follow from them. Both pipelines make their batches from a plan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ORDER_BLOCK = 2048  # positions ordered at a time: the vectorised permutation co
 
 
 class BatchPlan:
-    """The arguments of a Stream, checked, what follows from them, and the bad files that were met. Arguments and errors: see Stream."""
+    """The checked arguments of a Stream, the order of its rows, and the bad files met so far. For arguments and errors see Stream."""
 
     def __init__(
         self,
@@ -61,10 +61,10 @@ class BatchPlan:
         self._shard = shard
         self._skipped: dict[bytes, str] = {}
         self.decoded_by_tensorflow = 0
-        """Images that TensorFlow's own decoder has made so far for `to_tf`; the reference decoder made the others."""
+        """Number of images that TensorFlow has decoded so far for `to_tf`; the reference decoder read the others."""
 
     def __len__(self) -> int:
-        """Batches in an epoch: ceil(samples / batch_size), before bad files are left out."""
+        """Number of batches in an epoch: ceil(samples / batch_size), before bad files are left out."""
         return -(-self.sample_count // self.batch_size)
 
     def __repr__(self) -> str:
@@ -73,42 +73,42 @@ class BatchPlan:
 
     @property
     def sample_count(self) -> int:
-        """Rows in an epoch, good and bad."""
+        """Number of rows in an epoch, good and bad."""
         k, n = self._shard
         return max(0, -(-(len(self.index) - k) // n))
 
     @property
     def sample_job(self) -> SampleJob:
-        """What is made of a row."""
+        """What workers need to make samples of this stream."""
         return SampleJob(spec=self.spec, augmentation=self.augmentation, seed=self.seed, cache=self.cache, facts=self.index.facts)
 
     @property
     def thread_count(self) -> int:
-        """Threads that decode: `workers`, or one for each CPU core of this process."""
+        """Number of threads that decode: `workers`, or one for each CPU core of this process."""
         return self.workers or cpu_count()
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
-        """(path, reason) of every bad file met so far, each once, in the order they were met; path as index.path gives it."""
+        """(path, reason) of every bad file met so far, each once, in the order they were met; the path is as index.path gives it."""
         return [(os.fsdecode(path), reason) for path, reason in list(self._skipped.items())]
 
     def elements(self, batch: Batch) -> tuple[np.ndarray, ...]:
-        """(images, labels), or (images, labels, weights), of a batch of this stream's."""
+        """A batch of this stream as Keras takes it: (images, labels), or (images, labels, weights) where the index has sample weights."""
         weights = self.index.weights_at(batch.positions)
         return (batch.images, batch.labels) if weights is None else (batch.images, batch.labels, weights)
 
     def note_bad(self, path: bytes, error: BadImage) -> None:
-        """Write a bad file down in `skipped`."""
+        """Add a bad file to `skipped`."""
         self._skipped.setdefault(path, error.reason)
 
     def ordered(self, epoch: int, first: int, last: int) -> np.ndarray:
-        """int64 (m,): positions in the index at places `first` to `last`, or to the end, of the epoch's order; what pipelines read."""
+        """int64 (m,): the index positions at places `first` to `last` (exclusive) of the epoch's order, fewer at its end."""
         k, n = self._shard
         places = k + n * np.arange(first, min(last, self.sample_count), dtype=np.int64)
         return permute(places, len(self.index), self.seed, epoch) if self.shuffle else places
 
     def requests(self, epoch: int, start: int) -> Iterator[Request]:
-        """The epoch's batches from number `start` on, as they are asked of those who make them."""
+        """The epoch's batches from number `start` on, as requests to the workers."""
         size = self.batch_size
         block_batches = max(1, ORDER_BLOCK // size)
         for first in range(start, len(self), block_batches):
@@ -120,7 +120,7 @@ class BatchPlan:
 
 
 def cpu_count() -> int:
-    """CPU cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows

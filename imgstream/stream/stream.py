@@ -1,4 +1,4 @@
-"""Stream: an index and a spec become float32 batches, in an order that is a pure function of (seed, epoch)."""
+"""Stream: reads an index as float32 batches, in an order that depends only on (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -25,24 +25,32 @@ if TYPE_CHECKING:
 class Stream(BatchPlan):
     """Batches of images and labels from an index, in constant memory.
 
+    ```python
+    stream = Stream(train, SampleSpec(size=(224, 224)), augment="standard", batch_size=64, shuffle=True, seed=7)
+    for images, labels in stream.batches(epoch=0):
+        ...  # float32 (B, 224, 224, 3), int32 (B,)
+    ```
+
     Args:
-        index: what to read; see imgstream.scan.
-        spec: what a sample is.
+        index: The images to read; see imgstream.scan.
+        spec: Size, fit, channels and scale of a sample; None for SampleSpec().
         augment: None, "light", "standard", "strong", a policy file, "file.py:function", an albumentations transform, or a callable
             (image uint8 (H, W, C), rng numpy Generator) -> image of the same shape and dtype.
-        batch_size: samples in a batch. Memory: about four batches are in flight.
-        shuffle: an exact permutation of all rows, another one each epoch; False keeps the index's order.
-        seed: of the order and of every sample's augmentation. Any whole number.
-        on_bad: "skip" leaves bad files out and lists them in `skipped`; "raise" raises BadImage at the first.
-        workers: threads; None takes one for each CPU core of this process. Batches are the same, to the bit, for any number. More than
-            one interpreter lock can serve (about eight) are spread over worker processes, on Linux.
-        cache: "auto" (in the user's cache folder), a folder or a PixelCache: keep decoded images there, small, and decode none twice.
-            An augmentation preset then takes its windows from images reduced to 1.3 times the sample's size, kept yet or not.
-        shard: (k, n): only positions k, k + n, k + 2n, … of the global order; see `shard`.
-        pipeline: who makes the batches of `batches` and `to_keras`: "python", threads with libjpeg-turbo and OpenCV, or "tf", the
-            dataset of `to_tf`. The same rows, labels and skips, and pixels within 1/255; see `imgstream check --parity`.
+        batch_size: Samples in a batch. About four batches are in memory at a time.
+        shuffle: True reads all rows in a new random order each epoch; False reads them in the index's order.
+        seed: Seed of the order and of every sample's augmentation; any whole number.
+        on_bad: "skip" leaves bad files out and lists them in `skipped`; "raise" raises BadImage at the first one.
+        workers: Number of threads; None for one for each CPU core of this process. Batches are the same to the bit for any number. On
+            Linux, more threads than one interpreter lock can serve (about eight) are spread over worker processes.
+        cache: A folder, a PixelCache, or "auto" for the user's cache folder: decoded images are kept there at reduced size, so that each
+            is decoded once. With a cache, an augmentation preset takes its windows from images reduced to 1.3 times the sample's size.
+        shard: (k, n): read only positions k, k + n, k + 2n, … of the global order; see `shard`.
+        pipeline: What makes the batches of `batches` and `to_keras`: "python", threads with libjpeg-turbo and OpenCV, or "tf", the
+            dataset of `to_tf`. Both give the same rows, labels and skips, and pixels within 1/255; see `imgstream check --parity`.
 
-    Raises SpecError or AugmentError for impossible arguments.
+    Raises:
+        SpecError: An argument is impossible.
+        AugmentError: The augmentation cannot be loaded or used.
     """
 
     def __init__(
@@ -76,18 +84,31 @@ class Stream(BatchPlan):
         self._loader: BatchLoader | None = None
 
     def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
-        """The epoch's batches from number `start` on: (images, labels), float32 (B, H, W, C) and int32 (B,).
+        """The batches of an epoch, as NumPy arrays.
 
-        An index with sample weights, as a manifest may give, makes it (images, labels, weights), weights float32 (B,): what Keras takes.
-        Labels are float32 (B, K) when the augmentation mixes them. B is smaller than batch_size where files were bad; a batch with
-        none left is left out. What is yielded is yours to keep; the tf pipeline's arrays are TensorFlow's memory, not to be written to.
+        Each batch is (images, labels): float32 (B, H, W, C) and int32 (B,), -1 = no label. Where the index has sample weights, it is
+        (images, labels, weights), with weights float32 (B,). Labels are float32 (B, K) when the augmentation mixes them. B is smaller than
+        batch_size where files were bad; a batch with no good file is left out.
+
+        The arrays are yours to keep. Those of the tf pipeline are TensorFlow's memory: do not write to them.
+
+        Args:
+            epoch: Number of the epoch, from 0; it selects the order and the augmentation.
+            start: Number of the first batch to give.
+
+        Yields:
+            One batch after another, from number `start` on.
+
+        Raises:
+            BadImage: A file is bad and on_bad is "raise".
+            AugmentError: The augmentation failed on an image.
         """
         for batch in self.traced_batches(epoch, start):
             if len(batch.images):
                 yield self.elements(batch)
 
     def traced_batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        """As `batches`, each with the index positions of its samples and what was wrong with its bad files; empty batches too."""
+        """As `batches`, but each as a Batch with the index positions of its samples and the errors of its bad files; empty batches too."""
         if epoch < 0 or start < 0:
             raise SpecError(f"epoch and start must be 0 or more; got epoch={epoch}, start={start}")
         if self.pipeline == "tf":
@@ -111,19 +132,30 @@ class Stream(BatchPlan):
             yield batch
 
     def to_tf(self, epoch: int | None = None, start: int = 0, *, initial_epoch: int = 0) -> tf.data.Dataset:
-        """The batches as a tf.data.Dataset: elements as in `batches`, decoded and resized by TensorFlow's ops and threads.
+        """The batches as a tf.data.Dataset, decoded and resized by TensorFlow's ops and threads.
 
-        Each pass is the next epoch, from `initial_epoch` on; with `epoch`, every pass is that epoch, from batch `start` on. The order is
-        this stream's: do not shuffle it again. Its cardinality is the number of batches before bad files are left out: a wholly bad
-        batch is missing, and the pass shorter, which makes Keras' fit remark that data ran out.
+        Each pass is the next epoch, from `initial_epoch` on. The order is this stream's: do not shuffle the dataset again. Its cardinality
+        is the number of batches before bad files are left out; where all files of a batch are bad the pass is one batch shorter, and Keras'
+        fit may warn that data ran out.
 
-        An iterator that tf.train.Checkpoint saved goes on where it was. When it repeats, the passes that follow count from the epoch it
-        was restored in, or, if that was over, from `initial_epoch`.
+        An iterator that tf.train.Checkpoint saved goes on where it was. If it repeats, later passes count from the epoch it was restored in
+        or, if that epoch was over, from `initial_epoch`.
 
-        JPEGs are decoded by TensorFlow, other kinds by Python within the dataset, and so is an augmentation that is no preset: that costs
-        what it costs in Python, on as many threads, one at a time wherever it holds the interpreter. Pixels differ from those of `batches`
-        by 1/255 at most without augmentation, by 3/255 with a preset (scale "unit"). An error, as of on_bad="raise" or a broken
-        augmentation, ends the pass with a tf.errors.OpError that names it. Raises SpecError for impossible arguments.
+        TensorFlow decodes JPEG files. Other kinds, and augmentations other than presets, run as Python inside the dataset, on as many
+        threads but limited by the interpreter lock. Pixels differ from those of `batches` by at most 1/255 without augmentation and 3/255
+        with a preset (scale "unit").
+
+        Args:
+            epoch: None, or the one epoch that every pass reads.
+            start: With `epoch`: number of the first batch.
+            initial_epoch: The epoch of the first pass when `epoch` is None.
+
+        Returns:
+            A dataset with the elements of `batches`.
+
+        Raises:
+            SpecError: An argument is impossible.
+            tf.errors.OpError: While iterating: a bad file with on_bad="raise", or an augmentation that failed; the message names it.
         """
         from imgstream.stream.tf.dataset import TfPipeline
 
@@ -135,13 +167,24 @@ class Stream(BatchPlan):
         return TfPipeline(self, initial_epoch).dataset(epoch, start)
 
     def to_keras(self) -> KerasStream:
-        """The batches as a keras.utils.PyDataset, for fit, evaluate and predict; each pass is the next epoch."""
+        """The batches as a keras.utils.PyDataset for Keras' fit, evaluate and predict; each pass is the next epoch."""
         from imgstream.stream.keras_dataset import KerasStream
 
         return KerasStream(self, self.traced_batches)
 
     def replace(self, **changes: Any) -> Stream:
-        """A new stream with some arguments changed and an empty list of skipped files: stream.replace(augment=None)."""
+        """A new stream with some arguments changed and an empty list of skipped files.
+
+        ```python
+        validation = stream.replace(augment=None, shuffle=False)
+        ```
+
+        Args:
+            **changes: Arguments of Stream, with their new values.
+
+        Raises:
+            SpecError: A name is no argument of Stream, or a value is impossible.
+        """
         arguments: dict[str, Any] = {
             "index": self.index,
             "spec": self.spec,
@@ -161,7 +204,15 @@ class Stream(BatchPlan):
         return Stream(**(arguments | changes))
 
     def shard(self, k: int, n: int) -> Stream:
-        """Part k of n: positions k, k + n, k + 2n, … of this stream's order, in batches. The n parts are disjoint and complete."""
+        """Part k of n of this stream: positions k, k + n, k + 2n, … of its order, in batches. The n parts are disjoint and complete.
+
+        Args:
+            k: Number of the part, from 0 to n - 1.
+            n: Number of parts.
+
+        Raises:
+            SpecError: This stream is a shard already, or k is not below n.
+        """
         if self._shard != (0, 1):
             raise SpecError(f"this stream is shard {self._shard[0]} of {self._shard[1]} already; shard the whole one")
         return self.replace(shard=(k, n))

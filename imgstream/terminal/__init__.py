@@ -1,7 +1,7 @@
-"""Tables for the terminal.
+"""Prints results on the terminal.
 
-console.py         where results go: stdout
-tables.py          names and numbers shown safely
+console.py         the console for results: stdout
+tables.py          tables with safe names and numbers
 check_report.py    `imgstream check`
 parity_report.py   `imgstream check --parity`
 profile_report.py  `imgstream bench`

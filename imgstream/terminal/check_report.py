@@ -1,4 +1,4 @@
-"""What a check found, for the terminal."""
+"""The report of `imgstream check` on the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from imgstream.check.clusters import Clusters
 from imgstream.check.findings import EXTREME_ASPECT, Findings
-from imgstream.index.look_alikes import told
+from imgstream.index.look_alikes import quoted
 from imgstream.progress import duration
 from imgstream.terminal.tables import amount, printable
 
@@ -22,7 +22,7 @@ _MOST_LOOKED_AT = 1000  # files of a cluster, for one of each class or part
 
 
 def check_report(findings: Findings) -> Iterator[RenderableType]:
-    """The folder, its classes and kinds, a table of what was looked for, examples of what was found, and a verdict."""
+    """The folder, its classes and kinds, a table of findings, examples of them, and a verdict."""
     yield Text(_summary(findings))
     yield _classes(findings)
     yield Text(_contents(findings))
@@ -91,14 +91,14 @@ def _table(findings: Findings) -> Table:
         files, note = _counted(alike, findings.across.tolist())
         row("duplicates across splits", files, f"{note}; {split}" if note else split)
     of_class, groups = {name: count for name, count, _ in findings.classes()}, findings.look_alikes
-    shown = "; ".join(" and ".join(map(printable, told(names))) for names in groups[:_MOST_LISTED])
+    shown = "; ".join(" and ".join(map(printable, quoted(names))) for names in groups[:_MOST_LISTED])
     row("classes that look alike", sum(of_class[name] for names in groups for name in names), shown)
     row(f"longer side over {EXTREME_ASPECT}x the shorter", len(findings.extreme))
     return table
 
 
 def _counted(clusters: Clusters, numbers: Sequence[int]) -> tuple[int, str]:
-    """Files, and how many clusters, in words."""
+    """Number of files, and of clusters as text."""
     sizes = [len(clusters[number]) for number in numbers]
     return sum(sizes), f"{len(sizes):,} {'group' if len(sizes) == 1 else 'groups'}" if sizes else ""
 
@@ -124,7 +124,7 @@ def _examples(findings: Findings) -> Iterator[RenderableType]:
 def _groups(
     title: str, findings: Findings, clusters: Clusters, numbers: Sequence[int], tag: Callable[[int], str | None] | None = None
 ) -> Iterator[Table]:
-    """The first clusters, a row each, with the first of their files; `tag` says what sets files apart: one of each comes first."""
+    """The first clusters, a row each, with their first files; `tag` gives what distinguishes files: one of each comes first."""
     if not numbers:
         return
     table = Table(title, caption=_rest(len(numbers), _MOST_CLUSTERS))

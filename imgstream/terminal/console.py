@@ -1,4 +1,4 @@
-"""Where results go: stdout."""
+"""The console for results: stdout."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _UNLIMITED = 100_000  # columns: no table needs as many, and none is widened to 
 
 
 def output_console() -> Console:
-    """The console that results go to. Sentences are never broken, so that a path or a command in them can be copied.
+    """The console for results. Sentences are never wrapped, so that a path or a command in them can be copied.
 
-    Tables fit the terminal; a file or a pipe has no width, and there they are as wide as they need to be.
+    Tables fit the terminal; in a file or a pipe, which have no width, they are as wide as they need to be.
     """
     console = Console(highlight=False, soft_wrap=True)
     if not console.file.isatty():

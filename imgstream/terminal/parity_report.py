@@ -1,4 +1,4 @@
-"""What a comparison of the two pipelines found, for the terminal."""
+"""The report of `imgstream check --parity` on the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_ROWS = 20
 def parity_report(
     comparisons: Sequence[ParityResult], files: int, spec: SampleSpec, class_names: Sequence[str]
 ) -> Iterator[RenderableType]:
-    """A table of the comparisons, what is beyond the bounds, the predictions that change when there are class names, and a verdict."""
+    """A table of the comparisons, everything beyond the bounds, the predictions that change if there are class names, and a verdict."""
     height, width, channels = spec.shape
     how = f"{height}x{width}, {spec.fit}, {'RGB' if channels == 3 else 'grey'}"
     yield f"The python and the tf pipeline over {files:,} files, {how}. Differences in levels of 1/255."

@@ -1,4 +1,4 @@
-"""What the stages of a folder give, for the terminal."""
+"""The report of `imgstream bench` on the terminal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def bench_report(figures: Figures, advice: Advice) -> Iterator[RenderableType]:
 
 
 def _table(figures: Figures, advice: Advice) -> Table:
-    """A row a measurement. µs an image are of the wall clock: on all threads an image is done every so many."""
+    """One row for each measurement. µs an image are wall time: on all threads, the time between two finished images."""
     table = Table("stage")
     for heading in ("images/s", "µs an image", ""):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)

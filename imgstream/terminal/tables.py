@@ -1,4 +1,4 @@
-"""Tables for the terminal. File names are hostile: never read as markup, never sent raw."""
+"""Tables for the terminal. File names are hostile: they are never read as markup, and never printed raw."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_ROWS = 20
 
 
 def prediction_table(first: Sequence[Prediction | StoredPrediction], total: int) -> Table:
-    """The first predictions, at most MOST_ROWS of them, as path, label and score; of how many (`total`) is said below if more."""
+    """The first predictions, at most MOST_ROWS of them, as path, label and score; a caption gives their `total` if there are more."""
     shown = first[:MOST_ROWS]
     table = Table("path", "label", caption=f"the first {len(shown):,} of {total:,}" if total > len(shown) else None)
     table.add_column("score", justify="right")
@@ -26,7 +26,7 @@ def prediction_table(first: Sequence[Prediction | StoredPrediction], total: int)
 
 
 class Reasons:
-    """How many files were bad for each reason, with one example each: as small for a million bad files as for ten."""
+    """Counts bad files by reason, with one example each: as small for a million bad files as for ten."""
 
     def __init__(self, bad: Iterable[tuple[str, str]] = ()) -> None:
         self._counts: Counter[str] = Counter()
@@ -35,7 +35,7 @@ class Reasons:
             self.add(path, why)
 
     def __len__(self) -> int:
-        """Bad files so far."""
+        """Number of bad files so far."""
         return self._counts.total()
 
     def add(self, path: str, why: str) -> None:
@@ -45,7 +45,7 @@ class Reasons:
         self._examples.setdefault(reason, path)
 
     def table(self) -> Table:
-        """A row a reason, most files first."""
+        """One row for each reason, most files first."""
         table = Table("reason")
         table.add_column("files", justify="right")
         table.add_column("for example", overflow="fold")
@@ -60,7 +60,7 @@ def printable(text: str) -> str:
 
 
 def amount(count: float) -> str:
-    """Bytes, in units of 1,000, as --cache-limit takes them."""
+    """A number of bytes as text, in units of 1,000, as --cache-limit takes them."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:,.0f} {unit}" if unit in ("bytes", "kB") else f"{count:,.1f} {unit}"

@@ -1,19 +1,19 @@
-"""Training: from a folder to a run.
+"""Training: from a folder of images to a run folder.
 
-settings.py         what can be asked for; frozen, self-checking, saved with the run
-data.py             the rows that are trained on, split, and what a sample is
-schedule.py         how far along training is, and the learning rate there; fitted to a number of steps or to the clock
-step/               what a step is made of: model, optimizer, precision, average of the weights
-memory/             how much memory it takes: before, and while it runs
-state/              what it leaves on disk and goes on from
-trial.py            what steps and validations take, tried on a few batches
-preparation.py      what a training will do, before anything is written
-frozen_backbone.py  a head on frozen features, before the rest is trained
-loop.py             the loop
-progress.py         what a person who looks sees of it
-train.py            the whole command: index, model, loop, run folder
-dry_run.py          what a training would do, and nothing written
-rate_finder.py      the learning rate, found by trying
+settings.py         the options of training: frozen, self-checking, saved with the run
+data.py             the labelled rows, their split, and the spec of their samples
+schedule.py         progress and learning rate, planned for a number of steps or for the clock
+step/               the parts of a training step: models, optimizer, precision, average of the weights
+memory/             how much memory training takes: planned before it starts, recorded while it runs
+state/              checkpoints, history, and resuming from them
+trial.py            measures steps and validations on a few batches
+preparation.py      decides everything before anything is written
+frozen_backbone.py  trains a head on frozen features, before the whole model
+loop.py             the training loop
+progress.py         the progress that a person sees
+train.py            train: index, models, loop, run folder
+dry_run.py          what train would do, without writing anything
+rate_finder.py      suggests a learning rate
 """
 
 from __future__ import annotations

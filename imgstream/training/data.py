@@ -1,4 +1,4 @@
-"""What is trained on: the rows that have a label, split; and how they become samples."""
+"""The data of a training: the rows that have a label, their split, and the spec of their samples."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from imgstream.stream import Stream
 from imgstream.training.settings import TrainSettings
 
 ENLARGED = 2
-"""Times that images are enlarged at most to the size a network likes best: more is work without anything new to see."""
+"""How much images are enlarged at most to reach the model's preferred size: more is work without anything new to see."""
 _LEAST_SIDE = 32
 _TELLING, _TOO_FEW = 40, 5  # by chance, a hash that is to choose 40 images or more never chooses less than a fifth of them
 
 
 def sample_spec(settings: TrainSettings, info: ModelInfo, index: ImageIndex) -> SampleSpec:
-    """The samples that a network wants, of the size and fit that were asked for.
+    """The spec that a model wants, with the size and fit that were asked for.
 
-    Where no size was, the network's own; from new weights a smaller one, if the images of `index` are smaller than half of it.
+    If no size was, it is the model's own; for new weights a smaller one, if the images of `index` are smaller than half of it.
     """
     channels = info.channels or settings.channels
     from_new = settings.weights == "none" and not info.is_saved and info.any_size
@@ -40,7 +40,7 @@ def sample_spec(settings: TrainSettings, info: ModelInfo, index: ImageIndex) -> 
 
 
 def _not_much_larger(size: tuple[int, int], index: ImageIndex) -> tuple[int, int]:
-    """`size`, or ENLARGED times the median shorter side of the images, in multiples of 8, where that is less."""
+    """`size`, or ENLARGED times the median shorter side of the images, in multiples of 8, if that is less."""
     sides = [min(header.width, header.height) for header in sample_headers(index)]
     if not sides:
         return size
@@ -54,7 +54,7 @@ def labelled(
     scanned: Callable[[int], None] | None,
     notice: Callable[[str], None] | None,
 ) -> ImageIndex:
-    """The rows that have a label, of at least two classes with images each."""
+    """The rows that have a label. Raises DatasetError unless there are two classes or more, each with images."""
     index = open_index(
         source,
         settings.label_pattern,
@@ -88,7 +88,7 @@ def labelled(
 
 
 def split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, ImageIndex, SplitReport]:
-    """What to train on, what to validate on, and what the split did. Raises DatasetError when one of them lacks images, or shares some."""
+    """The training index, the validation index, and a report. Raises DatasetError when one of them lacks images, or they share some."""
     group = None if settings.group is None else groups(settings.group)
     if settings.val is not None:
         val_index = open_index(settings.val, settings.label_pattern if kind_of(settings.val) == "folder" else None)

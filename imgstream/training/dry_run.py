@@ -1,4 +1,4 @@
-"""What a training would do, found out without writing anything."""
+"""dry_run: finds out what a training would do, without writing anything."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class DryRun:
     run: str
     """The folder that it would write to."""
     resumed_from_step: int | None
-    """Of the run there; None: a new one."""
+    """The step that the existing run would go on from; None for a new run."""
     split: SplitReport
     classes: dict[str, int]
-    """The images of each, those to validate on too."""
+    """Number of images of each class, for training and validation."""
     size: tuple[int, int]
     """(height, width) of a sample in pixels."""
     first_size: tuple[int, int] | None
-    """That training begins with, for `first_share` of the work; None: with `size`."""
+    """The smaller size that the first `first_share` of the work is done with; None if all is done with `size`."""
     first_share: float
     model: str
     parameters: int
     weights: str
-    """What it begins with: none, imagenet, or a file."""
+    """The weights to start from: none, imagenet, or a file."""
     head_only: bool
     augment: Any
     precision: str
@@ -52,14 +52,14 @@ class DryRun:
     epochs: int | None
     minutes: float | None
     steps: int
-    """In all; by the clock, as many as the measured speed gives. 0 when a head alone is trained."""
+    """Number of steps; with `minutes`, as many as the measured speed gives. 0 when only a head is trained."""
     step_seconds: float
-    """Of a step at full size, measured now."""
+    """Duration of a step at full size, measured now."""
     seconds: float
-    """Of the whole command, as far as that can be told: a resumed run's are counted from its step."""
+    """Estimated duration of the whole command, for a resumed run from its step on."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The fields as values that JSON can hold."""
         found = dataclasses.asdict(self)
         memory = found.pop("memory")
         return {
@@ -81,10 +81,10 @@ def dry_run(
     started: float | None = None,
     **options: Any,
 ) -> DryRun | None:
-    """What imgstream.train would do with the same arguments; None: nothing, for that run is finished.
+    """What imgstream.train would do with the same arguments; None if that run is finished already.
 
-    It reads, splits, builds the network, chooses the pipeline, plans the memory, and takes a few steps whose outcome is thrown away, to see
-    how long they take. Nothing is written, to `out` least of all. Raises what train raises before it begins.
+    It lists the images, splits them, builds the model, selects the pipeline, plans the memory, and runs a few steps to measure their
+    duration; their result is dropped. Nothing is written. Raises what train raises before it starts.
     """
     started = time.monotonic() if started is None else started
     settings, folder = known_settings(options), RunFolder(out)
@@ -97,7 +97,7 @@ def dry_run(
 
 
 def _planned(prepared: Preparation, passed: float) -> DryRun:
-    """`passed`: the seconds that preparing took, as it will again."""
+    """`passed`: the seconds that preparing took, and will take again."""
     settings, sizes, train, val = prepared.settings, prepared.sizes, prepared.train_stream(), prepared.val_stream()
     validating, compiling_validation = try_validation(prepared.models.served, val, _VALIDATION_SECONDS)
     step_seconds, compiling = try_steps(prepared.models, train)

@@ -1,4 +1,4 @@
-"""A head on frozen features, before anything else is trained: a random head would first spoil the backbone that it is put on.
+"""Trains a head on frozen features before the whole model is trained: gradients of a random head would spoil the backbone.
 
 After Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution" (2022): linear probing, then
 fine-tuning.
@@ -21,17 +21,17 @@ from imgstream.training.data import class_weights
 from imgstream.training.settings import TrainSettings
 
 MOST_IMAGES = 20_000
-"""That a head is trained on when all is fine-tuned after it; with head_only it is all."""
+"""The most images to train a head on when the whole model is trained after it; with head_only all images are used."""
 _TIME_SHARE = 0.2
 
 
 def train_head(
     served: Any, train: Stream, val: Stream, settings: TrainSettings, folder: str, progress: Callable[[int], None]
 ) -> LinearHead:
-    """TrainingLoop the last layer of `served` to the features of the training images, unaugmented, and put it there.
+    """Fit the last layer of `served` to the features of the training images, without augmentation, and set its weights.
 
-    Features lie in `folder` meanwhile, 4 D bytes an image. `progress` is called with the images done so far. Raises what
-    embedding.head_data and fit_head do.
+    Features are kept in `folder` meanwhile, 4 D bytes an image. `progress` is called with the images done so far. Raises what
+    embedding.head_data and fit_head raise.
     """
     model = features(served)
     most = len(train.index) if settings.head_only else _most_images(model, train, settings)
@@ -63,12 +63,12 @@ def train_head(
 
 
 def _some(index: ImageIndex, most: int) -> ImageIndex:
-    """At most about `most` images, evenly from all."""
+    """At most about `most` images, evenly spread over the index."""
     return index if len(index) <= most else index.take(np.linspace(0, len(index) - 1, most).astype(np.int64))
 
 
 def _most_images(model: Any, stream: Stream, settings: TrainSettings) -> int:
-    """With --minutes, what a fifth of them suffices for, at the speed of a batch."""
+    """With --minutes, as many images as a fifth of the time suffices for, at the speed of a batch."""
     if settings.minutes is None:
         return MOST_IMAGES
     forward, images = Forward(model, stream.batch_size), np.zeros((stream.batch_size, *stream.spec.shape), np.float32)

@@ -1,4 +1,4 @@
-"""The loop: batches in, weights out; validated, checkpointed, on time, and stopped without loss by Ctrl-C or SIGTERM."""
+"""The training loop: steps, validation, checkpoints, the clock; it stops without loss on Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from imgstream.training.trial import closing_seconds, try_validation
 
 _MAX_VALIDATION_SHARE = 0.1
 _TRIAL_SHARE = 0.01
-"""Of the time: what is spent at most, beside compiling, on learning how long a validation will take."""
+"""The most time, as a share of all and beside compiling, that is spent on measuring how long a validation will take."""
 _MIN_BAD = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Status:
-    """Where training is, told after each step and each validation."""
+    """Where training is, reported after each step and each validation."""
 
     epoch: int
     epochs: int | None
@@ -50,7 +50,7 @@ class Status:
     accuracy: float
     skipped: int
     validation: Evaluation | None = None
-    """Set once after each validation."""
+    """The result, in the report after a validation; else None."""
 
 
 Report = Callable[[Status], None]
@@ -58,7 +58,7 @@ Report = Callable[[Status], None]
 
 @dataclasses.dataclass
 class State:
-    """What a checkpoint keeps beside the arrays; JSON-ready."""
+    """What a checkpoint keeps beside the arrays, as values that JSON can hold."""
 
     step: int = 0
     work: float = 0.0
@@ -67,20 +67,20 @@ class State:
     batch: int = 0
     """The next batch of the epoch."""
     elapsed: float = 0.0
-    """Seconds of the runs before this one."""
+    """Seconds of the commands before this one."""
     plans: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     best: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
-    """Of the best validation: its temperature, and what that does."""
+    """Temperature of the best validation, and its effect."""
     profile: dict[str, Any] | None = None
-    """Of the best validation: what its images were like; nothing of files."""
+    """Statistics of the images of the best validation, without those of files."""
     since_best: int = 0
     rows: int = 0
     """Files of this epoch so far, and how many of them were bad."""
     bad: int = 0
     sums: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """Of this epoch so far: images, loss times images, hits."""
+    """Of this epoch so far: images, loss times images, correct predictions."""
 
 
 class TrainingLoop:
@@ -100,8 +100,8 @@ class TrainingLoop:
         report: Report | None = None,
         callbacks: Sequence[Any] = (),
     ) -> None:
-        """`train` and `val` give samples of the full size. `started`: time.monotonic() of the command's start, from which
-        `settings.minutes` counts. `record` is told each step. `callbacks`: Keras' own, for the model that is trained.
+        """`train` and `val` give samples of the full size. `started`: time.monotonic() at the start of the command, from which
+        `settings.minutes` counts. `record` gets the number of each step. `callbacks`: Keras callbacks for the model that is trained.
         """
         import keras
 
@@ -123,7 +123,7 @@ class TrainingLoop:
         self._plan = Plan()
         self._clock: Clock | None = None
         self._class_weights = class_weights(train) if settings.balance else None
-        self._records = Records(folder)
+        self._run_records = Records(folder)
         self._stop = threading.Event()
         self._finished = False
         self._validation_batches: int | None = None
@@ -132,12 +132,12 @@ class TrainingLoop:
         self._step_ended = started
 
     def restore(self) -> None:
-        """Go on from the newest checkpoint, if there is one. Raises RunError when it does not fit."""
+        """Restore the newest checkpoint, if there is one. Raises RunError when it does not fit."""
         file = latest(self.folder.checkpoints)
         if file is not None:
             state, self.best = restore(file, self.model, self.average)
             self.state = State(**state)
-            self._records.read_skipped()
+            self._run_records.read_skipped()
         self.resumed_from_step = self._checkpointed_step = self.state.step
 
     def run(self) -> bool:
@@ -162,14 +162,14 @@ class TrainingLoop:
         return self._finished or not self._stop.is_set()
 
     def finish(self) -> bool:
-        """End without a step: the weights are good as they are, as after a head alone was trained. Validates and checkpoints them."""
+        """End without a step, for weights that are final, as after only a head was trained: validate and checkpoint them."""
         self._validate(0.0)
         self._checkpoint()
         self.checkpoints.wait()
         return True
 
     def _epoch(self) -> bool:
-        """The rest of the current epoch and its validation; False when training ends with it."""
+        """Run the rest of the current epoch and its validation; False when training ends with it."""
         state, settings = self.state, self.settings
         if self._clock is None and (not state.batch or not state.plans):
             assert settings.planned_epochs is not None
@@ -213,7 +213,7 @@ class TrainingLoop:
         return not last and not self._stop.is_set()
 
     def _step(self, batch: Batch) -> bool:
-        """One step; True when it was the last that the plan or the clock has."""
+        """Run one step; True when it was the last one of the plan or the clock."""
         state, labels = self.state, batch.labels
         if labels.ndim == 1:
             labels = np.eye(len(self.train.index.class_names), dtype=np.float32)[labels]
@@ -247,7 +247,7 @@ class TrainingLoop:
                 self.sizes = dataclasses.replace(self.sizes, small_until=2.0)
             if self._clock.is_over(now):
                 return True
-        self._tell(now)
+        self._report_status(now)
         return self._clock is not None and self._progress >= 1
 
     @property
@@ -276,15 +276,15 @@ class TrainingLoop:
             self.state.plans.append({**dataclasses.asdict(self._plan), "small_until": self.sizes.small_until, **measured})
 
     def _validation_due(self) -> bool:
-        """Every epoch, but with a clock not so often that it takes much of the time."""
+        """Whether to validate: every epoch, but with a clock only as often as its share of the time allows."""
         return self._clock is None or self._clock.validation_due(time.monotonic() - self._validated)
 
     def _validate(self, images_per_second: float) -> None:
         state, began = self.state, time.monotonic()
-        answers, profile = ValidationLogits(), ProfileBuilder()
+        validation_logits, profile = ValidationLogits(), ProfileBuilder()
 
         def observe(images: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> None:
-            answers.add(logits, labels)
+            validation_logits.add(logits, labels)
             profile.add_images(images, self.val.spec)
 
         self.average.assign_to(self.models.served)
@@ -292,8 +292,8 @@ class TrainingLoop:
         scores = {"accuracy": result.accuracy, "loss": result.loss, "images": int(result.confusion.counts.sum()), "epoch": state.epoch}
         if self.best is None or state.best is None or (-result.accuracy, result.loss) <= (-state.best["accuracy"], state.best["loss"]):
             self.best, state.best, state.since_best = [v.copy() for v in self.average.values], scores, 0
-            if answers:
-                calibration, calibrated = answers.calibrate()
+            if validation_logits:
+                calibration, calibrated = validation_logits.calibrate()
                 profile.add_scores(calibrated)
                 state.calibration, state.profile = dataclasses.asdict(calibration), profile.profile().to_json()
         else:
@@ -312,31 +312,31 @@ class TrainingLoop:
             }
         )
         for path, reason in result.skipped:
-            self._records.add_bad(path, BadImage(reason, ""))
-        self._records.write_history(state.history)
-        self._records.write_skipped()
+            self._run_records.add_bad(path, BadImage(reason, ""))
+        self._run_records.write_history(state.history)
+        self._run_records.write_skipped()
         self._validated = time.monotonic()
         if self._clock is not None:
             self._clock.validation_seconds = self._validated - began
-        self._tell(self._validated, result)
+        self._report_status(self._validated, result)
 
     def _mean(self, what: int) -> float:
-        """Of the epoch's training batches so far: 1 the loss, 2 the accuracy."""
+        """Mean of this epoch's training batches so far: 1 the loss, 2 the accuracy."""
         return self.state.sums[what] / max(1.0, self.state.sums[0])
 
     def elapsed(self) -> float:
-        """Seconds of this run and those that it goes on from."""
+        """Seconds of this command and those that it resumes."""
         return self.state.elapsed + time.monotonic() - self._started
 
     def _checkpoint_due(self) -> bool:
-        """Whether `settings.checkpoint_every` is over since the last one."""
+        """Whether `settings.checkpoint_every` has passed since the last checkpoint."""
         every, unit = self.settings.checkpoint_interval
         since = self.state.step - self._checkpointed_step if unit == "steps" else time.monotonic() - self._checkpointed
         return since >= every and not self.checkpoints.is_busy
 
     def _checkpoint(self) -> None:
         state = {**dataclasses.asdict(self.state), "elapsed": self.elapsed()}
-        self._records.write_skipped()
+        self._run_records.write_skipped()
         self.checkpoints.save(self.model, self.average, self.best, state)
         self._checkpointed, self._checkpointed_step = time.monotonic(), self.state.step
 
@@ -348,16 +348,16 @@ class TrainingLoop:
         self._callbacks.on_epoch_end(self.state.epoch - (self.state.batch == 0), logs)
 
     def _count(self, batch: Batch) -> None:
-        """Keep the books of bad files; raise DatasetError when there are too many."""
+        """Count the files of a batch and record the bad ones; raise DatasetError when there are too many."""
         state = self.state
         state.rows += len(batch.positions) + len(batch.bad)
         state.bad += len(batch.bad)
         for position, error in batch.bad:
-            self._records.add_bad(self.train.index.path(position), error)
+            self._run_records.add_bad(self.train.index.path(position), error)
         limit = max(_MIN_BAD, self.settings.max_bad * state.rows)
         if state.bad > limit:
-            self._records.write_skipped()
-            path, error = next(reversed(self._records.bad.items()))
+            self._run_records.write_skipped()
+            path, error = next(reversed(self._run_records.bad.items()))
             raise DatasetError(
                 f"{state.bad} of the first {state.rows} files of the epoch are bad, more than {limit:.0f}: the last was {path!r} "
                 f"({error.reason}: {error.detail}). All are listed in {self.folder.skipped}. Mend them, or allow more with --max-bad"
@@ -368,7 +368,7 @@ class TrainingLoop:
         left = max(0.0, self._plan.last_work - self.state.work)
         return self.state.step + round(self.sizes.steps_in(left, self._progress))
 
-    def _tell(self, now: float, validation: Evaluation | None = None) -> None:
+    def _report_status(self, now: float, validation: Evaluation | None = None) -> None:
         if self._report is None:
             return
         rate = self.images_seen / self.train_seconds if self.train_seconds else 0.0
@@ -387,7 +387,7 @@ class TrainingLoop:
                 seconds_left=left,
                 loss=self._mean(1),
                 accuracy=self._mean(2),
-                skipped=len(self._records.bad),
+                skipped=len(self._run_records.bad),
                 validation=validation,
             )
         )
@@ -395,7 +395,7 @@ class TrainingLoop:
 
 @contextlib.contextmanager
 def _interrupts(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C, or SIGTERM of a scheduler, sets `stop`, so that a step is never left half done; the second interrupts at once."""
+    """The first Ctrl-C, or SIGTERM of a scheduler, sets `stop`, so that no step is left half done; the second interrupts at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

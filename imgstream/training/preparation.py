@@ -1,4 +1,4 @@
-"""What a training will do, decided before anything is written."""
+"""Decides everything about a training before anything is written."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from imgstream.training.step.gpu_memory import limit_gpu
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """All that was decided, with the models built; nothing is written yet."""
+    """All decisions of a training, with the models built; nothing is written yet."""
 
     folder: RunFolder
     settings: TrainSettings
     recorded: dict[str, Any]
-    """settings.json."""
+    """The contents of settings.json."""
     state: dict[str, Any] | None
-    """run.json of the run that is gone on with; None: a new one."""
+    """run.json of the run that is resumed; None for a new one."""
     info: ModelInfo
     index: ImageIndex
     train: ImageIndex
@@ -52,11 +52,11 @@ class Preparation:
     memory: MemoryPlan
 
     def train_stream(self) -> Stream:
-        """What is trained on, in samples of the full size."""
+        """The training images, as samples of the full size."""
         return Stream(self.train, self.spec, augment=self.augmentation, batch_size=self.memory.batch_size, **self._how())
 
     def val_stream(self) -> Stream:
-        """What is validated on."""
+        """The validation images."""
         return Stream(self.val, self.spec, batch_size=self.memory.validation_batch, **self._how())
 
     def _how(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Preparation:
 
 
 def known_settings(options: dict[str, Any]) -> TrainSettings:
-    """Raises DatasetError for an option that there is not."""
+    """The settings for these keyword options. Raises DatasetError for an unknown option."""
     known = {f.name for f in dataclasses.fields(TrainSettings)}
     if unknown := set(options) - known:
         raise DatasetError(f"train has no option {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
@@ -80,9 +80,10 @@ def prepare(
     scanned: Callable[[int], None],
     tell: Callable[[str], None],
 ) -> Preparation | None:
-    """Read, split, build the models, choose the pipeline and plan the memory. None: the run in `folder` is finished already.
+    """List the images, split them, build the models, select the pipeline and plan the memory. None: the run in `folder` is finished
+    already.
 
-    Raises what imgstream.train raises before it begins.
+    Raises what imgstream.train raises before it starts.
     """
     state = folder.state() if (folder.path / "run.json").exists() else None
     augmentation = resolve(settings.augment)
@@ -100,9 +101,7 @@ def prepare(
     info = model_info(settings.model or infer_model(settings.weights) or "cnn")
     transfer = is_transfer(settings, info)
     if settings.head_only and not transfer:
-        raise ModelError(
-            "head_only keeps the network as it is but for its head: give the weights it has, with --weights or a saved --model"
-        )
+        raise ModelError("head_only trains only the head of a model with weights: give them with --weights, or give a saved --model")
     if state is None:
         index = labelled(source, settings, scanned, tell)
         spec = sample_spec(settings, info, index)
@@ -150,8 +149,8 @@ def _reading(settings: TrainSettings, cache: PixelCache | None) -> dict[str, Any
 def _plan(
     models: Models, settings: TrainSettings, spec: SampleSpec, sizes: Sizes, pipeline: Pipeline, before: dict[str, Any]
 ) -> MemoryPlan:
-    """What fits into the memory there is, told by what the process takes now. A resumed run keeps the batch size that it had `before`, as
-    its run.json tells, and if it fits that of its validation, which the last bits of a loss depend on.
+    """Plan the memory, from what the process takes now. A resumed run keeps its batch size and, if it fits, its validation batch size, on
+    which the last bits of a loss depend; both are in `before`, its run.json.
     """
     footprint = Footprint.of(
         models.trained,

@@ -1,4 +1,4 @@
-"""What a person who looks sees of a training."""
+"""Shows the progress of a training to a person."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class TrainingProgress:
-    """One live line for the steps, and a line that stays for each validation. It is a Report, as TrainingLoop takes one."""
+    """One live line for the steps, and a permanent line for each validation. It is a Report for the TrainingLoop."""
 
     def __init__(self, shown: bool | None = None) -> None:
-        """`shown`: None: where a person looks, on a terminal or in a notebook; False: never; True: elsewhere too."""
+        """`shown`: None shows it on a terminal or in a notebook; False never; True everywhere."""
         self._console = error_console()
         self._line = display(self._console, shown)
         self._keeps = is_watched(self._console) if shown is None else shown
@@ -31,11 +31,11 @@ class TrainingProgress:
         self._line.show(f"Listing images: {files:,}")
 
     def embedded(self, images: int) -> None:
-        """Show how many images a head's features have been made of."""
+        """Show for how many images the features have been computed."""
         self._line.show(f"Features for the head: {images:,} images")
 
     def notice(self, text: str) -> None:
-        """A line that stays."""
+        """Print a permanent line."""
         if self._keeps:
             self._console.print(text, markup=False, soft_wrap=True)
 

@@ -1,7 +1,7 @@
-"""The learning rate to train with, found by trying: the rate grows with each step until the loss does, too.
+"""Suggests a learning rate: the rate grows with each step until the loss grows, too.
 
 After Smith, "Cyclical learning rates for training neural networks" (2015), section 3.3, and Smith and Topin, "Super-convergence" (2018),
-who take for the peak of one cycle what lies just below divergence.
+who take a rate just below divergence for the peak of one cycle.
 """
 
 from __future__ import annotations
@@ -26,55 +26,56 @@ from imgstream.training.step.compiled_models import Models
 from imgstream.training.step.optimizers import peak_learning_rate
 
 LOWEST, HIGHEST = 1 / 500, 200.0
-"""Times the rate that training would take by itself."""
+"""Lowest and highest rate to try, as multiples of the rate that training takes by default."""
 STEPS = 120
 _SMOOTHING = 0.9
 _DIVERGED = 2
-"""Times the loss of the beginning: no higher rates are tried."""
+"""When the loss exceeds this many times that of the beginning, no higher rates are tried."""
 _SAFETY = 2
-"""The peak to train with lies this far below the rate from which the loss rises: the smoothed loss tells it late."""
+"""The suggested peak is this many times lower than the rate from which the loss rises: the smoothed loss shows the rise late."""
 _RISE = 0.1
-"""Of its fall: a loss that has risen by more than this is rising."""
+"""A loss is rising once it has risen by more than this share of its fall."""
 _LEARNT = 0.05
-"""Share by which the loss must fall below chance for a curve to mean anything: two classes' loss moves by 3 % without anything learnt."""
+"""Share by which the loss must fall below chance for a curve to mean anything: the loss of two classes varies by 3 % without learning."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RateCurve:
-    """What came of each rate."""
+    """The loss at each learning rate that was tried."""
 
     rates: list[float]
-    """Of each step, growing."""
+    """The rate of each step, growing."""
     losses: list[float]
     """Smoothed, in nats."""
     batch_size: int
     chance: float
-    """The loss, in nats, of whoever knows the classes' shares only."""
+    """The loss, in nats, of a model that knows only the classes' shares."""
 
     @property
     def has_learnt(self) -> bool:
-        """Whether anything was learnt at any rate: if not, the curve is noise, and suggests nothing."""
+        """Whether anything was learnt at any rate; if not, the curve is noise and suggests nothing."""
         return min(self.losses) <= (1 - _LEARNT) * self.chance
 
     @property
     def usual(self) -> float:
-        """The peak that training takes by itself: the first rate is LOWEST times that."""
+        """The peak that training takes by default: LOWEST times that is the first rate."""
         return self.rates[0] / LOWEST
 
     @property
     def beginning(self) -> float:
-        """The loss that rates too low to learn with leave: the median of the first tenth, in nats."""
+        """The loss at rates too low to learn with: the median of the first tenth, in nats."""
         return float(np.median(self.losses[: max(3, len(self.losses) // 10)]))
 
     @property
     def lowest(self) -> float:
-        """The rate where the loss was lowest."""
+        """The rate with the lowest loss."""
         return self.rates[int(np.argmin(self.losses))]
 
     @property
     def limit(self) -> float:
-        """The last rate, going up from the lowest loss, before a tenth of the loss's fall is lost again; the highest that was tried if it
-        never is. Smith takes divergence; but steps that are normalised, as Muon's are, do not diverge: they stop learning.
+        """The rate from which the loss rises: the last one, going up from the lowest loss, before a tenth of the loss's fall is lost again;
+        the highest rate tried if that never happens. Smith takes the rate of divergence, but normalized steps such as Muon's do not
+        diverge: they stop learning.
         """
         lowest = int(np.argmin(self.losses))
         most = self.losses[lowest] + _RISE * (self.beginning - self.losses[lowest])
@@ -82,11 +83,11 @@ class RateCurve:
 
     @property
     def suggestion(self) -> float | None:
-        """For --learning-rate, the peak of a one-cycle schedule: half of `limit`, to two digits; None where nothing was learnt."""
+        """The peak to give --learning-rate: half of `limit`, to two digits; None if nothing was learnt."""
         return float(f"{self.limit / _SAFETY:.1e}") if self.has_learnt else None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The curve as values that JSON can hold."""
         return {
             "learning_rate": self.suggestion,
             "lowest_at": self.lowest,
@@ -101,11 +102,11 @@ class RateCurve:
 def find_rate(
     source: str | os.PathLike[str] | ImageIndex, *, steps: int = STEPS, progress: Callable[[int], None] | None = None, **options: Any
 ) -> RateCurve:
-    """Train `steps` steps on `source`, as train does with the same `options`, at rates from LOWEST to HIGHEST times the usual one, and
-    throw the model away.
+    """Train `steps` steps on `source`, as train does with the same `options`, at rates from LOWEST to HIGHEST times the default, and drop
+    the model.
 
-    Ends early where the loss has grown far above that of the beginning. In few steps nothing may be learnt: RateCurve.has_learnt tells.
-    Raises what train raises.
+    Ends early when the loss has grown far above that of the beginning. In few steps nothing may be learnt: see RateCurve.has_learnt. Raises
+    what train raises.
     """
     settings = TrainSettings(**options)
     info = model_info(settings.model or infer_model(settings.weights) or "cnn")

@@ -1,4 +1,4 @@
-"""How far along training is, and the learning rate there."""
+"""The schedule: the progress of training, sizes of samples and learning rate, planned for a number of steps or for the clock."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import math
 from typing import Any
 
 WARM_UP = 0.15
-"""The share of training in which the rate rises."""
+"""The share of training in which the learning rate rises."""
 
 
 def one_cycle(progress: float) -> float:
-    """The learning rate as a share of its peak, for `progress` from 0 (start) to 1 (end): up in a line, down in half a cosine.
+    """The learning rate as a share of its peak, for `progress` from 0 (start) to 1 (end): up linearly, down along half a cosine.
 
-    After Smith and Topin, "Super-convergence" (2018), with the cosine that fastai made of it.
+    After Smith and Topin, "Super-convergence" (2018), with fastai's cosine.
     """
     if progress < WARM_UP:
         return 0.04 + 0.96 * progress / WARM_UP
@@ -22,7 +22,7 @@ def one_cycle(progress: float) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Progressive resizing: smaller samples for the first part of the work, when a network learns what does not need detail.
+    """Progressive resizing: smaller samples for the first part of the work, when a model learns what needs no detail.
 
     Work is counted in steps at full size. On two cores, cats and dogs, a minute's budget at 64 then 96 pixels sees 1.6 times the images
     that 96 alone does (docs/decisions/0005-progressive-resizing.md).
@@ -35,7 +35,7 @@ class Sizes:
 
     @classmethod
     def of(cls, full: tuple[int, int]) -> Sizes:
-        """Two thirds of `full` (height, width) in multiples of 8; none where that would be under 48 pixels."""
+        """Start with two thirds of `full` (height, width), in multiples of 8; with `full` if that would be under 48 pixels."""
         small = tuple(max(8, 8 * round(n / 12)) for n in full)
         return cls(full, (small[0], small[1]) if min(small) >= 48 else None)
 
@@ -49,15 +49,15 @@ class Sizes:
         return size[0] * size[1] / (self.full[0] * self.full[1])
 
     def steps_in(self, work: float, progress: float) -> float:
-        """The steps that `work` from `progress` to the end is."""
+        """The number of steps in `work`, from `progress` to the end."""
         early = max(0.0, min(1.0, self.small_until) - progress) / max(1e-9, 1 - progress) if self.small is not None else 0.0
         return work * (early / self.cost(0.0) + 1 - early)
 
 
 @dataclasses.dataclass(kw_only=True)
 class Plan:
-    """A line from (work, progress) to (last work, 1), in steps at full size. A new plan starts where the old one is, so the learning
-    rate never jumps.
+    """Progress as a line from (work, progress) to (last work, 1), in steps at full size. A new plan starts where the old one is, so that
+    the learning rate never jumps.
     """
 
     work: float = 0.0
@@ -79,38 +79,39 @@ class Plan:
 
 
 class Clock:
-    """The time that a run has: what a unit of work costs, measured, and how many more fit before the deadline.
+    """The time that a run has: the measured cost of a unit of work, and how many more units fit before the deadline.
 
-    All times are seconds of one monotonic clock, given from outside.
+    All times are seconds of one monotonic clock, given as arguments.
     """
 
     VALIDATION_SHARE = 1 / 20
-    """Validating takes about this share of the time, at most."""
+    """The most time that validating takes, as a share."""
     REFIT_SHARE = 1 / 10
-    """Of the time left, or of the work planned for it: once so much is gone, or done, it is time to fit the schedule again. So what a wrong
-    measurement does to the end grows smaller and smaller, and the fits do not become many: a hundred in ten hours."""
+    """The schedule is fitted again once this share of the time left, or of the work planned for it, is used. The effect of a wrong
+    measurement on the end becomes smaller and smaller, and the fits stay few: a hundred in ten hours.
+    """
     _COMPILING = 2
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self.work_seconds: float | None = None
-        """What a unit of work (a step at full size) takes; None before the first measurement."""
+        """Duration of a unit of work (a step at full size); None before the first measurement."""
         self.validation_seconds = 0.0
-        """What the last validation took, or one is expected to; 0: nobody knows yet."""
+        """Duration of the last validation, or the expected one; 0 if unknown."""
         self.closing_seconds = 4.0
-        """Kept back at the end for writing the run and leaving Python."""
+        """Kept at the end for writing the run and leaving Python."""
         self.compiling_seconds = 0.0
-        """What the first step took: as much as the first one of another size will."""
+        """Duration of the first step, which compiles; the first step of another size will take as long."""
         self._size = 0.0
         self._steps, self._seconds, self._work = 0, 0.0, 0.0
         self._fitted_room = self._fitted_work = math.inf
         self._worked = 0.0
-        """Since the last fit."""
+        """Work since the last fit."""
 
     def step_took(self, seconds: float, work: float, now: float) -> bool:
-        """Tell what a step of `work` took, which tells its size too. True when it is time to fit the schedule anew.
+        """Record the duration of a step of `work`, which identifies its size. True when it is time to fit the schedule again.
 
-        The first two steps of a size, which compile, do not count. What was measured before the last fit counts for half.
+        The first two steps of a size, which compile, do not count. Measurements from before the last fit count half.
         """
         if work != self._size:
             self._size, self._steps, self._seconds, self._work = work, -self._COMPILING, 0.0, 0.0
@@ -130,7 +131,7 @@ class Clock:
         return True
 
     def work_left(self, now: float) -> float:
-        """Work that fits, with the validations between, the last one and the closing; 0 when none does."""
+        """Work that fits before the deadline, besides the validations and the closing; 0 when none does."""
         assert self.work_seconds is not None, "measure first"
         room = max(0.0, self._room(now))
         if self.validation_seconds:
@@ -142,11 +143,11 @@ class Clock:
         return self._room(now) <= (self.work_seconds or 0.0) * self._size / 2
 
     def has_room_to_compile(self, now: float) -> bool:
-        """Whether steps of another size may begin: compiling for them leaves half of the time or more to take them."""
+        """Whether steps of another size may start: compiling for them leaves at least half of the time."""
         return self.compiling_seconds <= self._room(now) / 2
 
     def validation_due(self, since: float) -> bool:
-        """Whether to validate, `since` seconds after the last time."""
+        """Whether to validate, `since` seconds after the last validation."""
         return since >= self.validation_seconds / self.VALIDATION_SHARE
 
     def to_json(self) -> dict[str, Any]:

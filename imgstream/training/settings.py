@@ -1,4 +1,4 @@
-"""What can be asked of training."""
+"""The options of training."""
 
 from __future__ import annotations
 
@@ -22,62 +22,65 @@ class TrainSettings:
     """The options of `imgstream train`; each is a keyword of imgstream.train. Raises DatasetError for impossible values."""
 
     val: str | None = None
-    """A folder of class folders to validate on; None takes `val_share` of the training folder (contract: split by hash)."""
+    """A folder of class folders to validate on; None holds out `val_share` of the training images, by the hash of their path."""
     val_share: float = 0.2
     """The share of images held out for validation, between 0 and 1, when there is no `val`."""
     group: str | None = None
-    """Images that belong together stay on one side of the split: folder, column, a file, or a pattern; see imgstream.index.split.groups."""
+    """Keep images that belong together on one side of the split: folder, column, a file, or a pattern; see imgstream.index.split.groups."""
     fold: str | None = None
     """"k/n": validate on the k-th of n parts, k from 1, instead of on `val_share`."""
     exclude: str | None = None
-    """A file of paths to leave out, as check --quarantine writes it."""
+    """A file of paths to leave out, as imgstream check --quarantine writes it."""
     root: str | None = None
-    """Where a manifest's paths begin; None: in the manifest's own folder."""
+    """The folder that a manifest's paths are relative to; None for the manifest's own folder."""
     columns: dict[str, str] | None = None
     """A manifest's columns: path, label, split, group and weight → name or number."""
     allow_outside: bool = False
-    """Take a manifest's paths that lead out of its root."""
+    """Keep a manifest's paths that lead out of its root."""
     size: tuple[int, int] | None = None
-    """(height, width) of a sample in pixels; None takes the model's own."""
+    """(height, width) of a sample in pixels; None for the model's own."""
     fit: str = "crop"
     channels: int = 3
     model: str | None = None
-    """cnn, a name of keras.applications, SqueezeNet, or a saved model or run whose body is taken; None takes what `weights` are of, or
-    cnn."""
+    """cnn, a name of keras.applications, SqueezeNet, or a saved model or run, of which all but the last layer is taken; None for the model
+    that `weights` belong to, or cnn.
+    """
     weights: str = "none"
-    """none, imagenet, or a file of weights to begin with. With weights, a head is trained on frozen features first, then all of it with a
-    smaller rate for the backbone."""
+    """none, imagenet, or a file of weights to start from. With weights, a head is trained on frozen features first, then the whole model,
+    its backbone at a lower learning rate.
+    """
     head_only: bool = False
-    """Stop after the head: the backbone stays as it was given, and training takes seconds once the features are there."""
+    """Train only the head: the backbone stays as it is, and training takes seconds once the features are computed."""
     features: str | None = None
-    """A file that `imgstream embed` wrote: with head_only, take the features from there instead of computing them."""
+    """With head_only: a file that `imgstream embed` wrote, to take the features from instead of computing them."""
     augment: Any = "standard"
     epochs: int | None = None
-    """Passes over the training images; when `minutes` is not given either, DEFAULT_EPOCHS, or FINE_TUNING_EPOCHS with weights."""
+    """Passes over the training images; if `minutes` is not given either, DEFAULT_EPOCHS, or FINE_TUNING_EPOCHS with weights."""
     minutes: float | None = None
-    """Wall time of the whole command; the schedule is fitted to it."""
+    """Wall time of the whole command, in minutes; the schedule is fitted to it."""
     batch_size: int | None = None
-    """None takes DEFAULT_BATCH_SIZE, or the largest below it that the memory allows."""
+    """None for DEFAULT_BATCH_SIZE, or the largest below it that fits into the memory."""
     learning_rate: float | None = None
-    """The peak of the one-cycle schedule; None takes what was measured to be best; see imgstream.training.optimizers. Of given
-    weights, a backbone learns at a tenth of it."""
+    """The peak of the one-cycle schedule; None for the one that was measured to be best (imgstream.training.step.optimizers). A backbone
+    with given weights learns at a tenth of it.
+    """
     label_smoothing: float = 0.1
     balance: bool = False
-    """Weigh classes by the inverse of their frequency."""
+    """Weight classes by the inverse of their frequency."""
     patience: int | None = None
     """Stop after this many validations without a better one; None never does: a one-cycle schedule gains most at its end."""
     precision: str = "auto"
-    """float32, mixed (bfloat16 or float16, weights in float32), or auto: mixed where the processor has instructions for it."""
+    """float32, mixed (bfloat16 or float16, with weights in float32), or auto: mixed where the processor has instructions for it."""
     memory: int | None = None
-    """The most bytes of anonymous memory that the process may take; None: what the machine or its container has."""
+    """The most bytes of anonymous memory that the process may take; None for what the machine or its container has."""
     gpu_memory: int | None = None
-    """The most bytes of each GPU's memory that the process may take; None: as much as it needs."""
+    """The most bytes of each GPU's memory that the process may take; None for as much as it needs."""
     checkpoint_every: str = "2min"
-    """How often, within an epoch too, everything is kept that a killed run goes on from: "2min", "30s" or "200steps"."""
+    """How often a checkpoint is written, also within an epoch: "2min", "30s" or "200steps"."""
     pipeline: str = "auto"
-    """Who reads and decodes: python, tf, or auto, the faster; see stream.choose_pipeline."""
+    """What reads and decodes images: python, tf, or auto, the faster one; see stream.choose_pipeline."""
     cache: str = "off"
-    """Where decoded images are kept, so that none is decoded twice: off, auto (the user's cache folder), or a folder."""
+    """Where decoded images are kept, so that each is decoded once: off, auto (the user's cache folder), or a folder."""
     cache_limit: int = DEFAULT_LIMIT
     """The most bytes that the cache may take."""
     seed: int = 0
@@ -120,7 +123,7 @@ class TrainSettings:
 
     @property
     def fold_numbers(self) -> tuple[int, int] | None:
-        """(k, n), k counted from 0; None without a fold. Raises DatasetError when it cannot be."""
+        """(k, n), k counted from 0; None without a fold. Raises DatasetError for an impossible fold."""
         if self.fold is None:
             return None
         match = re.fullmatch(r"(\d{1,3})/(\d{1,3})", str(self.fold))
@@ -130,7 +133,7 @@ class TrainSettings:
 
     @property
     def planned_epochs(self) -> int | None:
-        """The number of epochs, or None when time rules."""
+        """The number of epochs; None with `minutes`."""
         if self.minutes is not None:
             return None
         return self.epochs or (DEFAULT_EPOCHS if self.weights == "none" else FINE_TUNING_EPOCHS)
@@ -152,5 +155,5 @@ class TrainSettings:
         return None if self.cache == "off" else PixelCache(None if self.cache == "auto" else self.cache, self.cache_limit, size)
 
     def to_json(self, augmentation: dict[str, Any]) -> dict[str, Any]:
-        """JSON-ready; the augmentation in its own form."""
+        """The settings as values that JSON can hold; `augmentation` is the augmentation in its own form."""
         return {"format": 1, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, "augment": augmentation}

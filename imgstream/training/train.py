@@ -1,4 +1,4 @@
-"""The whole command: from a folder of class folders to a finished run folder."""
+"""train: from a folder of class folders to a finished run folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from imgstream.versions import versions
 
 _PACKAGES = ("imgstream", "keras", "tensorflow", "numpy", "opencv-python-headless", "simplejpeg", "pillow", "albumentations")
 
-Told = TypeVar("Told")
+T = TypeVar("T")
 
 
 def train(
@@ -43,19 +43,41 @@ def train(
     started: float | None = None,
     **options: Any,
 ) -> Run:
-    """Train a classifier on a folder of class folders and leave a run folder at `out`; returns its Run.
+    """Train a classifier on a folder of class folders and write a run folder.
 
-    `source` may also be a manifest (with root= and columns=), a table or an index: what imgstream.scan takes.
-    `options` are the fields of TrainSettings, which are the command line's options: minutes=15, model="MobileNetV2", …
-    `callbacks` are Keras callbacks; they see the model that is trained, and may stop it (model.stop_training). The learning rate is this
-    function's own. `progress`: None shows it where a person looks, on a terminal or in a notebook, unless a `report` is given; False
-    never, True elsewhere too. `report` is called with a Status after each step and validation, `scanned` with the number of files found
-    so far, `embedded` with the number of images whose features a head is to be trained on, `notice` with what was decided by itself, such
-    as the pipeline. `started` is the time.monotonic() that `minutes` counts from; None means now.
+    ```python
+    run = imgstream.train("photos/", out="runs/pets", minutes=15)
+    run = imgstream.train("photos/", out="runs/mobile", model="MobileNetV2", weights="imagenet", epochs=5)
+    ```
 
-    `resume` goes on with an unfinished run (and gives back a finished one); without one it starts. Ctrl-C keeps what was learnt: the
-    run is written, loadable, and KeyboardInterrupt is raised. Raises DatasetError, NoImagesError, ModelError, AugmentError, RunError
-    (a run is there already), OutputError.
+    Ctrl-C keeps what was learnt: the run folder is written and can be loaded, and KeyboardInterrupt is raised.
+
+    Args:
+        source: A folder, a manifest (with root= and columns=), a table or an index: what imgstream.scan takes.
+        out: The run folder to write.
+        resume: Go on with an unfinished run in `out`, or return a finished one; without a run there, start it.
+        progress: None shows progress on a terminal or in a notebook, unless `report` is given; False never, True everywhere.
+        callbacks: Keras callbacks. They see the model that is trained, and may stop training (model.stop_training); the learning rate is
+            set by this function.
+        report: Called with a Status after each step and each validation.
+        scanned: Called with the number of images found so far.
+        embedded: Called with the number of images whose features have been computed for a head.
+        notice: Called with lines about automatic decisions, such as the pipeline.
+        started: The time.monotonic() that `minutes` counts from; None for now.
+        **options: Fields of TrainSettings, which are the options of the command line: minutes=15, model="MobileNetV2", …
+
+    Returns:
+        The run, loaded from `out`.
+
+    Raises:
+        DatasetError: An option is impossible, or the images cannot be trained on: fewer than two classes, an empty class, too many bad
+            files.
+        NoImagesError: There are no images at `source`.
+        ModelError: The model or its weights cannot be used, do not fit into the memory, or training diverged.
+        AugmentError: The augmentation cannot be loaded or used.
+        RunError: There is a run in `out` already, or it cannot be resumed with these options.
+        OutputError: The run folder cannot be written.
+        KeyboardInterrupt: Ctrl-C ended the training.
     """
     started = time.monotonic() if started is None else started
     settings, folder = known_settings(options), RunFolder(out)
@@ -80,7 +102,7 @@ def _run(
     embedded: Callable[[int], None],
     tell: Callable[[str], None],
 ) -> bool:
-    """Train, and write the run folder; False when Ctrl-C ended it before its end."""
+    """Train, and write the run folder; False when Ctrl-C ended it early."""
     folder, settings, state, models, memory = prepared.folder, prepared.settings, prepared.state, prepared.models, prepared.memory
     if prepared.cache is not None:
         prepared.cache.prepare()
@@ -107,20 +129,20 @@ def _run(
             models.trained.set_weights(models.served.get_weights())
             tell(f"The head alone, on frozen features: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
         how: dict[str, Any] = {"started": started, "record": record, "report": report, "callbacks": callbacks}
-        fit = TrainingLoop(models, train_stream, val_stream, settings, folder, prepared.sizes, **how)
+        loop = TrainingLoop(models, train_stream, val_stream, settings, folder, prepared.sizes, **how)
         if state is not None:
-            fit.restore()
-        finished = fit.finish() if settings.head_only else fit.run()
+            loop.restore()
+        finished = loop.finish() if settings.head_only else loop.run()
         if changed := prepared.index.changed():
             tell(f"{len(changed):,} files have changed since they were first read, such as {changed[0]!r}")
-        _write_run(folder, fit, prepared.spec, finished, {"planned_bytes": memory.expected_bytes, "peak_bytes": record.peak})
+        _write_run(folder, loop, prepared.spec, finished, {"planned_bytes": memory.expected_bytes, "peak_bytes": record.peak})
     return finished
 
 
-def _each(own: Callable[[Told], None], given: Callable[[Told], None] | None) -> Callable[[Told], None]:
-    """Tells both."""
+def _each(own: Callable[[T], None], given: Callable[[T], None] | None) -> Callable[[T], None]:
+    """A function that calls both."""
 
-    def tell(what: Told) -> None:
+    def tell(what: T) -> None:
         own(what)
         if given is not None:
             given(what)
@@ -128,39 +150,39 @@ def _each(own: Callable[[Told], None], given: Callable[[Told], None] | None) -> 
     return tell
 
 
-def _write_run(folder: RunFolder, fit: TrainingLoop, spec: SampleSpec, finished: bool, memory: dict[str, int]) -> None:
-    """The model with its best average, its golden samples, and run.json last: a run.json that says so has all the rest beside it."""
-    if fit.best is not None:
-        fit.average.values = fit.best
-    fit.average.assign_to(fit.models.served)
-    model = folder.save_model(fit.models.served, spec.shape)
+def _write_run(folder: RunFolder, loop: TrainingLoop, spec: SampleSpec, finished: bool, memory: dict[str, int]) -> None:
+    """Write the model with its best average, its golden samples, and run.json last: when run.json says finished, all the rest is there."""
+    if loop.best is not None:
+        loop.average.values = loop.best
+    loop.average.assign_to(loop.models.served)
+    model = folder.save_model(loop.models.served, spec.shape)
     write_golden(folder.golden, spec, Forward(model, BATCH_SIZE), device())
-    if fit.state.profile is not None:
-        folder.write_json("profile.json", _profile(fit.train.index, Profile.from_json(fit.state.profile)).to_json())
-    calibration = dict(fit.state.calibration or {})
+    if loop.state.profile is not None:
+        folder.write_json("profile.json", _profile(loop.train.index, Profile.from_json(loop.state.profile)).to_json())
+    calibration = dict(loop.state.calibration or {})
     temperature = calibration.pop("temperature", 1.0)
     state = folder.state()
     state.update(
         state="finished" if finished else "interrupted",
         fingerprint=folder.fingerprint(temperature),
-        metrics=fit.state.best or {},
+        metrics=loop.state.best or {},
         temperature=temperature,
         calibration=calibration,
-        steps=fit.state.step,
-        steps_run=fit.state.step - (fit.resumed_from_step or 0),
-        resumed_from_step=fit.resumed_from_step,
+        steps=loop.state.step,
+        steps_run=loop.state.step - (loop.resumed_from_step or 0),
+        resumed_from_step=loop.resumed_from_step,
         memory=memory,
-        checkpoints={"written": fit.checkpoints.count, "longest_pause_seconds": round(fit.checkpoints.pause, 4)},
-        epochs=fit.state.epoch,
-        plans=fit.state.plans,
-        seconds=round(fit.elapsed(), 1),
-        images_per_second=round(fit.images_seen / max(1e-9, fit.train_seconds), 1),
+        checkpoints={"written": loop.checkpoints.count, "longest_pause_seconds": round(loop.checkpoints.pause, 4)},
+        epochs=loop.state.epoch,
+        plans=loop.state.plans,
+        seconds=round(loop.elapsed(), 1),
+        images_per_second=round(loop.images_seen / max(1e-9, loop.train_seconds), 1),
     )
     folder.write_state(state)
 
 
 def _profile(train: ImageIndex, validated: Profile) -> Profile:
-    """What files the run was trained on, and what was found of its validation images."""
+    """Statistics of the training files and of the validation images."""
     files = ProfileBuilder()
     for header in sample_headers(train):
         files.add_header(header)

@@ -1,4 +1,4 @@
-"""What steps and validations will take, tried on a few batches."""
+"""Measures how long steps and validations will take, on a few batches."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from imgstream.training.step.compiled_models import Models
 _VALIDATION_BATCHES = 5
 _STEPS, _STEPS_SECONDS = 12, 3.0
 _CLOSING_FIXED, _CLOSING_COMPILED = 1.0, 2.0
-"""Seconds that a run's end takes, and what it takes in compilations of the network's forward pass: it is cloned, saved, and its golden
-samples are computed. (On two cores, cnn: 1.8 s of writing and 0.5 s of leaving Python, where compiling takes 0.7 s.)"""
+"""Duration of a run's end: in seconds, and in compilations of the model's forward pass, as it is cloned, saved, and its golden samples are
+computed. (On two cores, cnn: 1.8 s of writing and 0.5 s of leaving Python, where compiling takes 0.7 s.)
+"""
 
 
 def try_validation(served: Any, val: Stream, most: float) -> tuple[float, float]:
-    """(what validating all of `val` will take, what compiling for it took), in seconds. `most`: what may be spent on it, beside compiling
-    and two batches.
-    """
+    """(seconds to validate all of `val`, seconds to compile for it). `most`: seconds to spend on it, beside compiling and two batches."""
     forward, began = Forward(served, val.batch_size), time.monotonic()
     batches = (batch.images for batch in val.traced_batches() if len(batch.images))
     first = next(batches, None)
@@ -46,7 +45,7 @@ def try_validation(served: Any, val: Stream, most: float) -> tuple[float, float]
 
 
 def try_steps(models: Models, train: Stream) -> tuple[float, float]:
-    """(what a step takes, what compiling it took), in seconds: some steps of `models.trained`, whose weights are spoilt by them.
+    """(seconds of a step, seconds to compile it), by some steps of `models.trained`, which change its weights.
 
     Raises DatasetError when no image can be read.
     """
@@ -67,5 +66,5 @@ def try_steps(models: Models, train: Stream) -> tuple[float, float]:
 
 
 def closing_seconds(compiling: float) -> float:
-    """What writing a run and leaving Python will take, where compiling the network's forward pass takes `compiling` seconds."""
+    """Seconds to write a run and leave Python, where compiling the model's forward pass takes `compiling` seconds."""
     return _CLOSING_FIXED + _CLOSING_COMPILED * compiling

@@ -22,8 +22,8 @@ def test_the_quarantine_holds_broken_files_conflicts_and_all_copies_but_the_firs
     assert (tmp_path / "bad.csv").read_bytes().decode() == (
         "path,reason,detail,path_b64\n"
         '"a/line\nend.jpg",empty,0 bytes,\n'
-        'a/2.jpg,conflicting labels,"the picture of b/\ufffd.jpg, which is b",\n'
-        'b/\ufffd.jpg,conflicting labels,"the picture of a/2.jpg, which is a",Yi//LmpwZw==\n'
+        'a/2.jpg,conflicting labels,"the same image as b/\ufffd.jpg, which is b",\n'
+        'b/\ufffd.jpg,conflicting labels,"the same image as a/2.jpg, which is a",Yi//LmpwZw==\n'
         "a/1.jpg,duplicate,a copy of a/1 copy.jpg,\n"
         "a/2 copy.jpg,duplicate,a copy of a/1 copy.jpg,\n"
     )

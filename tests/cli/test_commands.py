@@ -37,14 +37,6 @@ def trained(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return out
 
 
-@pytest.mark.parametrize("command", ["train", "lr", "evaluate", "embed", "predict", "check", "show", "index"])
-def test_every_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = run(capsys, command, "--help")
-    assert code == 0
-    assert "Examples" in out
-    assert f"imgstream {command}" in out
-
-
 def test_train_py_is_imgstream_train(two_classes: Path, tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "train.py"
     command = [sys.executable, script, two_classes, "--out", tmp_path / "run", "--epochs", "1", "--size", "32"]

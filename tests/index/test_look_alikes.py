@@ -13,7 +13,7 @@ import pytest
 import imgstream as ims
 from imgstream.errors import DatasetWarning
 from imgstream.index import read_manifest
-from imgstream.index.look_alikes import joined, look_alikes, told
+from imgstream.index.look_alikes import joined, look_alikes, quoted
 from imgstream.index.manifest.write import write_manifest
 
 Tree = Callable[..., Path]
@@ -42,9 +42,9 @@ def test_the_name_of_most_images_is_kept_composed_and_without_needless_space() -
 
 
 def test_a_reader_can_tell_them_apart() -> None:
-    assert told(["dogs", "dogs "]) == ["'dogs'", "'dogs '"]
-    assert told(["Größe", "größe"]) == ["'Größe'", "'größe'"]
-    assert told([COMPOSED, DECOMPOSED]) == [r"'caf\xe9'", r"'cafe\u0301'"]
+    assert quoted(["dogs", "dogs "]) == ["'dogs'", "'dogs '"]
+    assert quoted(["Größe", "größe"]) == ["'Größe'", "'größe'"]
+    assert quoted([COMPOSED, DECOMPOSED]) == [r"'caf\xe9'", r"'cafe\u0301'"]
 
 
 def test_scan_warns_with_a_command_that_joins_them(tree: Tree) -> None:

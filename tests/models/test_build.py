@@ -101,7 +101,7 @@ def test_wrong_weights_say_what_is_wrong_with_them(tmp_path: Path) -> None:
         ("empty.keras", "is empty"),
         ("folder.h5", "folder without model.keras"),
         ("notes.keras", "notes.txt. inside"),
-        ("other.h5", "another network"),
+        ("other.h5", "another model"),
     ):
         with pytest.raises(ModelError, match=words):
             build_model("cnn", (32, 32, 3), 2, str(tmp_path / name))

@@ -154,7 +154,7 @@ def test_weights_that_do_not_fit_change_nothing(tmp_path: Path) -> None:
     grey = build_model("cnn", (32, 32, 1), 2)
     grey.save_weights(tmp_path / "grey.weights.h5")
     for file in (str(tmp_path / "grey.weights.h5"), old_layout(grey, tmp_path / "grey.h5"), saved(grey, tmp_path / "whole.h5")):
-        with pytest.raises(ModelError, match="another network"):
+        with pytest.raises(ModelError, match="another model"):
             build_model("cnn", (32, 32, 3), 2, file)
     with pytest.raises(ModelError, match="nothing in"):
         build_model("cnn", (32, 32, 3), 2, saved(network(), tmp_path / "mine.keras"))

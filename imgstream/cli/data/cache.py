@@ -11,28 +11,34 @@ from rich.table import Table
 from rich.text import Text
 
 from imgstream.cli import options
+from imgstream.cli.help import Command, Group
 from imgstream.terminal.console import output_console
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="""Decoded images that `imgstream train --cache` has kept.
+    help="""List or remove the decoded images that imgstream train --cache has kept on disk.
 
-    [bold]Examples[/bold]
-
-      imgstream cache ls
-
-      imgstream cache clear
-
-      imgstream cache ls /fast/disk/pixels --json
+    Examples:
+        imgstream cache ls
+        imgstream cache ls /fast/disk/pixels --json
+        imgstream cache clear
     """,
 )
-Folder = Annotated[str | None, typer.Argument(metavar="[DIR]", help="Where --cache DIR put it (default: the user's cache folder).")]
+Folder = Annotated[
+    str | None, typer.Argument(metavar="DIR", help="The folder given to train --cache DIR (default: the user's cache folder).")
+]
 
 
-@app.command("ls")
+@app.command("ls", cls=Command)
 def ls(folder: Folder = None, as_json: options.Json = False) -> None:
-    """What is kept: how many images, for samples of which size, how many bytes on disk, and when it was last used."""
+    """List what the cache holds: the number of images, the size of their samples, the space on disk, and when they were last used.
+
+    Examples:
+        imgstream cache ls
+        imgstream cache ls /fast/disk/pixels --json
+    """
     from imgstream.cache import PixelCache
     from imgstream.terminal.tables import amount, printable
 
@@ -58,9 +64,16 @@ def ls(folder: Folder = None, as_json: options.Json = False) -> None:
     console.print(f"{amount(total)} in {printable(str(cache.folder))}", soft_wrap=True, markup=False)
 
 
-@app.command("clear")
+@app.command("clear", cls=Command)
 def clear(folder: Folder = None, as_json: options.Json = False) -> None:
-    """Remove all that is kept. Nothing else in the folder is touched; a training that uses it decodes again."""
+    """Remove the decoded images of the cache, and no other file in its folder.
+
+    Examples:
+        imgstream cache clear
+        imgstream cache clear /fast/disk/pixels
+
+    A training that is using the cache decodes its images again.
+    """
     from imgstream.cache import PixelCache
     from imgstream.terminal.tables import amount, printable
 
@@ -73,7 +86,7 @@ def clear(folder: Folder = None, as_json: options.Json = False) -> None:
 
 
 def _words(form: dict[str, object]) -> tuple[Text, Text]:
-    """Of a shelf's description, which another version may have written."""
+    """Describe what is kept and its samples' shape, from a record that another version of imgstream may have written."""
     from imgstream.terminal.tables import printable
 
     size, channels = form.get("size"), {1: "grey", 3: "RGB"}.get(form.get("channels"))  # type: ignore[call-overload]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgstream.cli import options
+from imgstream.cli.help import CHECKS, OUTPUT, PREPROCESSING
 from imgstream.terminal.console import output_console
 
 if TYPE_CHECKING:
@@ -18,18 +19,28 @@ if TYPE_CHECKING:
     from imgstream.runs import Run
 
 FOUND = 3
-"""Exit code: the check was made, and found something."""
+"""Exit code when the check found something."""
 
 
 def check(
     directory: Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help="A folder of images, or a list of them.")],
-    decode: Annotated[bool, typer.Option("--decode", help="Decode every file: finds all that is broken, and near duplicates.")] = False,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every file: finds all broken files, and near duplicates.", rich_help_panel=CHECKS)
+    ] = False,
     quarantine: Annotated[
         Path | None,
-        typer.Option("--quarantine", metavar="FILE", help="Write the files to leave out here (CSV), for --exclude of train and predict."),
+        typer.Option(
+            "--quarantine",
+            metavar="FILE.csv",
+            help="Write the list of files to leave out, for --exclude of train and predict.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     groups: Annotated[
-        Path | None, typer.Option("--groups", metavar="FILE", help="Write which files are duplicates here (CSV), for --group of train.")
+        Path | None,
+        typer.Option(
+            "--groups", metavar="FILE.csv", help="Write which files are duplicates, for --group of train.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     label_pattern: options.LabelPattern = None,
     exclude: options.Exclude = None,
@@ -38,38 +49,61 @@ def check(
     allow_outside: options.AllowOutside = False,
     as_json: options.Json = False,
     workers: options.Workers = None,
-    parity: Annotated[bool, typer.Option("--parity", help="Instead: compare the python and the tf pipeline, value by value.")] = False,
+    parity: Annotated[
+        bool,
+        typer.Option("--parity", help="Instead: compare the python and the tf pipeline, value by value.", rich_help_panel=CHECKS),
+    ] = False,
     run: Annotated[
         Path | None,
-        typer.Option("--run", metavar="RUN", help="With --parity: as this run reads images; tells the predictions that change."),
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            help="With --parity: read images as this run does, and list the predictions that differ.",
+            rich_help_panel=CHECKS,
+        ),
     ] = None,
     size: options.Size = None,
-    fit: Annotated[str | None, typer.Option("--fit", help="With --parity: how an image meets the size: crop, pad or stretch.")] = None,
-    channels: Annotated[int | None, typer.Option("--channels", help="With --parity: 3 for RGB, 1 for grey.")] = None,
-    augment: Annotated[list[str] | None, typer.Option("--augment", metavar="NAME|FILE", help="With --parity: repeat for several.")] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            "--fit",
+            metavar="crop|pad|stretch",
+            help="With --parity: how an image of another aspect is fitted into the size.",
+            rich_help_panel=PREPROCESSING,
+        ),
+    ] = None,
+    channels: Annotated[
+        int | None,
+        typer.Option("--channels", metavar="3|1", help="With --parity: 3 for RGB, 1 for grey.", rich_help_panel=PREPROCESSING),
+    ] = None,
+    augment: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--augment",
+            metavar="NAME|FILE",
+            help="With --parity: an augmentation to compare; may be given several times.",
+            rich_help_panel=PREPROCESSING,
+        ),
+    ] = None,
 ) -> None:
-    """Check a folder: classes, kinds and sizes; broken files, duplicates, duplicates with different labels or on both sides of a split,
-    extreme aspects, classes whose names look alike. No file is touched.
+    """Look for broken files, duplicates, contradicting labels and other faults in a folder of images, and count classes, kinds and sizes.
 
-    Without --decode headers are read, which takes seconds; with it every file is decoded as train would, and pictures are compared, so that
-    re-encoded and resized copies are found too.
+    Examples:
+        imgstream check photos/
+        imgstream check photos/ --decode --quarantine bad.csv --groups copies.csv
+        imgstream train photos/ --out runs/pets --exclude bad.csv --group copies.csv
+        imgstream check photos/ --decode --json
+        imgstream check photos/ --parity --run runs/pets
+        imgstream check photos/ --parity --size 180x299 --fit pad --augment none --augment strong --json
 
-    Exit code 0 when all is well, 3 when something was found. With --parity that is: pixels beyond 1/255 without augmentation, or beyond
-    3/255 or 0.1/255 on average with a preset; files that only one pipeline skips; labels that differ.
+    Also found: duplicates on both sides of a split, extreme aspects, and classes whose names look alike. No image is changed.
 
-    [bold]Examples[/bold]
+    Without --decode only headers are read, which takes seconds. With it every file is decoded as train would decode it, and images are
+    compared, so that re-encoded and resized copies are found too.
 
-      imgstream check photos/
-
-      imgstream check photos/ --decode --quarantine bad.csv --groups copies.csv
-
-      imgstream train photos/ --out runs/pets --exclude bad.csv --group copies.csv
-
-      imgstream check photos/ --decode --json
-
-      imgstream check photos/ --parity --run runs/pets
-
-      imgstream check photos/ --parity --size 180x299 --fit pad --augment none --augment strong --json
+    The exit code is 0 when nothing was found and 3 when something was. With --parity these are found: pixels that differ by more than 1/255
+    without augmentation, or by more than 3/255, or 0.1/255 on average, with a preset; files that only one pipeline skips; labels that
+    differ.
     """
     if parity and (decode or quarantine is not None or groups is not None):
         raise typer.BadParameter("--parity is a check of its own: leave out --decode, --quarantine and --groups")
@@ -127,7 +161,7 @@ def _compare_pipelines(
     as_json: bool,
     workers: int | None,
 ) -> None:
-    """--parity."""
+    """Run --parity."""
     if run is not None and (size is not None or fit is not None or channels is not None):
         raise typer.BadParameter("--run brings its own size, fit and channels")
 

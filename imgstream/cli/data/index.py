@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imgstream.cli import options
+from imgstream.cli.help import DATA, OUTPUT
 from imgstream.terminal.console import output_console
 
 if TYPE_CHECKING:
@@ -29,45 +30,49 @@ def index(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output",
-            "-o",
+            *options.OUT,
             metavar="FILE",
-            help="Keep the table (.arrow) here too, and begin from it next time; or, with a name in .csv, write a manifest.",
+            help="Write the table here (.arrow), and refresh it next time; or write a manifest (.csv).",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Look at everything again: list every folder, and open every file for its size and kind.")
+        bool,
+        typer.Option("--full", help="List every folder again, and open every file for its size and kind.", rich_help_panel=DATA),
     ] = False,
     label_pattern: options.LabelPattern = None,
     root: options.Root = None,
     columns: options.Columns = None,
-    classes: Annotated[str | None, typer.Option("--classes", metavar="A,B,…", help="The labels that a manifest may have.")] = None,
+    classes: Annotated[
+        str | None, typer.Option("--classes", metavar="A,B,…", help="The classes that a manifest may name.", rich_help_panel=DATA)
+    ] = None,
     allow_outside: options.AllowOutside = False,
     join_classes: Annotated[
-        bool, typer.Option("--join-classes", help="With -o FILE.csv: give classes whose names look alike (Cats, cats) one name.")
+        bool,
+        typer.Option(
+            "--join-classes",
+            help="With -o FILE.csv: give classes whose names look alike (Cats, cats) one name.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """List what a folder or a manifest holds, by class, without reading a pixel.
+    """List the images of a folder or a manifest and count them by class, without decoding any.
 
-    A folder that was listed before is refreshed: only folders that changed since are listed again. The table that -o writes can be given
-    to train, evaluate and predict in place of the folder.
+    Examples:
+        imgstream index photos/
+        imgstream index photos/ --full -o photos.arrow
+        imgstream index list.csv --root photos/ --columns path=img,label=species -o list.arrow
+        imgstream index photos/ --join-classes -o joined.csv
 
-    [bold]Examples[/bold]
-
-      imgstream index photos/
-
-      imgstream index photos/ --full -o photos.arrow
-
-      imgstream index list.csv --root photos/ --columns path=img,label=species -o list.arrow
-
-      imgstream index photos/ --join-classes -o joined.csv
+    A folder that was listed before is refreshed: only folders that have changed since then are listed again. The table that -o writes can
+    be given to train, evaluate and predict instead of the folder.
     """
     from imgstream.errors import OutputError
     from imgstream.files.atomic import check_target
     from imgstream.index import IMAGE_EXTENSIONS, kind_of, open_index
     from imgstream.index.header_scan import scan_headers
-    from imgstream.index.look_alikes import joined, told
+    from imgstream.index.look_alikes import joined, quoted
     from imgstream.index.manifest.read import MANIFEST_EXTENSIONS, is_manifest
     from imgstream.index.manifest.write import write_manifest
     from imgstream.index.opening import warn_of_look_alikes
@@ -122,7 +127,7 @@ def index(
         _line(f"Opened all of them: {changed:,} had changed since they were opened before" + _such_as(examples))
     for name, other in names.items():
         if name != other:
-            _line("Joined: {} is {} now".format(*told([name, other])))
+            _line("Joined: {} is {} now".format(*quoted([name, other])))
     if output is not None and as_manifest:
         _line(f"Manifest: {output}, for --root {shlex.quote(found.root)}")
     elif output is not None:

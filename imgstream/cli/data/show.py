@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from imgstream.cli import options
+from imgstream.cli.help import OUTPUT, PREPROCESSING
 from imgstream.terminal.console import output_console
 
 if TYPE_CHECKING:
@@ -20,19 +21,23 @@ DRAWS = 8
 
 def show(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder of images.")],
-    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="SHEET.png", help="The picture to write.")],
+    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP, rich_help_panel=PREPROCESSING)],
+    output: Annotated[
+        Path,
+        typer.Option(*options.OUT, metavar="SHEET.png", help="The contact sheet to write: .png, .jpg or .webp.", rich_help_panel=OUTPUT),
+    ],
     size: options.Size = "128",
-    rows: Annotated[int, typer.Option("--rows", min=1, max=50, help="How many images.")] = 6,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, max=50, help="How many images to show.", rich_help_panel=OUTPUT)] = 6,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="N", help="Seed of the choice of images and of the augmentation.", rich_help_panel=PREPROCESSING),
+    ] = 0,
 ) -> None:
-    """See an augmentation: a contact sheet, each row an image and eight draws of it; and what it costs an image.
+    """Show what an augmentation does and what it costs: a contact sheet whose rows are an image and eight augmented versions of it.
 
-    [bold]Examples[/bold]
-
-      imgstream show photos/ --augment standard -o sheet.png
-
-      imgstream show photos/ --augment my_augment.py:blur -o sheet.png --size 224
+    Examples:
+        imgstream show photos/ --augment standard -o sheet.png
+        imgstream show photos/ --augment my_augment.py:blur -o sheet.png --size 224
     """
     from imgstream.errors import NoImagesError, OutputError
     from imgstream.files.atomic import atomic_file, check_target
@@ -76,7 +81,7 @@ def show(
 
 
 def _read(stream: Stream, epoch: int, start: int) -> dict[int, np.ndarray]:
-    """One batch of an epoch, uint8 by index position: the epoch's number is the number of the draw."""
+    """One batch of an epoch, uint8 by index position; another epoch augments the images differently."""
     batch = next(stream.traced_batches(epoch, start))
     return {int(position): np.clip(image, 0, 255).astype(np.uint8) for position, image in zip(batch.positions, batch.images, strict=True)}
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imgstream.cli import options
+from imgstream.cli.help import DATA, OUTPUT, SORTING
 from imgstream.terminal.console import output_console
 
 if TYPE_CHECKING:
@@ -21,35 +22,49 @@ _MOST_SHOWN = 20
 
 
 def sort(
-    predictions: Annotated[Path | None, typer.Argument(metavar="OUT", help="What predict wrote: .csv, .jsonl or .parquet.")] = None,
-    into: Annotated[Path | None, typer.Option("--into", metavar="DIR", help="Where the folders go; made if need be.")] = None,
-    link: Annotated[
-        bool, typer.Option("--link", help="Hard links: no space, nothing moves. Symbolic links where these are impossible.")
-    ] = False,
-    copy: Annotated[bool, typer.Option("--copy", help="Copies, compared with their originals.")] = False,
-    move: Annotated[bool, typer.Option("--move", help="Move the files.")] = False,
-    root: Annotated[
-        str | None, typer.Option("--from", metavar="DIR", help="The folder that was predicted (default: what the store beside OUT names).")
+    predictions: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="The predictions that predict wrote: .csv, .jsonl or .parquet.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and touch nothing.")] = False,
-    undo_file: Annotated[Path | None, typer.Option("--undo", metavar="FILE", help="Instead: put everything back.")] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="DIR", help="The folder to put the class folders into; it need not exist.", rich_help_panel=OUTPUT),
+    ] = None,
+    link: Annotated[
+        bool,
+        typer.Option("--link", help="Make hard links, or symbolic links where these are not possible.", rich_help_panel=SORTING),
+    ] = False,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Copy the files, and compare each copy with its original.", rich_help_panel=SORTING)
+    ] = False,
+    move: Annotated[bool, typer.Option("--move", help="Move the files.", rich_help_panel=SORTING)] = False,
+    root: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            "--root",
+            metavar="DIR",
+            help="The folder that was predicted (default: the one that FILE.store names).",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done; touch nothing.", rich_help_panel=OUTPUT)] = False,
+    undo_file: Annotated[
+        Path | None,
+        typer.Option("--undo", metavar="FILE", help="Instead: put everything back, by this undo file.", rich_help_panel=SORTING),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Put files in order by their predicted label: a folder for each, also for unsure and unreadable files.
+    """Sort files into one folder for each predicted class, and one each for unsure and for unreadable files.
+
+    Examples:
+        imgstream sort predictions.csv --into sorted/ --link
+        imgstream sort predictions.csv --into sorted/ --move --dry-run
+        imgstream sort predictions.parquet --from new_photos/ --into new_photos/ --move
+        imgstream sort --undo sorted/imgstream-undo-1f2e3d4c5b6a.jsonl
 
     No file is ever overwritten: the second 1.jpg of a folder becomes "1 (2).jpg". A file that is missing or in the way is counted and
-    listed; the others go on. What will be done is first written to an undo file in DIR: after a kill the same command goes on, and --undo
-    puts everything back. Across disks an original is removed after its copy was read back and compared.
-
-    [bold]Examples[/bold]
-
-      imgstream sort predictions.csv --into sorted/ --link
-
-      imgstream sort predictions.csv --into sorted/ --move --dry-run
-
-      imgstream sort predictions.parquet --from new_photos/ --into new_photos/ --move
-
-      imgstream sort --undo sorted/imgstream-undo-1f2e3d4c5b6a.jsonl
+    listed; the others go on. An undo file in DIR records every step before it is taken: after a crash the same command goes on, and --undo
+    puts everything back. A move to another disk removes the original only after its copy was read back and compared.
     """
     chosen: list[Action] = [name for name, given in (("link", link), ("copy", copy), ("move", move)) if given]  # type: ignore[misc]
     if undo_file is not None:

@@ -12,6 +12,7 @@ import typer
 
 from imgstream.cli import options
 from imgstream.cli.clock import STARTED
+from imgstream.cli.help import MODEL, OUTPUT
 from imgstream.terminal.console import output_console
 
 if TYPE_CHECKING:
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
 def embed(
     network: Annotated[
-        str, typer.Argument(metavar="RUN|MODEL", help="A run folder that train wrote, or a network: a name as of train --model, or a file.")
+        str, typer.Argument(metavar="RUN|MODEL", help="A run folder that train wrote, or a model: a name as in train --model, or a file.")
     ],
     directory: Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help="A folder of images, or a list of them.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FEATURES.parquet", help="Where to.")],
+    output: Annotated[Path, typer.Option(*options.OUT, metavar="FILE.parquet", help="The features to write.", rich_help_panel=OUTPUT)],
     weights: Annotated[
-        str | None, typer.Option("--weights", metavar="none|imagenet|FILE", help="What a network given by its name begins with.")
+        str | None,
+        typer.Option("--weights", metavar="none|imagenet|FILE", help="The weights of a model given by name.", rich_help_panel=MODEL),
     ] = None,
     size: options.Size = None,
     label_pattern: options.LabelPattern = None,
@@ -37,15 +39,12 @@ def embed(
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write the features of every image: what the network makes of it before its last layer. A row a file, bad ones with their reason.
+    """Write the features of every image, the input of the model's last layer: one row for each file; a bad file's row says why it is bad.
 
-    [bold]Examples[/bold]
-
-      imgstream embed runs/pets photos/ -o features.parquet
-
-      imgstream embed MobileNetV2 photos/ -o features.parquet --weights imagenet
-
-      imgstream embed MobileNetV2 list.csv --columns path=img,label=species -o features.parquet --weights body.h5 --size 160
+    Examples:
+        imgstream embed runs/pets photos/ -o features.parquet
+        imgstream embed MobileNetV2 photos/ -o features.parquet --weights imagenet
+        imgstream embed MobileNetV2 list.csv --columns path=img,label=species -o features.parquet --weights body.h5 --size 160
     """
     from imgstream.embedding import FeaturesInfo, check_output, open_writer
     from imgstream.embedding import embed as embeddings
@@ -96,7 +95,7 @@ def embed(
 
 
 def _network(network: str, weights: str | None, size: tuple[int, int] | None) -> tuple[Any, SampleSpec, str]:
-    """Images → features, what a sample is, and the network's name."""
+    """The model images → features, the spec of its samples, and its name."""
     from imgstream.models import build_model, features, infer_model, model_info
     from imgstream.progress import error_console
     from imgstream.runs import load_run

@@ -17,9 +17,7 @@ from imgstream.terminal.console import output_console
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train wrote.")],
-    directory: Annotated[
-        str, typer.Argument(metavar="DIR|MANIFEST", help="A folder with one folder of images for each class, or a list of labelled images.")
-    ],
+    directory: Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help=options.LABELLED_HELP)],
     tta: options.Tta = None,
     as_json: options.Json = False,
     label_pattern: options.LabelPattern = None,
@@ -32,13 +30,10 @@ def evaluate(
 ) -> None:
     """Measure a run on labelled images: accuracy, calibration, and precision, recall and F1 of each class.
 
-    [bold]Examples[/bold]
-
-      imgstream evaluate runs/pets holdout/
-
-      imgstream evaluate runs/pets holdout/ --tta flip --json > metrics.json
-
-      imgstream evaluate runs/pets test.csv --columns path=img,label=species
+    Examples:
+        imgstream evaluate runs/pets holdout/
+        imgstream evaluate runs/pets holdout/ --tta flip --json > metrics.json
+        imgstream evaluate runs/pets test.csv --columns path=img,label=species
     """
     from imgstream.evaluation.metrics import FIGURES
     from imgstream.progress import counting

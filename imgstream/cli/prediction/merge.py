@@ -9,22 +9,26 @@ from typing import Annotated
 import typer
 
 from imgstream.cli import options
+from imgstream.cli.help import OUTPUT
 
 
 def merge(
-    stores: Annotated[list[Path], typer.Argument(metavar="STORE…", help="The stores of all shards: OUT.store of each, or OUT itself.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where to: .csv, .jsonl or .parquet.")],
-    top_k: Annotated[int, typer.Option("--top-k", min=1, help="How many classes to write for each image.")] = 1,
-    min_score: Annotated[
-        float, typer.Option("--min-score", min=0.0, max=1.0, metavar="S", help="Below this score the label is unsure.")
-    ] = 0.0,
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="STORE…", help="The stores of all parts: FILE.store of each, or the FILE that predict wrote.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(*options.OUT, metavar="FILE", help="The predictions to write: .csv, .jsonl or .parquet.", rich_help_panel=OUTPUT),
+    ],
+    top_k: options.TopK = 1,
+    min_score: options.MinScore = 0.0,
     as_json: options.Json = False,
 ) -> None:
-    """Join what imgstream predict --shard K/N predicted in N parts: the result equals one run's.
+    """Join the parts that imgstream predict --shard K/N predicted: the result equals that of one command over all images.
 
-    [bold]Examples[/bold]
-
-      imgstream merge part*.csv.store -o all.csv
+    Examples:
+        imgstream merge part*.csv.store -o all.csv
+        imgstream merge part1.csv part2.csv -o all.parquet --top-k 3
     """
     from imgstream.errors import OutputError
     from imgstream.prediction.job import merge_stores, write_output

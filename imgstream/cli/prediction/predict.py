@@ -16,6 +16,7 @@ import typer
 
 from imgstream.cli import options
 from imgstream.cli.clock import STARTED
+from imgstream.cli.help import OUTPUT, PREDICTION
 from imgstream.terminal.console import output_console
 
 if TYPE_CHECKING:
@@ -39,20 +40,31 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
 
 def predict(
     run: Annotated[
-        str, typer.Argument(metavar="RUN[,RUN…]", help="A run folder that train wrote; several, with commas, predict together.")
+        str, typer.Argument(metavar="RUN[,RUN…]", help="A run folder that train wrote; the scores of several runs are averaged.")
     ],
     sources: Annotated[
-        list[str], typer.Argument(metavar="DIR|FILE…|-", help="A folder, files, a manifest, or - for paths on stdin, one a line.")
+        list[str],
+        typer.Argument(metavar="DIR|MANIFEST|FILE…|-", help="A folder, a manifest, files, or - for paths on stdin, one a line."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where to: .csv, .jsonl or .parquet.")],
-    top_k: Annotated[int, typer.Option("--top-k", min=1, help="How many classes to write for each image.")] = 1,
-    min_score: Annotated[
-        float, typer.Option("--min-score", min=0.0, max=1.0, metavar="S", help="Below this score the label is unsure.")
-    ] = 0.0,
+    output: Annotated[
+        Path,
+        typer.Option(*options.OUT, metavar="FILE", help="The predictions to write: .csv, .jsonl or .parquet.", rich_help_panel=OUTPUT),
+    ],
+    top_k: options.TopK = 1,
+    min_score: options.MinScore = 0.0,
     tta: options.Tta = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew: forget what was predicted into OUT before.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew: forget what was predicted into FILE before.", rich_help_panel=PREDICTION)
+    ] = False,
     shard: Annotated[
-        Any, typer.Option("--shard", metavar="K/N", parser=parse_shard, help="Only the K-th of N parts; imgstream merge joins them.")
+        Any,
+        typer.Option(
+            "--shard",
+            metavar="K/N",
+            parser=parse_shard,
+            help="Predict only the K-th of N parts; imgstream merge joins them.",
+            rich_help_panel=PREDICTION,
+        ),
     ] = None,
     exclude: options.Exclude = None,
     root: options.Root = None,
@@ -62,22 +74,17 @@ def predict(
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
-    """Name the class of every image: one row a file, in index order, bad files with their reason.
+    """Predict the class of every image: one row for each file, in the order of the index; a bad file's row says why it is bad.
 
-    What is predicted is kept in OUT.store, batch by batch. The same command goes on where it was stopped, however it was; later it predicts
-    only what is new or has changed, and OUT always holds all that is there.
+    Examples:
+        imgstream predict runs/pets new_photos/ -o predictions.csv
+        imgstream predict runs/pets a.jpg b.png -o two.jsonl --top-k 3
+        find . -name '*.jpg' | imgstream predict runs/pets - -o found.parquet
+        imgstream predict runs/a,runs/b new_photos/ -o both.csv --tta flip --min-score 0.6
+        imgstream predict runs/pets archive/ -o part3.csv --shard 3/16
 
-    [bold]Examples[/bold]
-
-      imgstream predict runs/pets new_photos/ -o predictions.csv
-
-      imgstream predict runs/pets a.jpg b.png -o two.jsonl --top-k 3
-
-      find . -name '*.jpg' | imgstream predict runs/pets - -o found.parquet
-
-      imgstream predict runs/a,runs/b new_photos/ -o both.csv --tta flip --min-score 0.6
-
-      imgstream predict runs/pets archive/ -o part3.csv --shard 3/16
+    Predictions are kept in FILE.store, batch by batch. The same command goes on where it stopped, even after a crash. Given again later, it
+    predicts only images that are new or have changed, and writes FILE with all rows.
     """
     from imgstream.prediction.job import LEAST_RANKS, batch_size_for, write_output
     from imgstream.prediction.store import PredictionStore, store_path
@@ -130,23 +137,23 @@ def predict(
 
 
 class Drift:
-    """Looks whether the images of a prediction are like those that the run was trained on."""
+    """Finds out whether the images of a prediction differ from those that the run was trained on."""
 
     def __init__(self, run: Run, *, alone: bool) -> None:
-        """`alone`: whether the scores are this run's own; averaged ones are less sure, and say nothing beside its validation."""
+        """`alone`: whether the scores are this run's own; averaged ones are less sure, and cannot be compared with its validation."""
         from imgstream.evaluation.drift import ProfileBuilder
 
         self._trained, self._spec, self._builder, self._alone = run.profile, run.spec, ProfileBuilder(), alone
 
     def see(self, batch: Scored) -> None:
-        """Take account of a batch."""
+        """Count a batch."""
         if self._trained is not None and len(batch.images):
             self._builder.add_images(batch.images, self._spec)
             if self._alone:
                 self._builder.add_scores(batch.scores)
 
     def warnings(self, index: ImageIndex) -> list[str]:
-        """What is different, a line each."""
+        """What is different, one line each."""
         from imgstream.evaluation.drift import compare, sample_headers
 
         if self._trained is None:
@@ -212,7 +219,7 @@ def _print(first: list[StoredPrediction], bad: Any, summary: Summary, used: list
 
 
 def _runs(text: str) -> list[Run]:
-    """The run at a path, or at each of several."""
+    """The runs at one path, or at several separated by commas."""
     from imgstream.runs import load_run
 
     paths = [] if os.path.exists(text) else [path for path in text.split(",") if path]
@@ -231,7 +238,7 @@ def _index(sources: list[str], **of_index: Any) -> ImageIndex:
 
 
 def _stdin_paths() -> Iterator[bytes]:
-    """The lines of stdin, as bytes: names need not be UTF-8."""
+    """The lines of stdin as bytes, because names need not be UTF-8."""
     for line in sys.stdin.buffer:
         if path := line.rstrip(b"\r\n"):
             yield path

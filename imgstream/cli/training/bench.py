@@ -8,29 +8,35 @@ from typing import Annotated
 import typer
 
 from imgstream.cli import options
+from imgstream.cli.help import MODEL, PREPROCESSING, SPEED, TRAINING
 from imgstream.terminal.console import output_console
 
 
 def bench(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder of images.")],
     size: options.Size = None,
-    model: Annotated[str, typer.Option("--model", metavar="NAME", help="cnn (ours), or one of keras.applications.")] = "cnn",
-    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "standard",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 64,
-    seconds: Annotated[float, typer.Option("--seconds", min=1, max=3600, help="About how long to measure.")] = 30.0,
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="cnn (ours), or one of keras.applications.", rich_help_panel=MODEL)
+    ] = "cnn",
+    augment: Annotated[
+        str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP, rich_help_panel=PREPROCESSING)
+    ] = "standard",
+    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images in a batch.", rich_help_panel=TRAINING)] = 64,
+    seconds: Annotated[
+        float,
+        typer.Option("--seconds", metavar="S", min=1, max=3600, help="About how long to measure, in seconds.", rich_help_panel=SPEED),
+    ] = 30.0,
     as_json: options.Json = False,
 ) -> None:
-    """Find what limits training on a folder: what reading, decoding, augmenting, loading and training steps give, each on its own.
+    """Measure what limits the speed of training: reading, decoding, augmenting, loading and training steps, each on its own.
 
-    Measured on a random sample, on this machine, as train would read it; ends with what binds, the upper bound, and what to set.
+    Examples:
+        imgstream bench photos/
+        imgstream bench photos/ --model MobileNetV2 --size 224 --augment policy.yaml
+        imgstream bench photos/ --json --seconds 60
 
-    [bold]Examples[/bold]
-
-      imgstream bench photos/
-
-      imgstream bench photos/ --model MobileNetV2 --size 224 --augment policy.yaml
-
-      imgstream bench photos/ --json --seconds 60
+    A random sample of the images is measured on this machine, read as train would read it. The last lines say which part is the
+    slowest, how fast training could be at most, and which options to set.
     """
     from imgstream.profiling import advise, examine
     from imgstream.progress import error_console

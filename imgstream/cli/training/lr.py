@@ -9,42 +9,70 @@ from typing import Annotated, Any
 import typer
 
 from imgstream.cli import options
+from imgstream.cli.help import MODEL, OUTPUT, PREPROCESSING, SPEED, TRAINING
 from imgstream.terminal.console import output_console
 
 MOST_STEPS = 10_000
 
 
 def lr(
-    directory: Annotated[
-        str, typer.Argument(metavar="DIR|MANIFEST", help="A folder with one folder of images for each class, or a list of labelled images.")
-    ],
-    out: Annotated[Path | None, typer.Option("-o", metavar="lr.png", help="Draw the curve: .png, .svg or .pdf.")] = None,
-    steps: Annotated[int, typer.Option("--steps", min=20, max=MOST_STEPS, help="Steps to try, each at a higher rate.")] = 120,
-    model: Annotated[str | None, typer.Option("--model", metavar="NAME|FILE|RUN", help="As of train.")] = None,
-    weights: Annotated[str, typer.Option("--weights", metavar="none|imagenet|FILE", help="As of train.")] = "none",
+    directory: Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help=options.LABELLED_HELP)],
+    out: Annotated[
+        Path | None,
+        typer.Option(*options.OUT, metavar="lr.png", help="Draw the loss over the rates: .png, .svg or .pdf.", rich_help_panel=OUTPUT),
+    ] = None,
+    steps: Annotated[
+        int,
+        typer.Option(
+            "--steps", metavar="N", min=20, max=MOST_STEPS, help="Steps to train, each at a higher rate.", rich_help_panel=TRAINING
+        ),
+    ] = 120,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME|FILE|RUN", help=options.MODEL_HELP, rich_help_panel=MODEL)] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights", metavar="none|imagenet|FILE", help="Pretrained weights to start from, as in train.", rich_help_panel=MODEL
+        ),
+    ] = "none",
     size: options.Size = None,
-    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "standard",
+    augment: Annotated[
+        str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP, rich_help_panel=PREPROCESSING)
+    ] = "standard",
     batch_size: Annotated[
-        Any, typer.Option("--batch-size", metavar="auto|N", parser=options.parse_batch_size, help="Images a step.")
+        Any,
+        typer.Option(
+            "--batch-size",
+            metavar="auto|N",
+            parser=options.parse_batch_size,
+            help=options.BATCH_SIZE_HELP,
+            rich_help_panel=TRAINING,
+        ),
     ] = "auto",
-    precision: Annotated[str, typer.Option("--precision", metavar="auto|float32|mixed", help="As of train.")] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            metavar="auto|float32|mixed",
+            help="auto: mixed precision where the processor is faster with it.",
+            rich_help_panel=SPEED,
+        ),
+    ] = "auto",
     exclude: options.Exclude = None,
     root: options.Root = None,
     columns: options.Columns = None,
     label_pattern: options.LabelPattern = None,
     workers: options.Workers = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the order, the augmentation and the weights.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="Seed of the order, the augmentation and the weights.", rich_help_panel=TRAINING)
+    ] = 0,
     as_json: options.Json = False,
 ) -> None:
-    r"""Find a learning rate: train some steps at growing rates, see from where on the loss rises, and suggest half of that.
+    """Suggest a learning rate: train some steps at growing rates, find the rate at which the loss rises, and take half of it.
 
-    [bold]Examples[/bold]
-
-      imgstream lr photos/
-
-      imgstream lr photos/ -o lr.png --model MobileNetV2 --weights imagenet
-
-      imgstream lr photos/ --json | jq .learning_rate
+    Examples:
+        imgstream lr photos/
+        imgstream lr photos/ -o lr.png --model MobileNetV2 --weights imagenet
+        imgstream lr photos/ --json | jq .learning_rate
     """
     from imgstream.pictures.rate_curve import draw_rates
     from imgstream.progress import counting

@@ -11,6 +11,7 @@ import typer
 
 from imgstream.cli import options
 from imgstream.cli.clock import STARTED
+from imgstream.cli.help import DATA, MODEL, OUTPUT, PREPROCESSING, SPEED, TRAINING
 from imgstream.terminal.console import output_console
 
 if TYPE_CHECKING:
@@ -21,53 +22,81 @@ _MOST_CLASSES = 10
 
 
 def train(
-    directory: Annotated[
-        str, typer.Argument(metavar="DIR|MANIFEST", help="A folder with one folder of images for each class, or a list of labelled images.")
-    ],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder to write.")],
-    val: Annotated[str | None, typer.Option("--val", metavar="DIR", help="Validate on this folder (default: a fifth of DIR).")] = None,
+    directory: Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help=options.LABELLED_HELP)],
+    out: Annotated[Path, typer.Option(*options.OUT, metavar="RUN", help="The run folder to write.", rich_help_panel=OUTPUT)],
+    val: Annotated[
+        str | None,
+        typer.Option("--val", metavar="DIR", help="Validate on this folder (default: a fifth of the images).", rich_help_panel=DATA),
+    ] = None,
     group: Annotated[
         str | None,
         typer.Option(
             "--group",
             metavar="folder|column|FILE|REGEX",
-            help="Keep on one side of the split what belongs together: the images of a folder, of a manifest's group, of a cluster in a "
-            "file of imgstream check --groups, or whose paths agree in (?P<group>…).",
+            help="Keep the images of a group on one side of the split. A group is a folder, a value of a manifest's group column, a "
+            "cluster in a file that imgstream check --groups wrote, or what (?P<group>...) matches in the path.",
+            rich_help_panel=DATA,
         ),
     ] = None,
-    fold: Annotated[str | None, typer.Option("--fold", metavar="K/N", help="Validate on the K-th of N parts.")] = None,
+    fold: Annotated[
+        str | None,
+        typer.Option("--fold", metavar="K/N", help="Cross-validation: validate on the K-th of N parts.", rich_help_panel=DATA),
+    ] = None,
     exclude: options.Exclude = None,
     root: options.Root = None,
     columns: options.Columns = None,
     allow_outside: options.AllowOutside = False,
     size: options.Size = None,
-    fit: Annotated[str, typer.Option("--fit", help="How an image meets the size: crop, pad or stretch.")] = "crop",
-    channels: Annotated[int, typer.Option("--channels", help="3 for RGB, 1 for grey.")] = 3,
-    model: Annotated[
-        str | None,
+    fit: Annotated[
+        str,
         typer.Option(
-            "--model",
-            metavar="NAME|FILE|RUN",
-            help="cnn (ours), SqueezeNet, one of keras.applications, or a saved model or run whose body is taken (default: what the "
-            "weights are of, or cnn).",
+            "--fit",
+            metavar="crop|pad|stretch",
+            help="How an image of another aspect is fitted into the size.",
+            rich_help_panel=PREPROCESSING,
         ),
-    ] = None,
+    ] = "crop",
+    channels: Annotated[int, typer.Option("--channels", metavar="3|1", help="3 for RGB, 1 for grey.", rich_help_panel=PREPROCESSING)] = 3,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME|FILE|RUN", help=options.MODEL_HELP, rich_help_panel=MODEL)] = None,
     weights: Annotated[
         str,
         typer.Option(
-            "--weights", metavar="none|imagenet|FILE", help="What to begin with: then a head is trained first, and all of it more gently."
+            "--weights",
+            metavar="none|imagenet|FILE",
+            help="Pretrained weights to start from: the last layer is trained first, then the whole model at a lower learning rate.",
+            rich_help_panel=MODEL,
         ),
     ] = "none",
     head_only: Annotated[
-        bool, typer.Option("--head-only", help="Train the last layer only, on the features of the given weights.")
+        bool,
+        typer.Option(
+            "--head-only", help="Train the last layer only, on the features that the given weights compute.", rich_help_panel=MODEL
+        ),
     ] = False,
     features: Annotated[
-        str | None, typer.Option("--features", metavar="FILE", help="With --head-only: the features that imgstream embed wrote.")
+        str | None,
+        typer.Option(
+            "--features", metavar="FILE", help="With --head-only: the features that imgstream embed wrote.", rich_help_panel=MODEL
+        ),
     ] = None,
-    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP + ".")] = "standard",
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the images (default: 20; with --weights 5).")] = None,
+    augment: Annotated[
+        str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP, rich_help_panel=PREPROCESSING)
+    ] = "standard",
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs",
+            metavar="N",
+            min=1,
+            help="Number of passes over the training images (default: 20; with --weights 5).",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", metavar="M", help="Instead of --epochs: the wall time of the whole command.")
+        float | None,
+        typer.Option(
+            "--minutes", metavar="M", help="Instead of --epochs: how many minutes the whole command takes.", rich_help_panel=TRAINING
+        ),
     ] = None,
     batch_size: Annotated[
         Any,
@@ -75,61 +104,104 @@ def train(
             "--batch-size",
             metavar="auto|N",
             parser=options.parse_batch_size,
-            help="Images a step; auto: 64, or the most that the memory has room for.",
+            help=options.BATCH_SIZE_HELP,
+            rich_help_panel=TRAINING,
         ),
     ] = "auto",
     memory: Annotated[
         Any,
         typer.Option(
-            "--memory", metavar="2GB", parser=options.parse_bytes, help="The most memory the process may take of its own (default: all)."
+            "--memory",
+            metavar="2GB",
+            parser=options.parse_bytes,
+            help="The most memory that the process allocates (default: no limit).",
+            rich_help_panel=SPEED,
         ),
     ] = None,
     gpu_memory: Annotated[
-        Any, typer.Option("--gpu-memory", metavar="4GB", parser=options.parse_bytes, help="The most of each GPU's memory to take.")
+        Any,
+        typer.Option(
+            "--gpu-memory", metavar="4GB", parser=options.parse_bytes, help="The most memory to take of each GPU.", rich_help_panel=SPEED
+        ),
     ] = None,
     precision: Annotated[
-        str, typer.Option("--precision", metavar="auto|float32|mixed", help="auto: mixed, where the processor is faster so.")
+        str,
+        typer.Option(
+            "--precision",
+            metavar="auto|float32|mixed",
+            help="auto: mixed precision where the processor is faster with it.",
+            rich_help_panel=SPEED,
+        ),
     ] = "auto",
     checkpoint_every: Annotated[
-        str, typer.Option("--checkpoint-every", metavar="2min|200steps", help="How often to keep what a killed run goes on from.")
+        str,
+        typer.Option(
+            "--checkpoint-every",
+            metavar="2min|200steps",
+            help="How often to write a checkpoint for --resume to go on from.",
+            rich_help_panel=TRAINING,
+        ),
     ] = "2min",
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Peak of the one-cycle schedule.")] = None,
-    balance: Annotated[bool, typer.Option("--balance", help="Weigh rare classes more.")] = False,
-    patience: Annotated[int | None, typer.Option("--patience", min=1, help="Stop after N validations without a better one.")] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--learning-rate",
+            metavar="RATE",
+            help="Peak of the one-cycle schedule; imgstream lr suggests one.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Give images of rare classes more weight in the loss.", rich_help_panel=TRAINING)
+    ] = False,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--patience", metavar="N", min=1, help="Stop after N validations in a row without a better one.", rich_help_panel=TRAINING
+        ),
+    ] = None,
     pipeline: options.Pipeline = "auto",
     cache: options.Cache = "off",
     cache_limit: options.CacheLimit = "20GB",
-    seed: Annotated[int, typer.Option("--seed", help="Of the split, the order, the augmentation and the weights.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", metavar="N", help="Seed of the split, the order, the augmentation and the weights.", rich_help_panel=TRAINING
+        ),
+    ] = 0,
     workers: options.Workers = None,
     label_pattern: options.LabelPattern = None,
-    max_bad: Annotated[float, typer.Option("--max-bad", help="Stop when more than max(20, this share) of the files are bad.")] = 0.05,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN, or start it.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, how long it would take, and write nothing.")] = False,
+    max_bad: Annotated[
+        float,
+        typer.Option(
+            "--max-bad",
+            metavar="SHARE",
+            help="Stop when more than 20 files, and more than this share of an epoch's files so far, are bad.",
+            rich_help_panel=DATA,
+        ),
+    ] = 0.05,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in RUN, or start it if there is none.", rich_help_panel=TRAINING)
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what would be done and how long it would take; write nothing.", rich_help_panel=OUTPUT),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
-    r"""Train a classifier on a folder of class folders.
+    r"""Train a classifier on a folder that has one folder of images for each class.
 
-    [bold]Examples[/bold]
-
-      imgstream train photos/ --out runs/pets --minutes 15
-
-      imgstream train photos/ --out runs/pets --epochs 40 --size 128 --augment strong
-
-      imgstream train flat/ --out runs/flat --label-pattern '(?P<label>cat|dog)\.'
-
-      imgstream train camera/ --out runs/camera --cache auto --cache-limit 50GB
-
-      imgstream train photos/ --out runs/calm --exclude quarantine.csv --group duplicates.csv
-
-      imgstream train list.csv --root photos/ --columns path=img,label=species --out runs/listed
-
-      imgstream train photos/ --out runs/mobile --model MobileNetV2 --weights imagenet
-
-      imgstream train photos/ --out runs/quick --weights squeezenet.h5 --head-only
-
-      imgstream train photos/ --out runs/small --minutes 60 --memory 1500MB --checkpoint-every 5min --resume
-
-      imgstream train photos/ --out runs/pets --minutes 15 --dry-run
+    Examples:
+        imgstream train photos/ --out runs/pets --minutes 15
+        imgstream train photos/ --out runs/pets --epochs 40 --size 128 --augment strong
+        imgstream train flat/ --out runs/flat --label-pattern '(?P<label>cat|dog)\.'
+        imgstream train camera/ --out runs/camera --cache auto --cache-limit 50GB
+        imgstream train photos/ --out runs/calm --exclude quarantine.csv --group duplicates.csv
+        imgstream train list.csv --root photos/ --columns path=img,label=species --out runs/listed
+        imgstream train photos/ --out runs/mobile --model MobileNetV2 --weights imagenet
+        imgstream train photos/ --out runs/quick --weights squeezenet.h5 --head-only
+        imgstream train photos/ --out runs/small --minutes 60 --memory 1500MB --checkpoint-every 5min --resume
+        imgstream train photos/ --out runs/pets --minutes 15 --dry-run
     """
     if epochs is not None and minutes is not None:
         raise typer.BadParameter("--epochs fixes the work and --minutes the time: give one of them")
@@ -249,14 +321,14 @@ def _tell(plan: DryRun | None, as_json: bool) -> None:
 
 
 def is_finished(out: Path) -> bool:
-    """Whether a finished run lies there."""
+    """Whether there is a finished run in `out`."""
     from imgstream.runs.folder import RunFolder
 
     return (out / "run.json").exists() and RunFolder(out).state()["state"] == "finished"
 
 
 def summary(run: Run, was_finished: bool) -> dict[str, Any]:
-    """What --json prints: steps_run and resumed_from_step are of this command, all else of the whole run."""
+    """What --json prints: steps_run and resumed_from_step refer to this command, everything else to the whole run."""
     state, metrics = run.state, run.metrics
     return {
         "run": run.path,

@@ -1,4 +1,4 @@
-"""What a scan finds beside what an earlier one found: rows that were added, rows that are gone, and where the others are now."""
+"""Compares a scan with an earlier one: rows that were added, rows that are gone, and where the others are now."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imgstream.index.table.table import Table
 
 
 class TableComparison:
-    """Goes along with a scan that began from `listing`, whose images are in `table`."""
+    """Compares a scan, folder by folder, with the earlier one in `listing`, whose images are in `table`."""
 
     def __init__(self, table: Table, listing: Listing) -> None:
         self.table = table
@@ -25,11 +25,11 @@ class TableComparison:
         self._added_examples: list[str] = []
         self._removed_examples: list[str] = []
         self.kept: list[tuple[int, int, int]] = []
-        """(position in the old table, position in the new one, rows): stretches of rows that are in both."""
+        """(position in the old table, position in the new one, rows): runs of rows that are in both."""
 
-    def met(self, folder: bytes, contents: Contents, first: int, past: int) -> None:
-        """A folder whose images are the rows from `first` to before `past` now."""
-        before = contents.remembered
+    def add_folder(self, folder: bytes, contents: Contents, first: int, past: int) -> None:
+        """Compare one folder, whose images are the rows from `first` to `past` (exclusive) of the new table."""
+        before = contents.earlier
         if before is not None:
             self._seen[before.number] = True
         if contents.files is None:
@@ -55,7 +55,7 @@ class TableComparison:
                 old_at, new_at = old_at + 1, new_at + 1
 
     def changes(self, folders_listed: int) -> Changes:
-        """The result, once the scan is complete: the folders that it did not meet are gone."""
+        """The result of a complete scan: folders that were not added are gone."""
         for number in np.flatnonzero(~self._seen).tolist():
             first, past = self._listing.rows_of(number)
             folder = self._listing.folder(number)

@@ -41,8 +41,8 @@ def stamp_of(status: os.stat_result) -> int:
     return (status.st_ino * _ODD + status.st_ctime_ns) % (1 << 64)
 
 
-class Remembered(NamedTuple):
-    """A folder as it was when it was listed."""
+class ListedFolder(NamedTuple):
+    """A folder as an earlier scan found it."""
 
     number: int
     mtime: int
@@ -55,7 +55,7 @@ class Remembered(NamedTuple):
 
 
 class Listing:
-    """The folders of an earlier scan, mapped from its file."""
+    """The folders of an earlier scan, memory-mapped from their file."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
         self._batch = batch
@@ -69,7 +69,7 @@ class Listing:
 
     @classmethod
     def open(cls, path: Path, fingerprint: str) -> Listing | None:
-        """The listing of the table with `fingerprint`; None when there is none, it is damaged, or it belongs to another table."""
+        """The listing of the table with `fingerprint`; None when it is missing, damaged, or belongs to another table."""
         with contextlib.suppress(OSError, ValueError, LookupError, SystemError, pa.ArrowException), path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             with pa.ipc.open_file(pa.py_buffer(mapped)) as reader:
@@ -87,14 +87,14 @@ class Listing:
         """Name of a folder, by its number in the order of the scan."""
         return self._folders[number].as_py()
 
-    def find(self, folder: bytes) -> Remembered | None:
-        """What was found in `folder`; None if it was not there."""
+    def find(self, folder: bytes) -> ListedFolder | None:
+        """What the earlier scan found in `folder`; None if it was not there."""
         number = bisect.bisect_left(range(len(self)), _place(folder), key=lambda n: _place(self.folder(n)))
         if number == len(self) or self.folder(number) != folder:
             return None
         others = self._others[number].as_py()
         first = int(self._firsts[number])
-        return Remembered(
+        return ListedFolder(
             number,
             int(self.mtimes[number]),
             int(self.stamps[number]),
@@ -105,7 +105,7 @@ class Listing:
         )
 
     def rows_of(self, number: int) -> tuple[int, int]:
-        """Positions in the table of the images in a folder: from, to before."""
+        """Positions in the table of the images in a folder: first, and one past the last."""
         return int(self._firsts[number]), int(self._firsts[number + 1])
 
     def __iter__(self) -> Iterator[tuple[bytes, int, int]]:
@@ -116,7 +116,7 @@ class Listing:
 
 
 class ListingWriter:
-    """Collects the folders of a scan, in its order and in bounded memory. Use it as a context."""
+    """Collects the folders of a scan, in its order and in bounded memory. Use it in a with statement."""
 
     def __init__(self, spool: Path | None) -> None:
         self._files = contextlib.ExitStack()
@@ -136,7 +136,7 @@ class ListingWriter:
         self._files.close()
 
     def add(self, folder: bytes, mtime: int, stamp: int, rows: int, folders: list[bytes], others: dict[str, int]) -> None:
-        """Add a folder: see the module's table."""
+        """Add a folder; for the arguments see the table in the module's docstring."""
         children = b"".join(name + b"\0" for name in folders)
         self._pending.append((folder, mtime, stamp, rows, children, json.dumps(others).encode() if others else b""))
         self._count += 1
@@ -144,7 +144,7 @@ class ListingWriter:
             self._flush()
 
     def write(self, path: Path, fingerprint: str) -> None:
-        """Write the listing of the table with `fingerprint`. Where that fails the next scan lists all folders: nothing is lost."""
+        """Write the listing of the table with `fingerprint`. If that fails, the next scan lists all folders: nothing is lost."""
         self._flush()
         batch = pa.record_batch(
             {
@@ -172,7 +172,7 @@ class ListingWriter:
 
 
 def _place(folder: bytes) -> list[bytes]:
-    """Sorts as a scan visits folders: a folder before those in it, siblings in byte order."""
+    """A sort key for the order in which a scan visits folders: a folder before those in it, siblings in byte order."""
     return folder.split(b"/")[:-1]
 
 

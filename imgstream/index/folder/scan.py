@@ -1,4 +1,4 @@
-"""scan_folder: what lies under a folder, as a table. One os.scandir per folder, no stat per file, memory that does not grow with either."""
+"""scan_folder: lists the images under a folder as a table, with one os.scandir per folder, no stat per file, and bounded memory."""
 
 from __future__ import annotations
 
@@ -40,24 +40,33 @@ def scan_folder(
     full: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ImageIndex:
-    """List the images under `directory`, deterministically: folders depth first in byte order, a folder's files before its folders.
+    """List the images under `directory` in a fixed order: folders depth first in byte order, a folder's files before its folders.
 
-    A row is every name that ends in one of IMAGE_EXTENSIONS and is no folder. Its class is the first folder below `directory`, or below
-    train, val, valid, validation and test (in any case) when the folders in `directory` have no other names; a file outside of a class
+    Every name that ends in one of IMAGE_EXTENSIONS and is no folder becomes a row. Its class is the first folder below `directory`; or
+    below train, val, valid, validation and test (in any case) when all folders in `directory` have these names. A file outside of a class
     has label -1. Hidden files and folders and __MACOSX are left out. Links to folders are followed, but each real folder is visited once:
-    at its own place when that is under `directory`, else at the first link to it.
+    at its own place if that is under `directory`, else at the first link to it.
 
-    `label_pattern`: a regular expression with a group named label, searched for in the path relative to `directory` ("/"-separated);
-    labels then come from it alone. What does not match, or matches with an empty label, has label -1.
-    `index`: "auto", or the file of a table: begin from what an earlier scan found (in the user's cache folder, or there), and list only
-    the folders whose mtime has changed since. The rows are those that a full scan would give; `changes` of the result says what was added
-    and removed. A table that is missing, damaged or of another folder is made anew.
-    `full`: with `index`, list every folder all the same: for file systems that do not keep the mtime of folders.
-    `progress` is called now and then with the number of images found so far.
+    The table is kept in the user's cache folder. If that cannot be written, one warning says why and the table lives in an unnamed
+    temporary file.
 
-    The table is kept in the user's cache folder; where that cannot be written, one warning says why and the table lives in an unnamed
-    temporary file. Raises NoImagesError (nothing to list), DatasetError (label_pattern), OutputError (no room for the table anywhere, or
-    `index` cannot be written).
+    Args:
+        directory: The folder.
+        label_pattern: A regular expression with a group named label, searched for in the path relative to `directory` ("/"-separated);
+            labels then come from it alone. A path that it does not match, or matches with an empty label, has label -1.
+        index: "auto" (a table in the user's cache folder) or the file of a table: start from what an earlier scan found, and list only
+            folders whose mtime has changed since. The rows are those of a full scan; `changes` of the result says what was added and
+            removed. A table that is missing, damaged or of another folder is made anew.
+        full: With `index`, list every folder all the same: for file systems that do not keep the mtime of folders.
+        progress: Called now and then with the number of images found so far.
+
+    Returns:
+        The index of the images.
+
+    Raises:
+        NoImagesError: There is no image.
+        DatasetError: label_pattern is wrong.
+        OutputError: There is no room for the table anywhere, or `index` cannot be written.
     """
     root = os.fsencode(directory)
     pattern = None if label_pattern is None else _compile(label_pattern)
@@ -82,7 +91,7 @@ def scan_folder(
 
 
 def _earlier(place: Path | None, listing: Path | None) -> tuple[Table, Listing] | None:
-    """What an earlier scan of this folder found; None when there is nothing sound."""
+    """The table and listing of an earlier scan of this folder; None when either is missing or damaged."""
     if place is None or listing is None:
         return None
     with contextlib.suppress(DatasetError):
@@ -94,14 +103,14 @@ def _earlier(place: Path | None, listing: Path | None) -> tuple[Table, Listing] 
 
 
 def _identity(info: TableInfo) -> str:
-    """Of the table that a listing belongs to: more than the fingerprint, as tables with equal rows may have skipped other files."""
+    """Identifies the table that a listing belongs to: more than the fingerprint, as tables with equal rows may have skipped other files."""
     return hashlib.blake2b(json.dumps(dataclasses.asdict(info)).encode(), digest_size=16).hexdigest()
 
 
 def _write_rows(
     walk: Walk, writer: TableWriter, listing: ListingWriter, pattern: re.Pattern[str] | None, comparison: TableComparison | None
 ) -> TableInfo:
-    """Write a row for every image; labels are numbered as their classes are met, and renumbered at the end."""
+    """Write a row for every image; labels are numbered as their classes are found, and renumbered at the end."""
     classes: dict[bytes, int] = {}
     for folder, contents in walk:
         label, part = -1, 0
@@ -123,7 +132,7 @@ def _write_rows(
                 columns = (np.full(len(matched), value) for value in (folder_id, part))
                 writer.add_rows(names, next(columns), np.array(matched), part=next(columns))
         if comparison is not None:
-            comparison.met(folder, contents, first, len(writer))
+            comparison.add_folder(folder, contents, first, len(writer))
         listing.add(folder, contents.mtime, contents.stamp, len(writer) - first, list(contents.folders), contents.others)
     if not len(writer):
         raise NoImagesError(walk.nothing_found())
@@ -139,13 +148,13 @@ def _write_rows(
 
 
 def _pieces(contents: Contents, table: Table | None) -> Iterator[Names]:
-    """The image names of a folder, CHUNK_ROWS at a time: those listed, or, of a folder that is as it was, those in the old table."""
+    """The image names of a folder, CHUNK_ROWS at a time: as listed or, for an unchanged folder, from the old table."""
     if contents.files is not None:
         files = iter(contents.files)
         while listed := list(islice(files, CHUNK_ROWS)):
             yield Names.of(listed)
-    elif contents.remembered is not None and table is not None:
-        first, past = contents.remembered.first, contents.remembered.first + contents.remembered.rows
+    elif contents.earlier is not None and table is not None:
+        first, past = contents.earlier.first, contents.earlier.first + contents.earlier.rows
         for start in range(first, past, CHUNK_ROWS):
             yield table.names(start, min(start + CHUNK_ROWS, past))
 
@@ -168,7 +177,7 @@ def _matched(pattern: re.Pattern[str], relative: bytes, classes: dict[bytes, int
 
 
 def name_classes(classes: dict[bytes, int]) -> tuple[list[str], np.ndarray]:
-    """The names in code-point order, and int32 (classes + 1,) that takes the old numbers to it and -1 to -1."""
+    """The class names in code-point order, and int32 (classes + 1,) that maps the old numbers to the new ones, and -1 to -1."""
     numbers: dict[str, int] = {}
     for encoded in sorted(classes):
         name = shown(encoded)
@@ -183,7 +192,7 @@ def name_classes(classes: dict[bytes, int]) -> tuple[list[str], np.ndarray]:
 
 
 def place_for(root: bytes, label_pattern: str | None) -> Path | None:
-    """Where the table of `root` is kept; None, with a warning, when nothing can be written there."""
+    """Where the table of `root` is kept; None, with a warning, when the cache folder cannot be written."""
     key = hashlib.blake2b(os.path.abspath(root) + b"\0" + repr(label_pattern).encode(), digest_size=16).hexdigest()
     try:
         folder = cache_folder() / "index"

@@ -1,4 +1,4 @@
-"""The names in one folder, in byte order, in bounded memory: a folder of ten million files costs what one of ten thousand does."""
+"""Sorts the names in one folder in bounded memory: ten million files need no more than ten thousand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MERGE_BYTES = 1 << 20
 
 
 class Spool:
-    """A file, open for reading and writing, that several threads put blocks of bytes into."""
+    """A file, open for reading and writing, that several threads append blocks of bytes to."""
 
     def __init__(self, file: BinaryIO, folder: Path | None = None) -> None:
         """`folder`: where the file is, for messages."""
@@ -24,7 +24,7 @@ class Spool:
         self._lock = threading.Lock()
 
     def append(self, data: bytes) -> tuple[int, int]:
-        """Where `data` now lies: (start, end). Raises OutputError when there is no room for it."""
+        """Append `data` and return where it lies: (start, end). Raises OutputError when there is no room for it."""
         with self._lock:
             start = self._file.seek(0, os.SEEK_END)
             try:
@@ -44,7 +44,7 @@ class Spool:
 class SortedNames:
     """Collects file names (bytes without NUL) in one thread and iterates them sorted, any number of times.
 
-    Up to RUN_NAMES live in memory; more go to the end of `spool` as sorted runs that are merged when iterated.
+    Up to RUN_NAMES are in memory; more go to the end of `spool` as sorted runs that are merged when iterated.
     """
 
     def __init__(self, spool: Spool) -> None:
@@ -54,7 +54,7 @@ class SortedNames:
         self._spilled = 0
 
     def extend(self, names: list[bytes]) -> None:
-        """Add names; a name added twice comes twice."""
+        """Add names; a name that is added twice comes twice."""
         self._names += names
         if len(self._names) >= RUN_NAMES:
             self._names.sort()

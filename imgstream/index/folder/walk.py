@@ -1,4 +1,4 @@
-"""The folders under a root, in row order, each listed once: by several threads ahead, where the disk or the network would be waited for.
+"""Walks the folders under a root in row order and lists each once; several threads list ahead, which hides the wait for a disk or network.
 
 Four threads list a cold folder of a million files in 0.6 of one thread's time, and a warm one in 1.04.
 """
@@ -14,12 +14,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
 from imgstream.errors import NoImagesError
-from imgstream.index.folder.listing import Listing, Remembered, stamp_of
+from imgstream.index.folder.listing import ListedFolder, Listing, stamp_of
 from imgstream.index.folder.sorted_names import SortedNames, Spool
 from imgstream.index.names import IMAGE_EXTENSIONS, one_line, shown
 
 PARTS = {b"train": "train", b"val": "val", b"valid": "val", b"validation": "val", b"test": "test"}
-"""Names, in lower case, of top folders that are the split."""
+"""Names, in lower case, of top folders that give the split."""
 
 _EXTENSIONS = frozenset(extension.encode() for extension in IMAGE_EXTENSIONS)
 _USUAL = frozenset(e for extension in _EXTENSIONS if len(extension) == 4 for e in (extension, extension.upper()))
@@ -32,7 +32,7 @@ _ENTRIES = 1 << 12
 _DOT = ord(".")
 _AHEAD = 8  # folders beside the current one
 _SETTLED = 3.0
-"""Seconds after which a folder's mtime tells of every later change: FAT rounds it to 2 s, other systems to their clock's tick."""
+"""Seconds after which a folder's mtime shows every later change: FAT rounds it to 2 s, other systems to their clock's tick."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -42,26 +42,26 @@ class Contents:
     identity: tuple[int, int]
     """Device and inode."""
     mtime: int
-    """Of the folder, in nanoseconds, before it was listed; 0 where a later change might not show in it."""
+    """The folder's mtime in nanoseconds, from before it was listed; 0 where a later change might not show in it."""
     stamp: int
-    """See listing.stamp_of; before it was listed, too."""
+    """See listing.stamp_of; also from before it was listed."""
     files: SortedNames | None
-    """Image names; None when they are those that `remembered` says."""
+    """Names of images; None when they are those of `earlier`."""
     folders: Iterable[bytes]
     """Names of the folders to visit, in byte order."""
     others: Counter[str]
-    """Files that are no images, by extension."""
-    remembered: Remembered | None = None
+    """Number of files that are no images, by extension."""
+    earlier: ListedFolder | None = None
     """What an earlier scan found in this folder."""
     error: str | None = None
-    """Why it could not be listed to its end."""
+    """Why it could not be listed completely."""
 
 
 class Walk:
     """Iterates (folder, contents): folders relative to the root with a trailing "/" (the root: empty), depth first in byte order.
 
-    Each real folder comes once. Iterate once; the counts are complete afterwards. With `before`, folders whose mtime is still the same
-    are not listed again, unless `full`.
+    Each real folder comes once. Iterate once; the counts are complete afterwards. With `before`, folders whose mtime has not changed are
+    not listed again, unless `full`.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class Walk:
     ) -> None:
         self.root = root
         self.is_split = False
-        """Whether the folders in the root are train, val, … : known once the root itself has been given."""
+        """Whether the folders in the root are train, val, …: known once the root itself has been given."""
         self.listed = 0
-        """Folders that were listed, and not remembered."""
+        """Number of folders that were listed, and not taken from the earlier scan."""
         self.skipped: Counter[str] = Counter()
         self.unreadable: list[str] = []
         self.unreadable_count = 0
@@ -99,11 +99,11 @@ class Walk:
         self._progress(self._found)
 
     def most_skipped(self) -> list[tuple[str, int]]:
-        """Extensions and counts of other files, most frequent first; the order of the folder's entries on disk does not show."""
+        """Extensions and counts of files that are no images, most frequent first, then by name."""
         return sorted(self.skipped.items(), key=lambda item: (-item[1], item[0]))
 
     def nothing_found(self) -> str:
-        """Why there is no row: what was looked for, and what was there instead."""
+        """A message for a folder without images: what was looked for, and what was found."""
         found = [f"{count:,} {one_line(extension) or 'without extension'}" for extension, count in self.most_skipped()[:5]]
         if len(self.skipped) > len(found):
             found.append("and more")
@@ -115,7 +115,7 @@ class Walk:
 
     def _walk(self, threads: ThreadPoolExecutor) -> Iterator[tuple[bytes, Contents]]:
         root = self._contents(b"")
-        self._met(b"", root)
+        self._count(b"", root)
         top = list(root.folders)
         self.is_split = len(top) > 0 and all(name.lower() in PARTS for name in top)
         yield b"", root
@@ -124,12 +124,12 @@ class Walk:
             folder, contents = next(pending[-1], (b"", None))
             if contents is None:
                 pending.pop()
-            elif self._met(folder, contents):
+            elif self._count(folder, contents):
                 yield folder, contents
                 pending.append(self._ahead(threads, folder, iter(contents.folders)))
 
     def _ahead(self, threads: ThreadPoolExecutor, parent: bytes, names: Iterator[bytes]) -> Iterator[tuple[bytes, Contents]]:
-        """The folders in `parent`; the threads are some ahead."""
+        """The folders in `parent`, listed by threads some folders ahead."""
         waiting: deque[tuple[bytes, Future[Contents]]] = deque()
         while True:
             while len(waiting) < _AHEAD and (name := next(names, None)) is not None:
@@ -140,8 +140,8 @@ class Walk:
             folder, future = waiting.popleft()
             yield folder, future.result()
 
-    def _met(self, folder: bytes, contents: Contents) -> bool:
-        """Count what is in a folder; False, and nothing counted, when this real folder has been met before or is not there."""
+    def _count(self, folder: bytes, contents: Contents) -> bool:
+        """Count what is in a folder; False, without counting, when this real folder has been visited before or is not there."""
         if contents.error is not None:
             self.unreadable_count += 1
             if len(self.unreadable) < _UNREADABLE_SHOWN:
@@ -152,7 +152,7 @@ class Walk:
             return False
         inodes.add(inode)
         self.listed += contents.files is not None
-        self._found += len(contents.files) if contents.files is not None else contents.remembered.rows if contents.remembered else 0
+        self._found += len(contents.files) if contents.files is not None else contents.earlier.rows if contents.earlier else 0
         for extension, count in contents.others.items():
             if extension not in self.skipped and len(self.skipped) >= _EXTENSIONS_KEPT:
                 extension = _OTHER_EXTENSIONS
@@ -177,25 +177,20 @@ class Walk:
         self._real_root = os.path.join(os.path.realpath(self.root), b"")
 
     def _contents(self, folder: bytes) -> Contents:
-        """What lies in a folder: remembered or listed; what was listed so far when it cannot be to its end."""
+        """What lies in a folder, from the earlier scan or listed now; if listing fails, what was found until then."""
         path = self._prefix + folder
-        remembered = self._before.find(folder) if self._before is not None else None
+        earlier = self._before.find(folder) if self._before is not None else None
         try:
             status = os.stat(path)
         except OSError as error:
             return Contents(_NOWHERE, 0, 0, None, (), Counter(), error=_why(error))
         identity = (status.st_dev, status.st_ino)
         stamp = stamp_of(status)
-        if (
-            not self._full
-            and remembered is not None
-            and remembered.mtime
-            and (remembered.mtime, remembered.stamp) == (status.st_mtime_ns, stamp)
-        ):
-            return Contents(identity, status.st_mtime_ns, stamp, None, remembered.folders, Counter(remembered.others), remembered)
+        if not self._full and earlier is not None and earlier.mtime and (earlier.mtime, earlier.stamp) == (status.st_mtime_ns, stamp):
+            return Contents(identity, status.st_mtime_ns, stamp, None, earlier.folders, Counter(earlier.others), earlier)
         settled = status.st_mtime_ns if status.st_mtime + _SETTLED < time.time() else 0
         files, folders = SortedNames(self._spool), SortedNames(self._spool)
-        contents = Contents(identity, settled, stamp, files, folders, Counter(), remembered)
+        contents = Contents(identity, settled, stamp, files, folders, Counter(), earlier)
         try:
             with os.scandir(path) as entries:
                 more = True
@@ -212,7 +207,7 @@ class Walk:
         return contents
 
     def _sorted_out(self, entries: list[os.DirEntry[bytes]], contents: Contents, folders: SortedNames) -> list[bytes]:
-        """The names of images among the entries; the others go where they belong."""
+        """The names of images among the entries; the other entries are recorded as folders or other files."""
         names: list[bytes] = []
         for entry in entries:
             name = entry.name
@@ -224,7 +219,7 @@ class Walk:
         return names
 
     def _sort_out(self, entry: os.DirEntry[bytes], contents: Contents, names: list[bytes], folders: SortedNames) -> None:
-        """Put any entry where it belongs: among the names of images, the folders, the other files, or nowhere."""
+        """Record an entry as an image, a folder or another file, or ignore it."""
         name = entry.name
         if name[0] == _DOT:
             return
@@ -259,7 +254,9 @@ _NOWHERE = (-1, -1)
 
 
 def unchanged(root: bytes, before: Listing) -> bool:
-    """Whether every folder of an earlier scan still has the mtime that it had: then nothing was added, removed or renamed under it."""
+    """Whether every folder of an earlier scan still has the same mtime and stamp: then nothing was added, removed or renamed under
+    `root`.
+    """
     prefix = os.path.join(root, b"") if root else b""
     try:
         return all(

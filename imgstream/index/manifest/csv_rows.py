@@ -1,7 +1,7 @@
-"""The rows of a CSV or TSV file, a chunk at a time, with the numbers of the lines that they begin in.
+"""Reads the rows of a CSV or TSV file, a chunk at a time, with the numbers of the lines that they begin in.
 
-RFC 4180: a value that begins with a quote ends at the next one, two quotes are one, and it may hold separators and line ends; a quote
-anywhere else is a character. Blank lines are nothing. pyarrow parses; what it refuses is found and left out here.
+RFC 4180: a value that begins with a quote ends at the next one; two quotes inside it are one; it may hold separators and line ends. A quote
+anywhere else is a character. Blank lines are ignored. pyarrow parses; records that it refuses are found and left out here.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class _Dialect(NamedTuple):
 
     delimiter: str
     width: int
-    """Columns."""
+    """Number of columns."""
     chosen: dict[str, int]
     """Field → column."""
     header: bool
-    """Whether the first row is one."""
+    """Whether the first row is a header."""
 
 
 def read_delimited(file: Path, columns: Mapping[str, str], bad: BadRows) -> Rows:
-    """The rows of `file`. When `columns` holds positions only, there is no header. Raises DatasetError: no such columns, no text."""
+    """The rows of `file`. If `columns` holds only positions, the file has no header. Raises DatasetError: no such columns, or no text."""
     dialect = _dialect(file, columns)
     return Rows(frozenset(dialect.chosen), _chunks(file, dialect, bad))
 
@@ -128,7 +128,7 @@ def _chunk(file: Path, block: bytes, line: int, dialect: _Dialect, bad: BadRows)
 
 
 def _parsed(block: bytes, dialect: _Dialect) -> dict[str, pa.Array]:
-    """Raises ArrowInvalid when a record has too many columns, or too few."""
+    """Parse whole records. Raises ArrowInvalid when a record has too many or too few columns."""
     names = [str(at) for at in range(dialect.width)]
     wanted = [names[at] for at in dialect.chosen.values()]
     if block.startswith(UTF_8_MARK):  # of a name, where a block happens to begin: the file's own is gone, and Arrow drops one from each
@@ -146,7 +146,7 @@ def _parsed(block: bytes, dialect: _Dialect) -> dict[str, pa.Array]:
 
 
 def _sound_records(block: bytes, line: int, dialect: _Dialect, bad: BadRows) -> tuple[np.ndarray, np.ndarray]:
-    """Where records begin, int64 (n,), and which of them have the right number of columns, bool (n,); the others are told to `bad`."""
+    """Where records begin, int64 (n,), and which have the right number of columns, bool (n,); the others are added to `bad`."""
     quotes = _quotes(block, dialect.delimiter)
     begins, ends = _records(block, quotes)
     commas = _outside(_positions(block, ord(dialect.delimiter)), quotes)
@@ -169,7 +169,7 @@ def _sound_records(block: bytes, line: int, dialect: _Dialect, bad: BadRows) -> 
 
 
 def _without(block: bytes, unwanted: np.ndarray, dialect: _Dialect) -> bytes:
-    """The block less the records that begin at `unwanted`."""
+    """The block without the records that begin at `unwanted`."""
     begins = np.append(0, _breaks(block, _quotes(block, dialect.delimiter)) + 1)
     lengths = np.diff(begins, append=len(block))
     keep = np.repeat(~np.isin(begins, unwanted), lengths)
@@ -177,7 +177,7 @@ def _without(block: bytes, unwanted: np.ndarray, dialect: _Dialect) -> bytes:
 
 
 def _whole_records(block: bytes, final: bool, delimiter: str) -> int:
-    """How many bytes of a block are whole records. Where a quote is never closed: the line that it is in."""
+    """How many bytes of a block are whole records. If a quote is never closed: those up to the end of its line."""
     if b'"' not in block:
         return len(block) if final else block.rfind(b"\n") + 1
     quotes = _quotes(block, delimiter)
@@ -216,7 +216,7 @@ def _outside(positions: np.ndarray, quotes: np.ndarray) -> np.ndarray:
 
 
 def _quotes(block: bytes, delimiter: str) -> np.ndarray:
-    """int64: where a quoted stretch begins, ends, begins, …; two quotes that stand for one end it and begin it again."""
+    """int64: where quoted values begin, end, begin, …; two quotes that stand for one count as an end and a beginning."""
     quotes = _positions(block, _QUOTE)
     if not len(quotes):
         return quotes

@@ -1,4 +1,4 @@
-"""What the columns of a manifest say: labels, parts of the split, groups and weights as numbers, and which rows say what cannot be."""
+"""Turns the columns of a manifest into numbers (labels, parts of the split, groups, weights), and finds rows with impossible values."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Bad = list[tuple[str, np.ndarray]]
 
 
 class Labels:
-    """Numbers the labels of a manifest, in the order in which they are met, or those given."""
+    """Numbers the labels of a manifest: in the order in which they are met, or by the class names given."""
 
     def __init__(self, class_names: Sequence[str] | None) -> None:
-        """`class_names`: the classes that there are, None for those that are met. Raises DatasetError for one that is there twice."""
+        """`class_names`: the classes that there are; None for those that are met. Raises DatasetError for a name that is given twice."""
         self._given = class_names is not None
         names = list(class_names or [])
         if repeated := {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set():
@@ -35,7 +35,7 @@ class Labels:
         self._all_whole = all(_WHOLE.fullmatch(name) for name in names)
 
     def numbers(self, column: pa.Array) -> tuple[np.ndarray, Bad]:
-        """int32 (n,), -1 = none, and rows that are no UTF-8 or of no class that was given. Raises DatasetError for too many classes."""
+        """int32 (n,), -1 = none, and the rows that are no UTF-8 or of an unknown class. Raises DatasetError for too many classes."""
         codes, values = _encoded(column)
         found = np.array([*map(self._number, values), _NONE], np.int32)[codes]
         if len(self._numbers) > MOST_CLASSES:
@@ -45,7 +45,9 @@ class Labels:
         return np.maximum(found, _NONE), [("unknown label", found == _UNKNOWN), ("encoding", found == _NO_TEXT)]
 
     def names(self) -> tuple[list[str], np.ndarray]:
-        """Class names in code-point order, or that of the numbers when all are; and int32 (met + 1,) that takes labels to it, -1 to -1."""
+        """The class names in code-point order, or by value when all are whole numbers; and int32 (met + 1,) that maps labels to it, -1 to
+        -1.
+        """
         whole = {name: match[1] for name in self._numbers if (match := _WHOLE.fullmatch(name))}
         if len(whole) == len(self._numbers) and not self._given:
             shown = {name: str(int(whole[name])) for name in self._numbers}  # 1, 01 and 1.0 are one class
@@ -86,14 +88,14 @@ def parts(column: pa.Array) -> tuple[np.ndarray, Bad]:
 
 
 def groups(column: pa.Array) -> np.ndarray:
-    """uint64 (n,): split.keys_of the values, 0 = none."""
+    """uint64 (n,): split.path_hash.keys_of the values, 0 = none."""
     codes, values = _encoded(column)
     keys = np.where(np.array([bool(value) for value in values], bool), keys_of(values), np.uint64(0))
     return np.append(keys, np.uint64(0))[codes]
 
 
 def weights(column: pa.Array) -> tuple[np.ndarray, Bad]:
-    """float32 (n,), empty = 1; and rows whose weight is no finite number of at least 0."""
+    """float32 (n,), empty = 1; and the rows whose weight is no finite number of at least 0."""
     if pa.types.is_binary(column.type):
         codes, values = _encoded(column)
         numbers = np.array([*map(_weight, values), 1.0])[codes]

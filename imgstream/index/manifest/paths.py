@@ -1,4 +1,6 @@
-"""Paths of a manifest, many at once: made relative to the root, split into folder and name, and looked for."""
+"""Handles the paths of a manifest, many at once: makes them relative to the root, splits them into folder and name, checks that they
+exist.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from imgstream.index.manifest.rows import slices
 from imgstream.index.table.columns import Names
 
 MOST_FOLDERS = 1 << 17
-"""Folders of a table; a row of another one has the folder in its name."""
+"""The most folders of a table; a row of any further one has the folder in its name."""
 
 _SLASH, _DOT = b"/."
 _LIST_FROM = 64  # rows of a folder from which on listing it may cost less than asking for each
@@ -26,7 +28,7 @@ class Root:
     """The folder that paths are relative to."""
 
     def __init__(self, root: str, allow_outside: bool) -> None:
-        """`allow_outside`: paths that lead out of it are kept, as absolute ones."""
+        """`allow_outside`: keep paths that lead out of it, as absolute ones."""
         self._allow_outside = allow_outside
         self._root = os.path.abspath(os.fsencode(root))
         self._prefixes = list(dict.fromkeys(os.path.join(path, b"") for path in (self._root, os.path.realpath(self._root))))
@@ -56,7 +58,7 @@ class Root:
         return paths, [("no path", empty), ("a NUL in the path", with_nul), ("outside the root", outside)]
 
     def _normal(self, path: bytes) -> bytes | None:
-        """Relative to the root, or absolute; None when it is outside and must not be."""
+        """A path relative to the root, or absolute; None when it is outside and must not be."""
         full = os.path.normpath(os.path.join(self._root, path))
         if full.startswith(b"//"):  # POSIX leaves two slashes alone
             full = full[1:]
@@ -67,7 +69,7 @@ class Root:
 
 
 def _begins_with(data: np.ndarray, starts: np.ndarray, ends: np.ndarray, prefix: bytes) -> np.ndarray:
-    """Which rows begin with `prefix`, and go on: bool (n,)."""
+    """Which rows are longer than `prefix` and begin with it: bool (n,)."""
     at = np.flatnonzero(ends - starts > len(prefix))
     for place, byte in enumerate(prefix):
         if not len(at):
@@ -79,7 +81,7 @@ def _begins_with(data: np.ndarray, starts: np.ndarray, ends: np.ndarray, prefix:
 
 
 def _unusual(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Which rows are absolute, or may hold ".", ".." or "//": bool (n,). All that do are true."""
+    """Which rows are absolute, or may hold ".", ".." or "//": bool (n,). No such row is missed."""
     first, last = data[np.minimum(starts, len(data) - 1)], data[ends - 1]
     found = ((first == _SLASH) | (first == _DOT) | (last == _SLASH)) & (starts < ends)
     slashes = np.flatnonzero(data[: ends[-1] - 1] == _SLASH)
@@ -93,12 +95,12 @@ class Folders:
     """Splits paths into folder and name, and numbers the folders."""
 
     def __init__(self, add_folder: Callable[[bytes], int]) -> None:
-        """`add_folder`: of a TableWriter."""
+        """`add_folder`: that of a TableWriter."""
         self._add_folder = add_folder
         self._ids: dict[bytes, int] = {}
 
     def split(self, paths: pa.Array) -> tuple[np.ndarray, list[bytes], pa.Array]:
-        """int32 (n,), binary (n,): positions in the list of folders, and names."""
+        """int32 (n,) positions in the list of folders, the folders, and the names, binary (n,)."""
         cuts, ends = _cuts(paths)
         folders = slices(paths.buffers()[2], _contents(paths)[0][:-1], cuts).dictionary_encode()
         return folders.indices.to_numpy(), folders.dictionary.to_pylist(), slices(paths.buffers()[2], cuts, ends)
@@ -114,7 +116,7 @@ class Folders:
         return Names(data[offsets[0] : offsets[-1]].data, np.diff(offsets).astype(np.int64)), ids
 
     def _id(self, folder: bytes) -> int:
-        """-1: there are too many."""
+        """The id of a folder; -1 when there are too many."""
         number = self._ids.get(folder, -1)
         if number < 0 and (len(self._ids) < MOST_FOLDERS or not folder):
             number = self._ids[folder] = self._add_folder(folder)
@@ -130,7 +132,7 @@ def _cuts(paths: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def missing(root: str, codes: np.ndarray, folders: list[bytes], names: pa.Array) -> np.ndarray:
-    """Which files are not there: bool (n,). Folders are looked for first, and listed where many of their files are asked for."""
+    """Which files do not exist: bool (n,). Folders are checked first, and listed where many of their files are asked for."""
     result = np.zeros(len(codes), bool)
     order = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[order], np.arange(len(folders) + 1))
@@ -147,7 +149,7 @@ def missing(root: str, codes: np.ndarray, folders: list[bytes], names: pa.Array)
 
 
 def _seen(folder: bytes, wanted: list[bytes]) -> set[bytes]:
-    """Those of `wanted` that a look into the folder finds; not a long one, where it holds many others. Links may lead nowhere."""
+    """Those of `wanted` that a short listing of the folder finds; not links, which may lead nowhere."""
     left = set(wanted)
     try:
         with os.scandir(folder) as entries:

@@ -1,4 +1,4 @@
-"""read_manifest: a list of images with what is known of each, as a table. A chunk of rows at a time, whatever the size of the list."""
+"""read_manifest: reads a list of images and what it says about each as a table, a chunk of rows at a time."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ MANIFEST_EXTENSIONS = tuple(_READERS)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ManifestReport:
-    """What became of the rows of a manifest."""
+    """How many rows of a manifest were read and kept, and which were bad."""
 
     rows_read: int
     """Without the header and blank lines."""
     rows_kept: int
-    """In the index."""
+    """Rows in the index."""
     bad: list[BadRow]
     """The first MOST_LISTED rows that were left out, or whose file is missing, in the order of the manifest."""
     bad_counts: dict[str, int]
-    """All of them, by reason. "missing file": the row is kept, and its file found to be bad when it is read. The row is left out: "wrong
-    number of columns", "a quote is not closed", "not JSON", "not a value", "no path", "a NUL in the path", "outside the root", "encoding",
-    "unknown label", "unknown split", "bad weight".
+    """Number of all bad rows, by reason. A row with "missing file" is kept, and its file found to be bad when it is read. Rows with other
+    reasons are left out: "wrong number of columns", "a quote is not closed", "not JSON", "not a value", "no path", "a NUL in the path",
+    "outside the root", "encoding", "unknown label", "unknown split", "bad weight".
     """
 
     def lines(self, most: int = 5) -> list[str]:
-        """For people: how many rows are bad, and `most` of those listed; [] when none is."""
+        """Lines for a person: how many rows are bad, and the first `most` of them; [] when none is."""
         if not self.bad_counts:
             return []
         counts = ", ".join(f"{reason} {count:,}" for reason, count in self.bad_counts.items())
@@ -64,12 +64,12 @@ class ManifestReport:
         return [f"Bad rows: {total:,} of {self.rows_read:,} ({counts})", *listed, *rest]
 
     def to_json(self) -> dict[str, Any]:
-        """For programs: the same fields."""
+        """The same fields as values that JSON can hold."""
         return {**dataclasses.asdict(self), "bad": [row._asdict() for row in self.bad]}
 
 
 def is_manifest(path: str | os.PathLike[str]) -> bool:
-    """Whether this is a file whose name says that it is a manifest, or a folder that holds *.parquet, and neither images nor folders."""
+    """Whether `path` is a file whose name ends as a manifest's does, or a folder that holds *.parquet and neither images nor folders."""
     try:
         if not os.path.isdir(path):
             return os.path.isfile(path) and Path(path).suffix.lower() in _READERS
@@ -96,22 +96,31 @@ def read_manifest(
     output: str | os.PathLike[str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[ImageIndex, ManifestReport]:
-    """The images that a manifest lists, in its order: .csv, .tsv, .jsonl, .ndjson, .parquet, .txt, or a folder of *.parquet.
+    """Read the images that a manifest lists, in its order: .csv, .tsv, .jsonl, .ndjson, .parquet, .txt, or a folder of *.parquet.
 
-    Paths are relative to `root`, None for the folder that the manifest lies in (of a folder of parts: itself), and kept to the byte.
-    `columns`: field → name of its column, for path, label, split, group and weight; others are recognised by common names. In CSV and TSV
-    it may be a position, from 0; when all are, the file has no header. A .txt has no columns: it is a path a line, or, with NULs, a path
-    before each NUL.
-    Labels are text or numbers; empty is -1. Without `class_names` the classes are those met: in code-point order, or, when all are whole
-    numbers, in theirs. With it a label is one of them, or, unless they are numbers themselves, a position among them as given.
-    Split: train, val (valid, validation) or test, in any case. Group: any value. Weight: a number of at least 0, empty is 1.
-    `allow_outside`: keep paths that lead out of the root. Links are not followed to tell.
-    `check_files`: look whether the files are there.
-    `output`: where the table is written, None for the user's cache folder (or, with a warning, an unnamed temporary file).
-    `progress` is called now and then with the number of rows read so far.
+    Labels are text or numbers; empty is -1. Split: train, val (valid, validation) or test, in any case. Group: any value. Weight: a number
+    of at least 0, empty is 1. A .txt has no columns: it is a path a line or, if it holds NULs, a path before each NUL.
 
-    Rows that cannot be used are in the report. Raises DatasetError (cannot be read, no such column, no manifest), NoImagesError (no row
-    that can be used), OutputError (no room for the table anywhere, or `output` cannot be written).
+    Args:
+        file: The manifest.
+        root: The folder that paths are relative to; None for the folder that the manifest lies in (for a folder of parts: itself). Paths
+            are kept to the byte.
+        columns: Field → name of its column, for path, label, split, group and weight; fields not given are found by common names. In CSV
+            and TSV it may be a position, from 0; if all are positions, the file has no header.
+        class_names: The classes. None for those that the manifest names, in code-point order, or by value if all are whole numbers. With it
+            a label is one of them or, unless they are numbers themselves, a position among them.
+        allow_outside: Keep paths that lead out of the root. Links are not followed to find out.
+        check_files: Check that the files exist.
+        output: Where the table is written; None for the user's cache folder (or, with a warning, an unnamed temporary file).
+        progress: Called now and then with the number of rows read so far.
+
+    Returns:
+        The index, and a report of the rows that cannot be used.
+
+    Raises:
+        DatasetError: The file cannot be read, has no such column, or is no manifest.
+        NoImagesError: No row can be used.
+        OutputError: There is no room for the table anywhere, or `output` cannot be written.
     """
     source, columns = Path(file), dict(columns or {})
     folder = _checked(source)
@@ -126,7 +135,7 @@ def read_manifest(
     with TableWriter(
         None if kept_at is None else kept_at.parent, [optional[field] for field in optional if field in rows.fields]
     ) as writer:
-        add = _Adder(writer, labels, bad, Root(base, allow_outside), base if check_files else None)
+        add = _TableFiller(writer, labels, bad, Root(base, allow_outside), base if check_files else None)
         for chunk in rows.chunks:
             read += chunk.read
             add(chunk)
@@ -142,11 +151,11 @@ def read_manifest(
     return ImageIndex(table), report
 
 
-class _Adder:
-    """Takes chunks of rows to the table."""
+class _TableFiller:
+    """Adds chunks of rows to the table."""
 
     def __init__(self, writer: TableWriter, labels: Labels, bad: BadRows, root: Root, look_in: str | None) -> None:
-        """`look_in`: the root, when files are looked for."""
+        """`look_in`: the root, if files are to be checked; else None."""
         self._writer, self._labels, self._bad, self._root, self._look_in = writer, labels, bad, root, look_in
         self._folders = Folders(writer.add_folder)
 
@@ -182,7 +191,7 @@ class _Adder:
         self._writer.add_rows(stored, ids, labels, **values)
 
     def _sound(self, chunk: Chunk, given: pa.Array, problems: Bad) -> np.ndarray:
-        """int64 (m,): the rows without a problem; of the others the first one is told."""
+        """int64 (m,): the rows without a problem; for each other row its first problem is recorded."""
         good = np.ones(len(given), bool)
         for reason, which in problems:
             at = np.flatnonzero(which & good)
@@ -193,7 +202,7 @@ class _Adder:
         return np.flatnonzero(good)
 
     def _tell(self, chunk: Chunk, reason: str, at: np.ndarray, detail: Callable[[int], str]) -> None:
-        """Tell of the rows `at`; detail(row) is of a row in the chunk."""
+        """Record the rows `at` as bad; detail(row) describes a row of the chunk."""
         self._bad.add(reason, len(at), lambda: chunk.lines()[at], lambda i: detail(int(at[i])), chunk.part)
 
 
@@ -204,7 +213,7 @@ def _detail(values: pa.Array | None, paths: pa.Array, row: int) -> str:
 
 
 def _checked(file: Path) -> bool:
-    """Whether it is a folder. Raises DatasetError when it is neither that nor a file of a kind that is read."""
+    """Whether `file` is a folder. Raises DatasetError when it is neither that nor a file of a known kind."""
     try:
         mode = os.stat(file).st_mode
     except (OSError, ValueError) as error:

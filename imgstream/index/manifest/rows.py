@@ -1,6 +1,6 @@
-"""The rows of a manifest, a chunk at a time: text with a path a line, JSON lines and Parquet (manifest_csv: CSV and TSV).
+"""Reads the rows of a manifest, a chunk at a time: text with a path a line, JSON lines and Parquet (csv_rows.py: CSV and TSV).
 
-Values come as bytes: names may be no UTF-8. Memory: some blocks of BLOCK bytes, whatever the file holds.
+Values come as bytes, as names may be no UTF-8. Memory: some blocks of BLOCK bytes, whatever the file holds.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from imgstream.errors import DatasetError
 from imgstream.index.names import one_line
 
 BLOCK = 1 << 22
-"""Bytes of text that are read together."""
+"""Bytes of text that are read at a time."""
 MOST_RECORD = 1 << 24
-"""Bytes of the longest row."""
+"""Length of the longest row, in bytes."""
 MOST_LISTED = 1000
-"""Bad rows that are listed; all are counted."""
+"""Number of bad rows that are listed; all are counted."""
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "image_path", "image"),
@@ -38,7 +38,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "group": ("group", "group_id"),
     "weight": ("weight", "sample_weight"),
 }
-"""What a row says, and the names of columns that are taken for it; of several, the first here."""
+"""What a row may say, and the names of columns that are taken for it; the first of several counts."""
 
 UTF_8_MARK = b"\xef\xbb\xbf"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -54,9 +54,9 @@ class BadRow(NamedTuple):
     """One row of a manifest that cannot be used, or whose file is missing."""
 
     line: int
-    """From 1 on: the physical line that it begins in; in Parquet, and between NULs, the number of the row."""
+    """From 1: the physical line that it begins in; in Parquet, and between NULs, the number of the row."""
     reason: str
-    """One of a few; see read_manifest."""
+    """One of those that ManifestReport.bad_counts lists."""
     detail: str
     """What was found; one line, for people."""
     part: str = ""
@@ -64,7 +64,7 @@ class BadRow(NamedTuple):
 
     @property
     def place(self) -> str:
-        """For people: where it is."""
+        """The line or row, as text for people."""
         return f"{one_line(self.part)}, row {self.line:,}" if self.part else f"line {self.line:,}"
 
 
@@ -77,7 +77,9 @@ class BadRows:
         self._new: list[BadRow] = []
 
     def add(self, reason: str, count: int, lines: Callable[[], np.ndarray], detail: Callable[[int], str], part: str = "") -> None:
-        """Add `count` rows, in any order of calls until `settle`: lines() are their numbers, (count,), and detail(i) tells of the i-th."""
+        """Add `count` rows, in any order of calls until `settle`: lines() gives their numbers, (count,), and detail(i) describes the
+        i-th.
+        """
         if not count:
             return
         self.counts[reason] = self.counts.get(reason, 0) + count
@@ -85,7 +87,7 @@ class BadRows:
             self._new += [BadRow(line, reason, detail(i), part) for i, line in enumerate(lines()[:room].tolist())]
 
     def settle(self) -> None:
-        """All rows up to here have been judged."""
+        """Call this when all rows up to here have been checked."""
         self._new.sort(key=lambda row: row.line)
         self.listed += self._new[: MOST_LISTED - len(self.listed)]
         self._new.clear()
@@ -97,16 +99,16 @@ class Chunk(NamedTuple):
     columns: dict[str, pa.Array]
     """By field, equally long: binary, or for weights also a number; null = empty."""
     lines: Callable[[], np.ndarray]
-    """Line numbers of the rows, int64 (n,): worked out for chunks with bad rows only."""
+    """Line numbers of the rows, int64 (n,): computed only for chunks with bad rows."""
     read: int
-    """Rows that were read, with those that could not be parsed."""
+    """Rows that were read, including those that could not be parsed."""
     part: str = ""
     """As in BadRow."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """What a manifest holds."""
+    """The fields and rows of a manifest."""
 
     fields: frozenset[str]
     """Those of FIELDS that it has."""
@@ -114,7 +116,7 @@ class Rows:
 
 
 def choose_columns(file: Path, found: Sequence[str], columns: Mapping[str, str], *, positions: bool = False) -> dict[str, int]:
-    """Field → position in `found`, the names of the columns: those that `columns` says, the others recognised by their name.
+    """Field → position in `found`, the names of the columns: as `columns` says, else by common names.
 
     `positions`: numbers in `columns` may be positions. Raises DatasetError: no path, or no such column.
     """
@@ -143,7 +145,7 @@ def choose_columns(file: Path, found: Sequence[str], columns: Mapping[str, str],
 
 
 def example_columns(found: Sequence[str]) -> str:
-    """An option that would do, for columns of these names."""
+    """An example of --columns for columns of these names."""
     shown = [name for name in found if re.fullmatch(r"\w+", name)] or ["img"]
     return f"--columns path={shown[0]}" + (f",label={shown[1]}" if len(shown) > 1 else "")
 
@@ -154,20 +156,20 @@ def _listing(found: Sequence[str]) -> str:
 
 
 def clip(value: bytes, most: int = _MOST_SHOWN) -> str:
-    """A value in a message: one line, not too long."""
+    """A value for a message: one line, not too long."""
     text = one_line(value[: 4 * most])
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def cannot_read(file: Path, error: Exception) -> DatasetError:
-    """What to say when reading fails."""
+    """The error for a manifest that cannot be read."""
     why = error.strerror or error if isinstance(error, OSError) else error
     text = one_line(str(why).split("\n")[0][:500])
     return DatasetError(f"{one_line(str(file))} cannot be read as a manifest ({text}); check the file, or give another")
 
 
 def slices(data: pa.Buffer | bytes, starts: np.ndarray, ends: np.ndarray) -> pa.Array:
-    """The bytes from each start to its end, binary (n,). They come in order and do not overlap."""
+    """The bytes from each start to its end, binary (n,). They are in order and do not overlap."""
     offsets = np.empty(2 * len(starts) + 1, np.int32)  # every second piece is what lies between two values
     offsets[:-1:2], offsets[1::2] = starts, ends
     offsets[-1] = ends[-1] if len(ends) else 0
@@ -177,8 +179,8 @@ def slices(data: pa.Buffer | bytes, starts: np.ndarray, ends: np.ndarray) -> pa.
 
 
 def blocks(file: Path, whole: Callable[[bytes, bool], int], separator: bytes = b"\n") -> Iterator[tuple[bytes, int]]:
-    """(whole rows, number of their first line). `whole` says how many bytes of a block are whole rows, 0 for none yet; its second
-    argument is true when nothing follows the block. A byte order mark is left out, and CR alone is a line end where there are no others.
+    """Yield (whole rows, number of their first line). `whole` says how many bytes of a block are whole rows, 0 for none yet; its second
+    argument is true when nothing follows the block. A byte order mark is left out, and CR alone is a line end if there are no others.
 
     Raises DatasetError: cannot be read, UTF-16, a row longer than MOST_RECORD.
     """
@@ -205,7 +207,7 @@ def blocks(file: Path, whole: Callable[[bytes, bool], int], separator: bytes = b
 
 
 def head(file: Path) -> bytes:
-    """The first BLOCK bytes, from which a format's details are told. Raises DatasetError."""
+    """The first BLOCK bytes, from which the details of the format are recognised. Raises DatasetError."""
     try:
         with file.open("rb") as stream:
             return stream.read(BLOCK)
@@ -214,7 +216,7 @@ def head(file: Path) -> bytes:
 
 
 def read_text(file: Path, columns: Mapping[str, str], bad: BadRows) -> Rows:
-    """A path a line; or, where the first block holds a NUL, paths that end in NULs, as find -print0 gives them."""
+    """Read a path a line; or, if the first block holds a NUL, paths that end in NULs, as find -print0 writes them."""
     if columns:
         raise DatasetError(f"{one_line(str(file))} has no columns to choose from: a .txt file is a path a line. Leave --columns out")
     start = head(file)
@@ -247,7 +249,7 @@ def _lines_of(block: bytes, separator: bytes = b"\n") -> tuple[np.ndarray, np.nd
 
 
 def read_json_lines(file: Path, columns: Mapping[str, str], bad: BadRows) -> Rows:
-    """A JSON object a line; keys are the columns."""
+    """Read a JSON object a line; keys are the columns."""
     first = head(file).removeprefix(UTF_8_MARK)
     found: dict[str, set[type]] = {}
     for line in first.split(b"\n", _SNIFFED)[:_SNIFFED]:
@@ -286,7 +288,7 @@ def _json_type(types: set[type]) -> pa.DataType:
 
 
 def _json_table(block: bytes, schema: pa.Schema) -> pa.Table | None:
-    """The objects of a block, all at once; None when one of them is other than expected."""
+    """The objects of a block, parsed at once; None when one of them is not as expected."""
     try:
         return pyarrow.json.read_json(
             pa.py_buffer(block),
@@ -300,7 +302,7 @@ def _json_table(block: bytes, schema: pa.Schema) -> pa.Table | None:
 def _json_values(
     block: bytes, starts: np.ndarray, ends: np.ndarray, line: int, keys: dict[str, str], bad: BadRows
 ) -> tuple[dict[str, pa.Array], np.ndarray]:
-    """The objects of a block line by line: columns, and the positions of the lines that they come from."""
+    """The objects of a block, line by line: columns, and the positions of the lines that they come from."""
     values: dict[str, list[bytes | None]] = {field: [] for field in keys}
     kept = []
     refused: dict[str, list[tuple[int, str]]] = {}
@@ -330,7 +332,7 @@ def _json_values(
 
 
 def _parsed(line: bytes) -> Any:
-    """What a line of JSON says; bytes that are no UTF-8 become surrogates, as in file names. None when it is no JSON."""
+    """The value of a line of JSON; bytes that are no UTF-8 become surrogates, as in file names. None when it is no JSON."""
     try:
         return json.loads(line.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
@@ -338,7 +340,7 @@ def _parsed(line: bytes) -> Any:
 
 
 def _json_bytes(value: Any) -> bytes | None:
-    """Raises TypeError, and UnicodeEncodeError for surrogates that stand for no byte."""
+    """A JSON value as bytes. Raises TypeError, and UnicodeEncodeError for surrogates that stand for no byte."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, str):
@@ -353,7 +355,7 @@ def _json_bytes(value: Any) -> bytes | None:
 
 
 def read_parquet(file: Path, columns: Mapping[str, str], bad: BadRows) -> Rows:
-    """One file, or the files *.parquet in a folder, by name. Raises DatasetError, also for a part without the columns of the first."""
+    """Read one file, or the files *.parquet in a folder, by name. Raises DatasetError, also for a part without the columns of the first."""
     parts = parquet_parts(file) if file.is_dir() else [file]
     if not parts:
         raise DatasetError(f"{one_line(str(file))} is a folder without *.parquet files; give the manifest's file")
@@ -390,7 +392,7 @@ def _parquet_chunks(file: Path, keys: dict[str, str], part: str) -> Iterator[Chu
 
 
 def as_bytes(file: Path, name: str, column: pa.Array, *, weight: bool = False) -> pa.Array:
-    """A column of text or numbers as binary, as CSV would have it; numbers of weights stay numbers. Raises DatasetError for other kinds."""
+    """A column of text or numbers as binary, as CSV would have it; weights stay numbers. Raises DatasetError for other types."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         return as_bytes(file, name, column.cast(kind.value_type), weight=weight)

@@ -1,4 +1,4 @@
-"""An index as a manifest: a CSV that read_manifest reads back, with the same root."""
+"""Writes an index as a manifest: a CSV that read_manifest reads back, with the same root."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from imgstream.index.table.table import PARTS
 def write_manifest(index: ImageIndex, file: str | os.PathLike[str], names: Mapping[str, str] | None = None) -> None:
     """Write the columns path (relative to the root, to the byte) and label, and split, group and weight where the index has them.
 
-    `names`: other names for some classes; two of one name are one class. Groups are numbers: equal where those of the index are.
-    Whole or absent. Raises OutputError.
+    `names`: other names for some classes; classes with the same name become one. Groups are written as numbers: equal where those of the
+    index are. The file is written whole or not at all. Raises OutputError.
     """
     labels = [*((names or {}).get(name, name) for name in index.class_names), ""]  # -1 is the last one
     columns = {name: index.table.columns.get(column) for name, column in (("split", "part"), ("group", "group"), ("weight", "weight"))}

@@ -2,5 +2,5 @@
 
 path_hash.py  the hash of a relative path, or of a group's name
 groups.py     images that stay on one side together
-validation.py the split, by those hashes; and what it did
+validation.py the split by these hashes, and a report of it
 """

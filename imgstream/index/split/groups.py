@@ -1,4 +1,4 @@
-"""Groups: images that a split keeps on one side, such as the shots of one burst, one patient or one video, or copies of one picture."""
+"""Groups: images that a split keeps on one side, such as shots of one burst, one patient or one video, or copies of one image."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Groups(Protocol):
     """Says which images belong together."""
 
     def keys(self, index: RowSelection, at: np.ndarray) -> np.ndarray:
-        """uint64 (m,): equal for the images at `at`, (m,) in 0..n-1, that are of one group; 0 for one that is of none."""
+        """uint64 (m,): equal for those images at `at`, (m,) in 0..n-1, that are of one group; 0 for an image without a group."""
 
 
 def groups(how: str | os.PathLike[str]) -> Groups:
-    """What `--group` says: "folder" (the folder that an image lies in), "column" (a manifest's), a file that check --groups wrote, or a
-    regular expression with a group named group, searched for in the path relative to the root.
+    """The groups that `--group` names: "folder" (the folder that an image lies in), "column" (a manifest's), a file that check --groups
+    wrote, or a regular expression with a group named group, searched for in the path relative to the root.
 
     Raises DatasetError when it is none of these.
     """
@@ -48,7 +48,7 @@ def groups(how: str | os.PathLike[str]) -> Groups:
 
 
 class FolderGroups:
-    """All images that lie in one folder."""
+    """Images that lie in the same folder."""
 
     def keys(self, index: RowSelection, at: np.ndarray) -> np.ndarray:
         """See Groups."""
@@ -65,10 +65,10 @@ class FolderGroups:
 
 
 class ColumnGroups:
-    """The group column of a manifest."""
+    """Images with the same value in the group column of a manifest."""
 
     def keys(self, index: RowSelection, at: np.ndarray) -> np.ndarray:
-        """See Groups. Raises DatasetError when there was no such column."""
+        """See Groups. Raises DatasetError when there is no such column."""
         column = index.table.columns.get("group")
         if column is None:
             raise DatasetError(f"--group column: the images of {index.root!r} have no group column. It is one of a manifest's")
@@ -76,7 +76,7 @@ class ColumnGroups:
 
 
 class PatternGroups:
-    """What a pattern's group named group matches in the relative path; a path that it does not match is of no group."""
+    """Images for which the pattern's group named group matches the same text in the relative path; without a match, no group."""
 
     def __init__(self, pattern: re.Pattern[str]) -> None:
         self._pattern = pattern
@@ -88,7 +88,7 @@ class PatternGroups:
 
 
 class ListedGroups:
-    """A list of (path relative to the root, name of its group); an empty name is none."""
+    """Groups from a list of (path relative to the root, name of its group); an empty name is no group."""
 
     def __init__(self, listed: Iterable[tuple[bytes, bytes]]) -> None:
         paths, names = zip(*pairs, strict=True) if (pairs := list(listed)) else ((), ())
@@ -106,5 +106,5 @@ class ListedGroups:
 
 
 def _keys(names: Sequence[bytes]) -> np.ndarray:
-    """uint64 (n,): the keys of groups of these names; of an empty name 0."""
+    """uint64 (n,): the keys of groups of these names; 0 for an empty name."""
     return np.where(np.array([bool(name) for name in names], bool), keys_of(names), np.uint64(0))

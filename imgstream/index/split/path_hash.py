@@ -1,8 +1,8 @@
-"""The hash of a relative path, which a split and a comparison of indexes go by.
+"""The hash of a relative path, which the split and the comparison of indexes use.
 
 hash = mix(FNV-1a-64(relative path)), the FNV state starting from mix(FNV-1a-64(seed in decimal)) instead of its constant;
-mix = murmur3's 64-bit finaliser. Of images in groups, hash = mix(mix(FNV-1a-64(seed in decimal)) xor key), key being the group's.
-Part of the format: a change moves files between training and validation of runs that exist.
+mix = murmur3's 64-bit finaliser. For images in groups, hash = mix(mix(FNV-1a-64(seed in decimal)) xor key), key being the group's.
+It is part of the format: a change would move files between training and validation of existing runs.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ def path_hashes(table: Table, positions: np.ndarray, seed: int) -> np.ndarray:
 
 
 def keys_of(names: Sequence[bytes]) -> np.ndarray:
-    """uint64 (n,): the hash with seed 0 of relative paths, and the keys of groups of these names."""
+    """uint64 (n,): the hashes with seed 0 of these relative paths; and the keys of groups of these names."""
     lengths = np.fromiter(map(len, names), np.int64, len(names))
     states = np.repeat(seed_state(0), len(names))
     return mix(_fnv(states, np.frombuffer(b"".join(names), np.uint8), np.cumsum(lengths) - lengths, lengths))
 
 
 def hash_names(table: Table, folders: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """uint64 (m,): the hashes of the rows at `at`, int64 (m,), going on from the states of their folders."""
+    """uint64 (m,): the hashes of the rows at `at`, int64 (m,), continued from the states of their folders."""
     starts = table.name_offsets[at]
     states = _fnv(folders[table.folder_ids[at]], table.name_data, starts, table.name_offsets[at + 1] - starts)
     return mix(states)
 
 
 def folder_states(table: Table, seed: int) -> np.ndarray:
-    """FNV state after the seed and each folder of the dictionary: uint64 (folders,). Rows go on from there."""
+    """uint64 (folders,): the FNV state after the seed and each folder of the table. Rows continue from there."""
     start = seed_state(seed)
     states = np.empty(len(table.folder_offsets) - 1, np.uint64)
     for first in range(0, len(states), _CHUNK_ROWS):
@@ -49,13 +49,13 @@ def folder_states(table: Table, seed: int) -> np.ndarray:
 
 
 def seed_state(seed: int) -> np.ndarray:
-    """uint64 (1,): what hashes with this seed begin from."""
+    """uint64 (1,): the state that hashes with this seed start from."""
     digits = np.frombuffer(b"%d" % seed, np.uint8)
     return mix(_fnv(np.array([_FNV_START], np.uint64), digits, np.array([0]), np.array([len(digits)])))
 
 
 def _fnv(states: np.ndarray, data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """FNV-1a of data[start : start + length] for every row at once, byte position by byte position; uint64 (n,)."""
+    """FNV-1a of data[start : start + length] for all rows at once, byte position by byte position; uint64 (n,)."""
     order = np.argsort(-lengths, kind="stable")  # longest first: the rows that still have a byte are always a prefix
     states, starts, shorter = states[order], starts[order], -lengths[order]
     for position in range(int(lengths.max(initial=0))):

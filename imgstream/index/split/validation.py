@@ -1,4 +1,4 @@
-"""Which images are for validation: those with the lowest hashes; so a file's side depends on nothing but its own name, see path_hash.py."""
+"""Selects the images for validation: those with the lowest hashes, so that a file's side depends only on its own name (path_hash.py)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _WORD = (1 << 64) - 1
 def in_validation(index: RowSelection, fraction: float, seed: int, group: Groups | None = None) -> np.ndarray:
     """Which images are for validation: bool (n,).
 
-    One is, iff its hash / 2^64 < `fraction`. Then each class that lacks a training file is given its highest hash for training, and each
-    class of two files or more that lacks a validation file its lowest. Rows labelled -1 are hashed only. With groups it is whole groups
-    that are moved, and only where no class loses its last group for training.
+    An image is for validation if its hash / 2^64 < `fraction`. Then each class without a training file gets its highest hash for training,
+    and each class of two or more files without a validation file gets its lowest hash for validation. Rows labelled -1 go by their hash
+    only. With groups, whole groups are moved, and only where no class loses its last group for training.
     """
     threshold = np.uint64(int(fraction * 2**64))
     if group is not None:
@@ -58,20 +58,20 @@ def folds(index: RowSelection, k: int, seed: int, group: Groups | None = None) -
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitReport:
-    """What a split did, and whether anything is on both sides."""
+    """The sizes of both sides of a split, and whether anything is on both."""
 
     how: str
     train: int
-    """Images."""
+    """Number of images."""
     val: int
     crossing: int
-    """Images for validation whose path, or group, is on the training side too."""
+    """Images for validation whose path or group is on the training side too."""
     without_validation: list[str]
     """Classes that have no image to validate on."""
 
     @classmethod
     def of(cls, train: RowSelection, val: RowSelection, *, how: str, group: Groups | None = None) -> SplitReport:
-        """Count both sides. Paths are compared where both have one root; memory: 16 bytes an image for validation."""
+        """Count both sides. Paths are compared if both have the same root. Memory: 16 bytes for each validation image."""
         found = [_keys_at(val, at, group) for at in val.chunks()] if train.root == val.root else []
         seen = np.concatenate(found) if found else np.zeros((0, 2), np.uint64)
         met = np.zeros(len(seen), bool)
@@ -92,19 +92,19 @@ class SplitReport:
         return text + (f"; {self.crossing:,} are on both sides" if self.crossing else "; nothing is on both sides")
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The report as values that JSON can hold."""
         return dataclasses.asdict(self)
 
 
 def _keys_at(index: RowSelection, at: np.ndarray, group: Groups | None) -> np.ndarray:
-    """uint64 (m, 2): the path of every image and its group; where it has none, the path again."""
+    """uint64 (m, 2): the path and the group of every image; the path again if it has no group."""
     paths = path_hashes(index.table, index.positions_at(at), 0)
     groups = np.zeros_like(paths) if group is None else group.keys(index, at)
     return np.stack([paths, np.where(groups != 0, groups, paths)], 1)
 
 
 def _hashes(index: RowSelection, seed: int, group: Groups | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(places in the index, their hashes), some thousands at a time."""
+    """(positions in the index, their hashes), some thousands at a time."""
     folders = folder_states(index.table, seed)
     for at in index.chunks():
         hashes = hash_names(index.table, folders, index.positions_at(at).astype(np.int64))
@@ -115,7 +115,7 @@ def _hashes(index: RowSelection, seed: int, group: Groups | None = None) -> Iter
 
 
 def _groups_in_validation(index: RowSelection, threshold: np.uint64, seed: int, group: Groups) -> np.ndarray:
-    """As in_validation; images without a group are groups of their own."""
+    """Like in_validation, for groups; images without a group are groups of their own."""
     chosen = np.empty(len(index), bool)
     found = [np.zeros(0, _MEMBER)]
     for at, hashes in _hashes(index, seed, group):

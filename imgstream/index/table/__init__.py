@@ -1,8 +1,8 @@
-"""The rows on disk: one memory-mapped Arrow file, and what was found out about the rows' files since.
+"""The rows of an index on disk: one memory-mapped Arrow file, and what is known about the rows' files.
 
 columns.py       columns that grow in unnamed temporary files
+table_writer.py  writes rows as a table, in bounded memory
 table.py         Table: the mapped file
-table_writer.py  rows in, a table out, in bounded memory
-positions.py     positions in a table: what a selection is made of
+positions.py     positions of selected rows in a table
 file_facts.py    FileFacts: version, kind, size and orientation of the files that were opened
 """

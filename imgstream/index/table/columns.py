@@ -1,4 +1,4 @@
-"""Columns that grow in unnamed temporary files and are mapped from there: never in memory as a whole, and gone after a kill."""
+"""Columns that grow in unnamed temporary files and are memory-mapped from there: never in memory as a whole, and gone after a crash."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def spool_file(folder: Path | None) -> BinaryIO:
 
 
 def spool_refused(folder: Path | None, error: OSError) -> OutputError:
-    """What to say when nothing, or nothing more, can be kept in `folder`."""
+    """The error when nothing, or nothing more, can be written in `folder`."""
     advice = "Free some space, or set IMGSTREAM_CACHE and TMPDIR to other folders"
     return OutputError(f"cannot keep the list of images in {folder or 'the temporary folder'}: {error}. {advice}")
 
 
 class Names(NamedTuple):
-    """Names, packed."""
+    """Packed names."""
 
     data: bytes | memoryview
     """Their bytes, one after another."""
@@ -44,35 +44,35 @@ class Names(NamedTuple):
         return cls(b"".join(names), np.fromiter(map(len, names), np.int64, len(names)))
 
     def split(self) -> list[bytes]:
-        """One by one."""
+        """The names as a list."""
         ends = np.cumsum(self.lengths).tolist()
         return [bytes(self.data[start:end]) for start, end in pairwise([0, *ends])]
 
 
 class Column:
-    """Values of a fixed size."""
+    """A column of values of a fixed size."""
 
     def __init__(self, open_file: Callable[[], BinaryIO]) -> None:
         self._file = open_file()
 
     def append(self, data: bytes | memoryview) -> None:
-        """Add the bytes of values."""
+        """Append the bytes of values."""
         self._file.write(data)
 
     def map(self, access: int = mmap.ACCESS_READ) -> mmap.mmap | bytearray:
-        """All of them, mapped."""
+        """All values, memory-mapped."""
         self._file.flush()
         if not os.fstat(self._file.fileno()).st_size:
             return bytearray()  # an empty file cannot be mapped
         return mmap.mmap(self._file.fileno(), 0, access=access)
 
     def array(self, kind: pa.DataType, length: int) -> pa.Array:
-        """All of them, `length` in number, as an Arrow array that is mapped."""
+        """All `length` values as a memory-mapped Arrow array."""
         return pa.Array.from_buffers(kind, length, [None, pa.py_buffer(self.map())])
 
 
 class BytesColumn:
-    """Values of any number of bytes."""
+    """A column of values of any number of bytes."""
 
     def __init__(self, open_file: Callable[[], BinaryIO]) -> None:
         self._data, self._offsets = Column(open_file), Column(open_file)
@@ -80,7 +80,7 @@ class BytesColumn:
         self._end = 0
 
     def append(self, values: Names) -> None:
-        """Add values."""
+        """Append values."""
         if len(values.lengths):
             ends = np.cumsum(values.lengths, dtype=np.int64) + self._end
             self._data.append(values.data)
@@ -88,6 +88,6 @@ class BytesColumn:
             self._end = int(ends[-1])
 
     def array(self, length: int) -> pa.Array:
-        """All of them, `length` in number, as a large_binary array that is mapped."""
+        """All `length` values as a memory-mapped large_binary array."""
         buffers = [None, pa.py_buffer(self._offsets.map()), pa.py_buffer(self._data.map())]
         return pa.Array.from_buffers(pa.large_binary(), length, buffers)

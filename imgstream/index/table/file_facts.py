@@ -1,7 +1,7 @@
-"""What has been found out about the files of a table since it was made: version, kind, size, orientation.
+"""Keeps what was found out about the files of a table since it was made: version, kind, size, orientation.
 
-A file in the user's cache folder: 32 bytes of head (magic, format, the table's fingerprint), then FACTS for every row, zeros for those that
-nobody has opened. It is sparse, and written in place, a record at a time, by all who read: what is lost or damaged is found out again.
+A file in the user's cache folder: 32 bytes of head (magic, format, the table's fingerprint), then FACTS for every row, zeros for files that
+were never opened. It is sparse, and every reader writes single records in place: what is lost or damaged is found out again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from imgstream.formats.header import Header
 from imgstream.index.table.table import FACTS, KINDS, Table
 
 CHANGED = 2
-"""State of a file that was another when it was opened again; 1: as it was, 0: never opened."""
+"""State of a file that had changed when it was opened again; 1: unchanged, 0: never opened."""
 
 _HEAD = b"imgfacts"
 _FORMAT_VERSION = 1
@@ -36,7 +36,7 @@ _EXAMPLES = 5
 
 
 class FileFacts:
-    """The facts about the files of one table. Pickles to a path; for any number of threads and processes."""
+    """The facts about the files of one table. It pickles to a path; any number of threads and processes may use it."""
 
     def __init__(self, path: Path, rows: int, fingerprint: str) -> None:
         self._path, self._rows, self._fingerprint = path, rows, fingerprint
@@ -47,7 +47,9 @@ class FileFacts:
 
     @classmethod
     def of(cls, table: Table) -> FileFacts | None:
-        """Those about a table's files; None where they cannot be kept: it has no name, is a selection, or there is no cache folder."""
+        """The facts about a table's files; None where they cannot be kept: it has no file name, is a selection, or there is no cache
+        folder.
+        """
         if table.path is None or "row" in table.columns:
             return None
         try:
@@ -68,7 +70,7 @@ class FileFacts:
             os.close(self._descriptor)
 
     def note(self, row: int, version: FileVersion, header: Header) -> None:
-        """A file was opened, and this is what it is. Nothing is raised: where it cannot be kept, it is not."""
+        """Record the version and header of a file that was opened. Never raises: what cannot be kept is dropped."""
         before = self._before(row, header)
         if before is None:
             return
@@ -78,7 +80,7 @@ class FileFacts:
             self._write(row, (*values, state))
 
     def renew(self, row: int, version: FileVersion, header: Header) -> bool:
-        """As note, and a file that was another before is taken as it is now; whether it was."""
+        """Like note, but a file that has changed is recorded as it is now; return whether it had changed."""
         before = self._before(row, header)
         if before is None:
             return False
@@ -141,7 +143,9 @@ class FileFacts:
             return False
 
     def carry(self, new: FileFacts, kept: Iterable[tuple[int, int, int]]) -> None:
-        """Give the facts of this table to another, in which rows have moved: (position here, position there, rows) of what is in both."""
+        """Copy the facts to a table whose rows have moved: `kept` holds (position here, position there, number of rows) for rows in
+        both.
+        """
         if not self._open(create=False):
             return
         assert self._mapped is not None
@@ -168,7 +172,7 @@ def _values(version: FileVersion, header: Header) -> tuple[int, ...]:
 
 
 def _sound(records: np.ndarray) -> np.ndarray:
-    """Which of uint8 (m, 32) `records` are known and check, as _read has it: bool (m,)."""
+    """Which of uint8 (m, 32) `records` are known and have a correct check byte: bool (m,)."""
     known = np.flatnonzero(records[:, 26])  # the state
     check = np.full(len(known), zlib.crc32(bytes(31)) & 0xFF, np.uint8)
     for at, part in enumerate(_checks()):  # a CRC is the exclusive or of what each byte adds to it
@@ -180,7 +184,7 @@ def _sound(records: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _checks() -> np.ndarray:
-    """uint8 (31, 256): by how much each value of each byte of a record changes its check."""
+    """uint8 (31, 256): by how much each value of each byte of a record changes its check byte."""
     alone = (zlib.crc32(bytes([value]).rjust(at + 1, b"\0").ljust(31, b"\0")) for at in range(31) for value in range(256))
     return np.fromiter((check & 0xFF for check in alone), np.uint8, 31 * 256).reshape(31, 256) ^ np.uint8(zlib.crc32(bytes(31)) & 0xFF)
 

@@ -1,4 +1,4 @@
-"""Which rows of a table: positions in it, as many as there are, without memory of this process' own where they are many."""
+"""Positions of selected rows in a table; many of them are kept in a temporary file instead of in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _IN_MEMORY = 1 << 18
 
 
 def gather(chunks: Iterable[np.ndarray]) -> np.ndarray:
-    """The chunks, each unsigned (m,), one after another: uint32 (n,), read-only."""
+    """Concatenate the chunks, each unsigned (m,): uint32 (n,), read-only."""
     held: list[np.ndarray] = []
     rows = 0
     chunks = iter(chunks)

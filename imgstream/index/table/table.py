@@ -72,10 +72,10 @@ class TableInfo:
     """What a table says about itself, besides its rows."""
 
     root: str
-    """As the user gave it (os.fsdecode), or "" when rows are paths of their own."""
+    """As the user gave it (os.fsdecode), or "" when rows hold full paths."""
     class_names: list[str]
     skipped_extensions: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Files that were no images, by lower-case extension with its dot; "" = none."""
+    """Number of files that were no images, by lower-case extension with its dot; "" = none."""
     unreadable_folders: list[str] = dataclasses.field(default_factory=list)
     """The first few folders that could not be listed: "path: why"."""
     unreadable_count: int = 0
@@ -84,9 +84,9 @@ class TableInfo:
 
 
 class Table:
-    """A table file, mapped and read-only. Safe to share between threads.
+    """A table file, memory-mapped and read-only. Safe to share between threads.
 
-    The arrays are views of the file: they cost no memory of this process' own.
+    The arrays are views of the file, which take no memory of this process.
     """
 
     def __init__(self, mapped: mmap.mmap, path: str | None) -> None:
@@ -112,9 +112,9 @@ class Table:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, check: bool = True) -> Table:
-        """Map the table at `path`. Raises DatasetError: not there, no table, damaged, or of another format.
+        """Map the table at `path`. Raises DatasetError: missing, no table, damaged, or of another format.
 
-        `check` compares its checksum, which reads all of it, at 4 GB/s; without, it must be known to be sound.
+        `check` compares its checksum, which reads the whole file, at 4 GB/s. Without it the file must be known to be sound.
         """
         try:
             with open(path, "rb") as file:
@@ -138,12 +138,12 @@ class Table:
         return (bytes(self._folder_data[start:end]) for start, end in pairwise(self._folder_offsets))
 
     def names(self, first: int, past: int) -> Names:
-        """File names of the rows from `first` to before `past`."""
+        """File names of the rows from `first` to `past` (exclusive)."""
         offsets = self.name_offsets[first : past + 1]
         return Names(self._name_data[offsets[0] : offsets[-1]], np.diff(offsets))
 
     def name(self, position: int) -> bytes:
-        """File name of one row, unchecked like `relative`."""
+        """File name of one row. `position` must lie in 0..len-1: it is not checked."""
         return bytes(self._name_data[self._name_offsets[position] : self._name_offsets[position + 1]])
 
     def relative(self, position: int) -> bytes:
@@ -166,7 +166,7 @@ def write_table(batch: pa.RecordBatch, info: TableInfo, file: Any) -> None:
 
 
 def unnamed_table(write: Any, spool: str | os.PathLike[str] | None = None) -> Table:
-    """A table that lives in a file without a name, in `spool` or the system's temporary folder; `write(file)` writes it. Raises OSError."""
+    """A table in a file without a name, in `spool` or the system's temporary folder; `write(file)` writes it. Raises OSError."""
     with tempfile.TemporaryFile(dir=spool) as file:
         write(file)
         file.flush()

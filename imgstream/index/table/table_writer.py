@@ -1,4 +1,4 @@
-"""Making a table: rows come in, in any number, and a file is made of them in bounded memory."""
+"""Writes rows, in any number, as a table file in bounded memory."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class TableWriter:
     """Collects rows in bounded memory and makes them a table.
 
     Columns go to unnamed temporary files in `spool` (None: the system's temporary folder), are mapped from there, and become one record
-    batch: neither the rows nor the file are ever in memory as a whole, and a kill leaves nothing behind. Use it as a context: an OSError
-    inside is raised as an OutputError. `columns`: those of OPTIONAL and FACT_COLUMNS that the table has.
+    batch: neither the rows nor the file are ever in memory as a whole, and a crash leaves nothing behind. Use it in a with statement: an
+    OSError inside is raised as an OutputError. `columns`: those of OPTIONAL and FACT_COLUMNS that the table has.
     """
 
     def __init__(self, spool: Path | None, columns: Sequence[str] = ()) -> None:
@@ -60,7 +60,7 @@ class TableWriter:
         return self._row_count
 
     def add_folder(self, folder: bytes) -> int:
-        """Add a folder (trailing "/", or empty); returns its id, counting from 0."""
+        """Add a folder (trailing "/", or empty); return its id, counting from 0."""
         self._new_folders.append(folder)
         self._folder_count += 1
         if len(self._new_folders) >= CHUNK_ROWS:
@@ -68,7 +68,7 @@ class TableWriter:
         return self._folder_count - 1
 
     def add_run(self, names: Names, folder_id: int, label: int, part: int = 0) -> None:
-        """Add rows of one folder; CHUNK_ROWS at most."""
+        """Add rows of one folder, at most CHUNK_ROWS."""
         rows = len(names.lengths)
         self._run_names.append(names)
         self._runs.append((rows, folder_id, label, part))
@@ -87,14 +87,14 @@ class TableWriter:
             column.append(np.ascontiguousarray(values, np.int32 if name in ("folder", "label") else _TYPES[name]).data)
 
     def renumber_labels(self, new: np.ndarray) -> None:
-        """Replace every label by new[label]; int32 (classes + 1,), whose last entry is what -1 becomes."""
+        """Replace every label by new[label]; int32 (classes + 1,), whose last entry is the new label of -1."""
         self._flush_runs()
         labels = np.frombuffer(self._columns["label"].map(mmap.ACCESS_WRITE), np.int32)
         for start in range(0, len(labels), CHUNK_ROWS):
             labels[start : start + CHUNK_ROWS] = new[labels[start : start + CHUNK_ROWS]]
 
     def finish(self, info: TableInfo, path: Path | None) -> Table:
-        """The table, whole or absent at `path`; with None it lives in a file without a name. Raises OSError, OutputError."""
+        """The table, written whole or not at all to `path`; None for a file without a name. Raises OSError, OutputError."""
         self._flush_runs()
         self._flush_folders()
         count = len(self)
@@ -149,7 +149,7 @@ class TableWriter:
 
 
 def store_table(batch: pa.RecordBatch, info: TableInfo, path: Path | None, spool: Path | None = None) -> Table:
-    """Write the columns of `batch` as a table to `path`, whole or absent, or (None) to an unnamed file in `spool`.
+    """Write the columns of `batch` as a table to `path`, whole or not at all, or (None) to an unnamed file in `spool`.
 
     Raises OSError, and OutputError when `path` cannot be written.
     """

@@ -1,5 +1,5 @@
-"""The tf.data pipeline: the same batches by TensorFlow's ops and threads.
+"""The tf.data pipeline: the same batches, made by TensorFlow's ops and threads.
 
-row_plans.py  what only Python knows of a row: window, reduction, orientation, drawn numbers
-dataset.py    tf.data.Dataset
+row_plans.py  what only Python knows of a row: window, reduction, orientation, random numbers
+dataset.py    the tf.data.Dataset
 """

@@ -1,7 +1,7 @@
-"""The same batches as a tf.data pipeline: JPEGs are decoded, and everything resized, augmented and scaled, in TensorFlow's own threads.
+"""The batches of a stream as a tf.data.Dataset.
 
-places → chunks      in Python, a call a chunk: order, headers, drawn numbers, windows (row_plans.py). No shuffle buffer.
-chunks → samples     in TensorFlow, uint8; what it leaves out is read by the reference decoder, and bad files are written down
+places → chunks      in Python, one call a chunk: order, headers, random numbers, windows (row_plans.py). No shuffle buffer.
+chunks → samples     in TensorFlow, uint8; files that it cannot decode are read by the reference decoder, and bad files are noted
 samples → batches    in TensorFlow: bad rows dropped, preset applied, scaled to float32
 """
 
@@ -32,14 +32,15 @@ Tensor = Any
 _UNKNOWN = -1  # epoch: the next one
 
 _CHUNK, _CHUNK_BYTES = 64, 2 << 20
-"""Rows that a thread takes at a time, at most, and their bytes. Each chunk is a small dataset, in which errors can be caught without ending
-the whole; to make one takes as long as decoding a small photograph, so chunks are large, but no thread is to be without one at the end."""
+"""The most rows, and bytes of samples, that a thread takes at a time. Each chunk is a small dataset, so that an error in it does not end
+the whole. Making one takes as long as decoding a small image, so chunks are large, but small enough to keep every thread busy to the end.
+"""
 
 _in_graph = tf.autograph.experimental.do_not_convert  # nothing here is Python that autograph would have to rewrite
 
 
 class Chunk(NamedTuple):
-    """Some rows of an epoch's order, as tensors; the last seven are row_plans.RowPlans."""
+    """Some rows of an epoch's order, as tensors; the last seven fields are row_plans.RowPlans."""
 
     epoch: Tensor  # int64
     positions: Tensor  # int64 (n,), in the index
@@ -68,7 +69,7 @@ _CHUNK_SIGNATURE = Chunk(
 
 
 class _ThreadState:
-    """What a thread needs to plan and to read, used again and again."""
+    """The planner, reader and random generator of one thread, reused between calls."""
 
     def __init__(self, plan: BatchPlan) -> None:
         self.planner = RowPlanner(plan.spec, plan.augmentation, plan.seed, plan.index.facts)
@@ -77,7 +78,7 @@ class _ThreadState:
 
 
 class TfPipeline:
-    """Datasets of a stream's batches."""
+    """Makes datasets of a stream's batches."""
 
     def __init__(self, plan: BatchPlan, initial_epoch: int = 0) -> None:
         self._plan = plan
@@ -92,7 +93,7 @@ class TfPipeline:
         self._failure: BaseException | None = None
 
     def dataset(self, epoch: int | None = None, start: int = 0) -> tf.data.Dataset:
-        """Elements as Stream.to_tf says."""
+        """The dataset that Stream.to_tf describes."""
         mixes = isinstance(self._augmentation, Preset) and bool(self._augmentation.mix)
         class_count = len(self._plan.index.class_names)
         label_spec = tf.TensorSpec((None, class_count), tf.float32) if mixes else tf.TensorSpec((None,), tf.int32)
@@ -109,7 +110,7 @@ class TfPipeline:
         return counted.take(len(self._plan) - start).prefetch(1)
 
     def traced_batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        """As Stream.traced_batches, and raising the same errors."""
+        """The batches that Stream.traced_batches describes, with the same errors."""
         index = self._plan.index
         try:
             for number, batch in enumerate(self._batches(epoch, start, traced=True).prefetch(1), start):
@@ -133,8 +134,8 @@ class TfPipeline:
         places = tf.data.Dataset.range(first, max(first, plan.sample_count), self._chunk)
         chunks = places.scan(np.int64(_UNKNOWN if epoch is None else epoch), self._planned).prefetch(threads)
         decoded = chunks.interleave(self._decoded, cycle_length=threads, block_length=1, num_parallel_calls=threads, deterministic=True)
-        mended = decoded.map(self._mended, num_parallel_calls=threads, deterministic=True)
-        finished = mended.rebatch(plan.batch_size).map(
+        completed = decoded.map(self._completed, num_parallel_calls=threads, deterministic=True)
+        finished = completed.rebatch(plan.batch_size).map(
             lambda *rows: self._finished(*rows, traced=traced), num_parallel_calls=2, deterministic=True
         )
         options = tf.data.Options()
@@ -162,14 +163,14 @@ class TfPipeline:
             self._plan.sample_job.begin_pass()
         positions = self._ordered(int(epoch), int(place))
         index = self._plan.index
-        with self._hands() as hands:
+        with self._thread_state() as state:
             # With a cache, all rows are for the reference reader, which knows it: TensorFlow is told of none.
-            told = positions if self._plan.cache is None else positions[:0]
-            plans = hands.planner([index.path_bytes(p) for p in told.tolist()], int(epoch), index.rows_at(positions).tolist())
+            for_tensorflow = positions if self._plan.cache is None else positions[:0]
+            plans = state.planner([index.path_bytes(p) for p in for_tensorflow.tolist()], int(epoch), index.rows_at(positions).tolist())
         return Chunk(epoch, positions, index.labels_at(positions), *plans)
 
     def _ordered(self, epoch: int, place: int) -> np.ndarray:
-        """The chunk's positions in the index. Chunks are asked for one after another, by one thread: a block of them is kept."""
+        """The chunk's positions in the index. One thread asks for chunks one after another, so a block of positions is kept."""
         first = place // ORDER_BLOCK * ORDER_BLOCK
         key, block = self._block
         if key != (epoch, first):
@@ -178,17 +179,17 @@ class TfPipeline:
         return block[place - first : place - first + self._chunk]
 
     @contextlib.contextmanager
-    def _hands(self) -> Iterator[_ThreadState]:
-        """Buffers that another call has finished with. Thread-local ones get lost: Python forgets TensorFlow's threads at each call."""
+    def _thread_state(self) -> Iterator[_ThreadState]:
+        """A thread's state that no other call is using. It is not thread-local: Python forgets TensorFlow's threads after each call."""
         try:
-            hands = self._idle.pop()
+            state = self._idle.pop()
         except IndexError:
-            hands = _ThreadState(self._plan)
+            state = _ThreadState(self._plan)
         try:
-            with self._stalls.watching(hands.planner.open_file):
-                yield hands
+            with self._stalls.watching(state.planner.open_file):
+                yield state
         finally:
-            self._idle.append(hands)
+            self._idle.append(state)
 
     # ---- pixels
 
@@ -196,7 +197,7 @@ class TfPipeline:
     def _decoded(self, chunk: Chunk) -> tf.data.Dataset:
         """One element: the chunk, the slots that TensorFlow could decode, int32 (d,), and their samples, uint8 (d, H, W, C).
 
-        Errors are dropped, and nothing is lost with them: the reference decoder reads what is missing.
+        Errors are ignored here: the reference decoder then reads the rows that are missing.
         """
         samples = tf.data.Dataset.from_tensor_slices((chunk.slots, chunk.paths, chunk.reductions, chunk.geometry, chunk.roundings))
         decoded = samples.map(self._decode_jpeg).ignore_errors(log_warning=False).batch(self._chunk)
@@ -205,7 +206,7 @@ class TfPipeline:
 
     @_in_graph
     def _decode_jpeg(self, slot: Tensor, path: Tensor, reduction: Tensor, geometry: Tensor, rounding: Tensor) -> tuple[Tensor, Tensor]:
-        """The slot and its whole sample, uint8 (H, W, C), by TensorFlow alone."""
+        """The slot and its whole sample, uint8 (H, W, C), made by TensorFlow alone."""
         shape, start, size, out_size, axes, steps, padding = tf.split(geometry, list(GEOMETRY.values()))
         pixels = tensorflow_ops.decode_jpeg(tf.io.read_file(path), self._spec.channels, reduction, shape)
         pixels = tensorflow_ops.crop_and_resize(pixels, start, size, out_size, rounding)
@@ -216,24 +217,24 @@ class TfPipeline:
         return slot, pixels
 
     @_in_graph
-    def _mended(self, chunk: Chunk, decoded: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-        """Positions, labels, draws, faults and pixels of all the chunk's rows, augmented where a policy does it."""
+    def _completed(self, chunk: Chunk, decoded: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """Positions, labels, random numbers, faults and pixels of all the chunk's rows, augmented if the augmentation is a policy."""
         done, pixels = decoded
         samples = tf.TensorSpec((None, *self._spec.shape), tf.uint8)
         inputs = [chunk.epoch, chunk.positions, chunk.faults, done]
         signature = [tf.TensorSpec((None,), tf.int32), samples, tf.TensorSpec((None,), tf.string)]
-        missing, others, faults = self._call(self._mend, inputs, signature)
+        missing, others, faults = self._call(self._complete, inputs, signature)
         pixels = tf.dynamic_stitch([done, missing], [pixels, others])
         if isinstance(self._augmentation, Policy):
             (pixels,) = self._call(self._transform, [chunk.epoch, chunk.positions, faults, pixels], [samples])
         return chunk.positions, chunk.labels, chunk.draws, faults, pixels
 
-    def _mend(
+    def _complete(
         self, epoch: np.int64, positions: np.ndarray, faults: np.ndarray, done: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The slots that are not `done`, their samples by the reference decoder, and all faults; bad files are written down.
+        """The slots that are not `done`, their samples from the reference decoder, and all faults; bad files are noted.
 
-        An error that is no matter of a bad file is raised, and ends the dataset.
+        Any other error than a bad file is raised, and ends the dataset.
         """
         with self._lock:
             self._plan.decoded_by_tensorflow += len(done)
@@ -254,11 +255,11 @@ class TfPipeline:
         return missing, samples, faults
 
     def _read(self, path: bytes, epoch: int, row: int, out: np.ndarray) -> bytes:
-        """Fill uint8 (H, W, C) `out` by the reference decoder, cropped, resized and flipped; the fault, if there is one."""
+        """Fill uint8 (H, W, C) `out` by the reference decoder, cropped, resized and flipped; return the fault, b"" if there is none."""
         preset = self._augmentation if isinstance(self._augmentation, Preset) else None
-        with self._hands() as hands:
-            reader, numbers = hands.reader, hands.draws(epoch, row)
-            hands.planner.open_file.begin(path)
+        with self._thread_state() as state:
+            reader, numbers = state.reader, state.draws(epoch, row)
+            state.planner.open_file.begin(path)
             try:
                 reader.read(path, out, None if preset is None else lambda *sizes: preset.box(numbers, *sizes))
             except BadImage as error:
@@ -270,7 +271,7 @@ class TfPipeline:
         return b""
 
     def _transform(self, epoch: np.int64, positions: np.ndarray, faults: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-        """The policy on each good sample of a chunk."""
+        """Apply the policy to each good sample of a chunk."""
         policy, index, out = self._augmentation, self._plan.index, np.zeros_like(pixels)
         assert isinstance(policy, Policy)
         for slot in np.flatnonzero(faults == b"").tolist():
@@ -287,7 +288,7 @@ class TfPipeline:
     def _finished(
         self, positions: Tensor, labels: Tensor, draws: Tensor, faults: Tensor, pixels: Tensor, traced: bool
     ) -> tuple[Tensor, ...]:
-        """Images and labels of the good rows; with `traced`, positions and faults of all."""
+        """Images and labels of the good rows; with `traced`, also positions and faults of all rows."""
         augmentation, spec = self._augmentation, self._spec
         good = tf.squeeze(tf.where(faults == b""), 1)
         pixels, labels, draws = (tf.raw_ops.Gather(params=column, indices=good) for column in (pixels, labels, draws))
@@ -311,7 +312,7 @@ class TfPipeline:
         return (weights,)
 
     def _call(self, function: Any, inputs: list[Tensor], signature: list[tf.TensorSpec]) -> tuple[Tensor, ...]:
-        """Python inside the dataset. Stateless to TensorFlow, whose iterators can then be saved."""
+        """Call a Python function inside the dataset. TensorFlow takes it as stateless, so that iterators can be saved."""
 
         def guarded(*arguments: Any) -> Any:
             try:
@@ -328,7 +329,7 @@ class TfPipeline:
 
 
 def _scaled(pixels: Tensor, spec: SampleSpec) -> Tensor:
-    """float32 by the spec's scale, of RGB or grey in whole numbers from 0 to 255, uint8 or float32."""
+    """RGB or grey values from 0 to 255, uint8 or float32, as float32 by the spec's scale."""
     gain, bias = spec.scaling
     if pixels.dtype == tf.uint8 and isinstance(gain, np.float32):  # one pass over memory; the same values to the bit
         black, white = (float(limit[0]) for limit in spec.limits())

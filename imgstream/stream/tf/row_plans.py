@@ -1,4 +1,4 @@
-"""What the tf.data path is told of rows before a pixel of them is decoded: all that only Python knows, as one array a field."""
+"""Plans rows for the tf.data pipeline before any pixel is decoded: what only Python knows, as one array for each field."""
 
 from __future__ import annotations
 
@@ -28,27 +28,28 @@ GEOMETRY = {
     "steps": 3,  # the direction of each, to be upright, and flipped where the augmentation flips
     "padding": 6,  # before and after, of rows, columns, channels
 }
-"""Parts of RowPlans.geometry and how many numbers each has. All but the padding lies in the stored frame, before orientation: turning a
-small picture last costs less than a large one first."""
+"""The parts of RowPlans.geometry, and how many numbers each has. All but the padding refers to the image as it is stored, before
+orientation: turning a small image last costs less than turning a large one first.
+"""
 
 
 class RowPlans(NamedTuple):
-    """How n rows are to be made: m of them by TensorFlow. The others are for the reference decoder, or known to be bad."""
+    """How to make n rows: m of them by TensorFlow; the others are for the reference decoder, or known to be bad."""
 
     slots: np.ndarray
-    """int32 (m,): which of the n rows are for TensorFlow."""
+    """int32 (m,): which of the n rows TensorFlow decodes."""
     paths: np.ndarray
     """bytes (m,), absolute."""
     reductions: np.ndarray
-    """int32 (m,): 0, 1, 2, 3: decode at 1, 1/2, 1/4, 1/8."""
+    """int32 (m,): 0, 1, 2 or 3, to decode at 1, 1/2, 1/4 or 1/8 of the size."""
     geometry: np.ndarray
-    """int32 (m, sum(GEOMETRY.values()))"""
+    """int32 (m, sum(GEOMETRY.values()))."""
     roundings: np.ndarray
-    """float32 (m,): see decode.graph.crop_and_resize."""
+    """float32 (m,): see decode.tensorflow_ops.crop_and_resize."""
     faults: np.ndarray
     """bytes (n,): "reason: detail" of files that are known to be bad, else empty."""
     draws: np.ndarray
-    """float64 (n, DRAWS): the augmentation's numbers; DRAWS is 0 without a preset."""
+    """float64 (n, DRAWS): the augmentation's random numbers; DRAWS is 0 without a preset."""
 
 
 class RowPlanner:
@@ -62,12 +63,12 @@ class RowPlanner:
         self._reader = FileReader()
         self._working_directory = os.path.join(os.getcwdb(), b"")
         self.open_file = OpenFile()
-        """The file that it is at."""
+        """The file that is being read."""
 
     def __call__(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int]) -> RowPlans:
-        """Read each JPEG and plan it: some 100 µs of this thread each, most of them to see that it is built regularly.
+        """Read the header of each JPEG and plan its row, in about 100 µs each, most of it spent on checking the file's structure.
 
-        No paths at all leave every row to the reference reader.
+        An empty `paths` leaves every row to the reference decoder.
         """
         slots: list[int] = []
         sources, reductions, geometry, roundings = [], [], [], []
@@ -109,7 +110,7 @@ class RowPlanner:
         )
 
     def _plan(self, header: Header, numbers: np.ndarray) -> tuple[int, tuple[int, ...], float] | None:
-        """Reduction, geometry and rounding; None for what the reference decoder does better."""
+        """Reduction, geometry and rounding; None for an image that the reference decoder handles better."""
         preset = self._preset
         width, height = header.oriented
         target_height, target_width, channels = self._spec.shape
@@ -139,16 +140,18 @@ class RowPlanner:
 
 
 _LARGE = 8 << 20
-"""Decoded pixels, or bytes of coefficients, from which on a picture is left to the reference decoder: in TensorFlow's ops a pixel takes 15
-bytes, and nobody waits."""
+"""Decoded pixels, or bytes of coefficients, above which an image is left to the reference decoder: TensorFlow's ops take 15 bytes a pixel,
+and decode any number of large images at once.
+"""
 
 _OPENCV_ROUNDING = 0.375
 """cv2.resize of uint8, bilinear, blends two rows in fixed point, drops half of a quarter level from each on average, and only then rounds
-to nearest: its results are 1/8 of a level low. To round alike halves the pixels that differ by a level. At exactly 2:1 it takes a mean of
-four instead."""
+to nearest: its results are 1/8 of a level low. Rounding in the same way halves the number of pixels that differ by a level. At exactly 2:1
+it takes a mean of four instead.
+"""
 
 _MIRRORED, _FLIPPED = (2, 3, 6, 7), (3, 4, 7, 8)
-"""EXIF orientations that mirror left and right, or top and bottom; those above 4 swap rows and columns before."""
+"""EXIF orientations that mirror left and right, or top and bottom; those above 4 swap rows and columns first."""
 _AXES = [(1, 0, 2) if turn > 4 else (0, 1, 2) for turn in range(9)]
 _STEPS = [(-1 if turn in _FLIPPED else 1, -1 if turn in _MIRRORED else 1, 1) for turn in range(9)]
 
@@ -162,16 +165,16 @@ def _stored_window(plan: Plan, header: Header) -> tuple[int, int, int, int]:
 
 
 def _means_another_file_to_tensorflow(path: bytes) -> bool:
-    """TensorFlow shortens "/../", "/./" and "//" by the letters of the path, whatever links there are."""
+    """Whether TensorFlow would open another file: it shortens "/../", "/./" and "//" in the text of a path without looking at links."""
     return b"/../" in path or b"/./" in path or b"//" in path
 
 
 def fault(error: BadImage) -> bytes:
-    """What was wrong with a file, as a tensor can hold it."""
+    """A bad file's error as bytes, which a tensor can hold."""
     return f"{error.reason}: {error.detail}".encode("utf-8", "surrogateescape")
 
 
 def bad_image(text: bytes, path: bytes) -> BadImage:
-    """The error that `fault` wrote down."""
+    """The error that `fault` turned into bytes."""
     reason, _, detail = text.decode("utf-8", "surrogateescape").partition(": ")
     return BadImage(reason, detail, os.fsdecode(path))

@@ -1,5 +1,6 @@
-"""What fills batches: threads, or worker processes with threads, several batches ahead. Batches leave in order. Every sample's pixels and
-numbers depend on its row alone, so it changes nothing who makes it, nor how many do.
+"""Fills batches by threads, or by worker processes with threads, several batches ahead, and gives them in order.
+
+A sample depends on its row alone, so batches are the same for any number of workers.
 """
 
 from __future__ import annotations
@@ -22,45 +23,48 @@ from imgstream.stream.workers.sample_job import SampleJob
 from imgstream.stream.workers.threads import ThreadWorkers
 
 THREADS_A_PROCESS, THREADS_A_PROCESS_IN_PYTHON = 8, 2
-"""Threads of one process share an interpreter lock. It is held for 50 to 100 µs of the 1,300 that an image takes, so that twelve threads
-keep it busy; an albumentations policy or a Python function holds it for most of its time. (docs/decisions/0008)"""
+"""The most threads of one process, which share an interpreter lock. It is held for 50 to 100 µs of the 1,300 that an image takes, so that
+twelve threads keep it busy; an albumentations policy or a Python function holds it most of the time. (docs/decisions/0008)
+"""
 
 MOST_PROCESSES_CACHED = 16
-"""From a cache an image takes 60 to 165 µs and the lock 25: two threads hinder each other, and each gets a process of its own, as far as
-this goes. But only once a pass over kept images has shown that they are waited for: a training that takes longer needs no more memory."""
+"""With a cache an image takes 60 to 165 µs and holds the lock for 25: two threads hinder each other, so each gets a process, up to this
+number. Processes start only once a pass over cached images has shown that batches are waited for: where training is slower than that, they
+would only cost memory.
+"""
 
 WORTH_PROCESSES = 1000
-"""Samples in a pass from which worker processes are started: they take half a second to come."""
+"""Fewest samples in a pass for which worker processes are started: starting them takes half a second."""
 
 _FEW_DECODED, _WAITED_FOR = 1 / 20, 1 / 2
-"""Shares of a pass's samples, and of its time."""
+"""Shares: of a pass's samples that were decoded, and of its time that was spent waiting."""
 
 
 class WorkerPool(Protocol):
-    """Who makes samples."""
+    """Threads or processes that make samples."""
 
     buffers: BufferPool
 
     def begin(self, ahead: int) -> BatchQueue:
-        """A pass over some rows, with `ahead` batches open at a time."""
+        """Start a pass over some rows, with `ahead` batches open at a time."""
 
 
 class BatchQueue(Protocol):
-    """Batches to be filled, in order."""
+    """The batches of one pass, to be filled in order."""
 
     @property
     def open_files(self) -> Sequence[OpenFile]:
-        """Of those who fill them."""
+        """The files that the workers are reading."""
 
     def add(self, batch: OpenBatch) -> None:
-        """Have a batch filled, after those before it."""
+        """Queue a batch to be filled after those before it."""
 
     def cancel(self) -> None:
-        """Make no more of them."""
+        """Drop the batches that are not begun."""
 
 
 class BatchLoader:
-    """Fills the batches of one stream, for as long as it lives; serves any number of passes at once."""
+    """Fills the batches of one stream; serves any number of passes at once."""
 
     def __init__(
         self,
@@ -72,10 +76,10 @@ class BatchLoader:
         workers: int,
         samples: int,
     ) -> None:
-        """`path_bytes`: index position → path to open. `workers`: threads, in as many processes as they need. `samples`: in a pass."""
+        """`path_bytes`: index position → path to open. `workers`: number of threads. `samples`: number in a pass."""
         self._job, self._class_count, self._raise_bad = job, class_count, raise_bad
         self.process = os.getpid()
-        """The one that it serves: the threads are not in its forks."""
+        """Id of the process that it serves: its threads do not exist in forks."""
         self.ahead = 2 + -(-2 * workers // batch_size)  # open batches: enough samples for every thread beyond the batch in use
         self._path_bytes, self._shape, self._workers = path_bytes, (batch_size, *job.spec.shape), workers
         self._may_grow = samples >= WORTH_PROCESSES and can_be_sent(job)
@@ -92,34 +96,34 @@ class BatchLoader:
         return ProcessWorkers(self._job, self._path_bytes, buffers, count, -(-self._workers // count))
 
     def run(self, requests: Iterator[Request]) -> Iterator[Batch]:
-        """The batches of `requests`, in their order. Stops the work when the iteration is left early."""
+        """The batches of `requests`, in order. Stops the work when the iteration is left early."""
         open_batches: collections.deque[OpenBatch] = collections.deque()
         pool = self._pool
-        ongoing = pool.begin(self.ahead)
+        batch_queue = pool.begin(self.ahead)
         began, waited, samples, opened = time.perf_counter(), 0.0, 0, 0
         try:
             while True:
                 while len(open_batches) < self.ahead and (request := next(requests, None)) is not None:
                     batch = OpenBatch(request, pool.buffers.take())
                     open_batches.append(batch)
-                    ongoing.add(batch)
+                    batch_queue.add(batch)
                 if not open_batches:
                     break
                 head = open_batches.popleft()
                 since = time.perf_counter()
-                head.wait(ongoing.open_files)
+                head.wait(batch_queue.open_files)
                 waited += time.perf_counter() - since
                 samples, opened = samples + head.size, opened + head.opened
                 yield self._finished(head)
         finally:
-            ongoing.cancel()
+            batch_queue.cancel()
         was_waited_for = waited > _WAITED_FOR * (time.perf_counter() - began)
         if self._may_grow and self._workers > 1 and samples >= WORTH_PROCESSES and opened <= _FEW_DECODED * samples and was_waited_for:
             with contextlib.suppress(OSError):  # where they cannot be had, the pass is none the worse
                 self._pool = self._processes(min(self._workers, MOST_PROCESSES_CACHED))
 
     def _finished(self, batch: OpenBatch) -> Batch:
-        """The batch without its bad files, mixed. Raises BadImage where that was asked for."""
+        """The batch without its bad files, mixed if the preset mixes. Raises BadImage if asked to."""
         request, images = batch.request, batch.images
         bad = [(int(request.positions[slot]), error) for slot, error in sorted(batch.bad.items())]
         if bad and self._raise_bad:

@@ -1,4 +1,4 @@
-"""Batch memory that is recycled when nobody holds it any more. Fresh pages cost more than the arithmetic that fills them."""
+"""A pool of batch buffers, recycled when nobody holds them any more: fresh pages cost more than the arithmetic that fills them."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-Thing = TypeVar("Thing")
+T = TypeVar("T")
 
 _ALIGNMENT = 64  # what TensorFlow and XLA want for taking an array without a copy
 
 
-class BufferLease(weakref.ref[np.ndarray], Generic[Thing]):
-    """Tells, by way of `end`, that an array is gone, and what is free with it. `end` has to be a function in C, as deque.append is: Python
-    drops whatever is raised in Python code that runs at an object's end, and the KeyboardInterrupt of a Ctrl-C may be raised in any.
+class BufferLease(weakref.ref[np.ndarray], Generic[T]):
+    """A weak reference that calls `end` when an array is gone, and names the resource that is free again.
+
+    `end` has to be a C function such as deque.append: Python drops exceptions that are raised in Python code at an object's end, and a
+    Ctrl-C may raise KeyboardInterrupt in any.
     """
 
     __slots__ = ("of",)
-    of: Thing
+    of: T
 
-    def __new__(cls, array: np.ndarray, of: Thing, end: Callable[[BufferLease[Thing]], None]) -> BufferLease[Thing]:
-        """`of`: what is lent."""
-        loan = super().__new__(cls, array, end)
-        loan.of = of
-        return loan
+    def __new__(cls, array: np.ndarray, of: T, end: Callable[[BufferLease[T]], None]) -> BufferLease[T]:
+        """`of`: the resource that the array uses."""
+        lease = super().__new__(cls, array, end)
+        lease.of = of
+        return lease
 
-    def __init__(self, array: np.ndarray, of: Thing, end: Callable[[BufferLease[Thing]], None]) -> None:
+    def __init__(self, array: np.ndarray, of: T, end: Callable[[BufferLease[T]], None]) -> None:
         super().__init__(array, end)  # type: ignore[call-arg]  # which typeshed does not know
 
 
 class Memory(Protocol):
-    """Where buffers come from. They go back by themselves when nobody holds them."""
+    """Where buffers come from. Memory goes back by itself when nobody holds it."""
 
     def take(self, size: int) -> np.ndarray:
         """uint8 (size,), aligned to _ALIGNMENT bytes."""
@@ -44,29 +46,29 @@ class PrivateMemory:
     """Memory of this process alone."""
 
     def take(self, size: int) -> np.ndarray:
-        """uint8 (size,), aligned."""
+        """uint8 (size,), aligned to _ALIGNMENT bytes."""
         memory = np.empty(size + _ALIGNMENT, np.uint8)
         start = -memory.ctypes.data % _ALIGNMENT
         return memory[start : start + size]
 
 
 class _PooledArray(np.ndarray):
-    """Memory that is in use, and with it its loan, which has to be there at the end of what uses it."""
+    """Memory that is in use. It holds its own lease, which has to exist until the array's end."""
 
-    loan: BufferLease[np.ndarray]
+    lease: BufferLease[np.ndarray]
 
 
 class BufferPool:
-    """Float32 arrays of one shape. An array's memory comes back by itself when it and every view of it are gone, so whoever was given
-    a batch (Keras, a tensor that aliases it, a user's list) may keep it for as long as they like.
+    """Float32 arrays of one shape, whose memory is recycled when an array and every view of it are gone. Whoever was given a batch (Keras,
+    a tensor that aliases it, a user's list) may therefore keep it.
     """
 
     def __init__(self, shape: tuple[int, ...], keep: int, memory: Memory | None = None) -> None:
-        """`keep`: how many unused buffers are held for reuse; more than that go back to `memory`, this process's own if None."""
+        """`keep`: how many unused buffers are kept for reuse; more go back to `memory`, which is this process's own if None."""
         self._shape = shape
         self.memory = memory if memory is not None else PrivateMemory()
         self._bytes = 4 * math.prod(shape)
-        self._free: collections.deque[BufferLease[np.ndarray]] = collections.deque(maxlen=keep)  # whichever thread ends the loan
+        self._free: collections.deque[BufferLease[np.ndarray]] = collections.deque(maxlen=keep)  # whichever thread ends the lease
 
     def take(self) -> np.ndarray:
         """A float32 array of the pool's shape with undefined contents."""
@@ -79,5 +81,5 @@ class BufferPool:
         array: np.ndarray = np.frombuffer(lent.data, np.float32).reshape(self._shape)
         owner = array.base
         assert isinstance(owner, np.ndarray)
-        lent.loan = BufferLease(owner, memory, self._free.append)
+        lent.lease = BufferLease(owner, memory, self._free.append)
         return array

@@ -1,8 +1,8 @@
-"""Samples from the cache: what a file's decoder would give is kept, at the size that samples need, and read from there afterwards.
+"""Samples from the pixel cache: what was decoded is kept at the size that samples need, and read from there afterwards.
 
-Without a preset, every epoch sees the same pixels: the sample itself is kept. A preset takes another window of the image in each: kept is
-the whole image, upright, just large enough to cover MARGIN times the sample. A sample is always made of what is, or would be, kept: so
-batches do not depend on what the cache holds.
+Without a preset every epoch sees the same pixels, so the sample itself is kept. A preset takes another window of the image in each epoch,
+so the whole image is kept, upright, just large enough to cover MARGIN times the sample. A sample is always made from what is, or would be,
+kept: batches do not depend on what the cache holds.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from imgstream.formats.header import Header
 from imgstream.spec import SampleSpec
 
 MARGIN = 1.3
-"""How much larger than the sample, in either direction, an image is kept from which windows are taken."""
+"""How much larger than the sample, in each direction, an image is kept whose windows are taken."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CacheForm:
-    """All that decides the pixels that are kept of a file: a changed one never meets old pixels."""
+    """Everything that decides the pixels that are kept of a file, so that a changed setting never reads old pixels."""
 
     kept: str
-    """"samples", whole, or "images" that cover MARGIN times the size."""
+    """"samples", or "images" that cover MARGIN times the size."""
     size: tuple[int, int]
     """(height, width) of the samples."""
     fit: str | None
@@ -37,7 +37,7 @@ class CacheForm:
 
     @classmethod
     def of(cls, spec: SampleSpec, augmentation: Augmentation | None, cache: PixelCache) -> CacheForm:
-        """What a stream keeps. Images are for the largest size that is made of them."""
+        """The form for a stream's spec and augmentation. Images are kept for the largest size that is made of them."""
         common = {"channels": spec.channels, "max_pixels": spec.max_pixels}
         if not isinstance(augmentation, Preset):
             return cls(kept="samples", size=spec.size, fit=spec.fit, **common)
@@ -45,12 +45,12 @@ class CacheForm:
         return cls(kept="images", size=(height, width), fit=None, **common)
 
     def store(self, cache: PixelCache) -> PixelStore:
-        """Where it is kept. Raises OutputError."""
+        """The part of the cache that holds this form. Raises OutputError."""
         return cache.store({**dataclasses.asdict(self), "margin": MARGIN})
 
 
 class CachedReader:
-    """SampleReader.read, from the cache. For one thread at a time; `store` may be shared."""
+    """A SampleReader that reads from the cache. For one thread at a time; `store` may be shared."""
 
     def __init__(self, spec: SampleSpec, kept: CacheForm, store: PixelStore) -> None:
         self._spec, self._kept, self._store = spec, kept, store
@@ -60,16 +60,16 @@ class CachedReader:
 
     @property
     def version(self) -> FileVersion:
-        """Of the last file that was read."""
+        """Version of the last file that was read."""
         return self._reader.version
 
     @property
     def header(self) -> Header | None:
-        """Of the same; None when it could not be read."""
+        """Header of the last file that was read; None when it could not be read."""
         return self._reader.header
 
     def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
-        """Fill uint8 (height, width, channels) `out` from the file at `path`, or what is kept of it. Raises BadImage."""
+        """Fill uint8 (height, width, channels) `out` from the file at `path`, or from the cache. Raises BadImage."""
         version = file_version(path)
         found = self._store.find(path, version) if version is not None else None
         try:

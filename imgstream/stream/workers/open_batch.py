@@ -17,16 +17,16 @@ from imgstream.stream.workers.sample_job import Outcome
 
 
 class OpenBatch:
-    """A request, the memory for its images, and what has become of its samples so far."""
+    """A request, the memory for its images, and the outcomes of its samples so far."""
 
     def __init__(self, request: Request, images: np.ndarray) -> None:
         self.request, self.images = request, images
         self.size = len(request.positions)
         self.bad: dict[int, BadImage] = {}
-        """By slot."""
+        """Errors of bad files, by slot."""
         self.mixes: list[Mix | None] = [None] * self.size
         self.opened = 0
-        """Files that were read for it, as far as is known: the others were kept by a cache."""
+        """Number of files read for it, as far as is known; other samples came from a cache."""
         self._errors: dict[int, BaseException] = {}
         # No threading.Event: it waits in Python code, where a Ctrl-C may come between a lock and its release.
         self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -34,8 +34,8 @@ class OpenBatch:
         self._lock = threading.Lock()
 
     def settle(self, first: int, outcomes: Sequence[Outcome], opened: int = 0) -> None:
-        """What became of the samples in slots `first` and following: how each is to be mixed, or what went wrong with it. `opened`: files
-        that were read for them.
+        """Record the outcomes of the samples in slots `first` and following: how each is to be mixed, or its error. `opened`: number of
+        files that were read for them.
         """
         for slot, outcome in enumerate(outcomes, first):
             if isinstance(outcome, BadImage):
@@ -51,16 +51,16 @@ class OpenBatch:
                 self._done.put(None)
 
     def fail(self, error: BaseException) -> None:
-        """Give the whole batch up, unless it is done."""
+        """Give up the whole batch because of `error`, unless it is finished."""
         with self._lock:
             if self._left:
                 self._errors[-1] = error
                 self._done.put(None)
 
     def wait(self, open_files: Iterable[OpenFile] = ()) -> None:
-        """Until every sample is settled; raises what went wrong, when it is more than a bad file. To be called once.
+        """Wait until every sample is settled; raise the first error that is more than a bad file. To be called once.
 
-        `open_files`: of those who fill it. Warns of them (StallWarning) where no sample is settled for long.
+        `open_files`: the files that the workers are reading. Warns of them (StallWarning) when no sample is settled for long.
         """
         left, waits = self._left, 0
         while True:

@@ -1,7 +1,8 @@
-"""Worker processes with threads that make samples, where more cores are to be used than one interpreter lock can serve.
+"""Worker processes with threads that make samples, for more cores than one interpreter lock can serve.
 
-Tasks and results travel over two sockets that all workers share: the kernel hands each task to whoever waits. Images go straight into the
-batch, in memory without a name: it is gone when the last process that has it is, however that ended. Workers end with their tasks socket.
+Tasks and results travel over two sockets that all workers share: the kernel hands each task to a waiting thread. Images are written
+straight into the batch, in anonymous shared memory that is freed when the last process that has it ends, however it ends. Workers end when
+their task socket is closed.
 """
 
 from __future__ import annotations
@@ -37,16 +38,16 @@ from imgstream.stream.workers.readahead import Readahead
 from imgstream.stream.workers.sample_job import Outcome, SampleJob
 
 AVAILABLE = sys.platform == "linux" and hasattr(os, "memfd_create")
-"""Elsewhere sockets that keep messages apart, and memory without a name, are not to be had: threads do all."""
+"""Other systems lack sockets that keep messages apart, or anonymous shared memory; threads do all the work there."""
 
 MESSAGE_BYTES = 1 << 17
 FAILED = -1
-"""Number of a Result that says what ended its worker: the one outcome."""
+"""Task number of a Result whose one outcome is the error that ended its worker."""
 SAMPLES_A_TASK = 8
-"""At most: paths may have 4 KB each, and a message must fit a socket's buffer."""
-_LOOK_EVERY = 1.0
-"""Seconds between looks at whether all workers are there."""
-_BOOT = (
+"""The most samples in a task: paths may have 4 KB each, and a message must fit a socket's buffer."""
+_CHECK_EVERY = 1.0
+"""Seconds between checks that all workers are alive."""
+_START_CODE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from imgstream.stream.workers.worker_process import main; main(*map(int, sys.argv[2:]))"
 )
@@ -57,40 +58,40 @@ class Task(NamedTuple):
 
     number: int
     offset: int
-    """Of the first sample's slot, in bytes of the shared memory's file."""
+    """Where the first sample goes, in bytes of the shared memory's file."""
     epoch: int
     rows: list[int]
     paths: list[bytes]
     in_pass: int
-    """Number of the pass: a worker that has not seen it looks at the cache anew."""
+    """Number of the pass: a worker that meets a new one reads the cache's state again."""
 
 
 class Result(NamedTuple):
-    """What became of a task's samples."""
+    """The outcomes of a task's samples."""
 
     number: int
     outcomes: list[Outcome]
     waits: int
     """How many of the files had to come from the disk."""
     told: list[str]
-    """What the worker's cache has warned of since the last one."""
+    """Warnings of the worker's cache since its last result."""
 
 
 class _Part(NamedTuple):
-    """Of a SharedMemory's file, for one batch."""
+    """The part of a SharedMemory's file that holds one batch."""
 
     map: mmap.mmap
     offset: int
 
 
 class SharedMemory:
-    """Memory for batches that worker processes fill: parts of one file without a name."""
+    """Memory for batches that worker processes fill: parts of one anonymous file."""
 
     def __init__(self) -> None:
         self.descriptor = os.memfd_create("imgstream", os.MFD_CLOEXEC)
         weakref.finalize(self, os.close, self.descriptor)
         self._parts: dict[int, BufferLease[_Part]] = {}
-        """By address: the last that was lent of each."""
+        """By address: the lease that was last given of each part."""
         self._ended: collections.deque[BufferLease[_Part]] = collections.deque()
         self._unused: list[_Part] = []
         self._end = 0
@@ -111,7 +112,7 @@ class SharedMemory:
         return memory
 
     def reclaim(self) -> None:
-        """Let the system have the pages that nobody holds any more; the parts themselves are used again."""
+        """Give pages that nobody holds any more back to the system; the parts of the file are used again."""
         with contextlib.suppress(IndexError):
             while True:
                 part = self._ended.popleft().of
@@ -125,20 +126,20 @@ class SharedMemory:
 
 
 def shared_open_files(descriptor: int, first: int, count: int) -> list[OpenFile]:
-    """Those of some threads, numbered over all workers, in the memory behind `descriptor`."""
+    """The open files of `count` threads, numbered from `first` over all workers, in the memory behind `descriptor`."""
     memory = memoryview(mmap.mmap(descriptor, (first + count) * OPEN_FILE_BYTES))
     return [OpenFile(memory[number * OPEN_FILE_BYTES :][:OPEN_FILE_BYTES]) for number in range(first, first + count)]
 
 
-def _ended(error: Outcome) -> ImgstreamError:
-    """What is raised for what has ended a worker."""
+def _as_error(error: Outcome) -> ImgstreamError:
+    """The error to raise for the outcome that ended a worker."""
     if isinstance(error, ImgstreamError):
         return error
     return ImgstreamError(f"a worker process ended by itself ({type(error).__name__}: {error})")
 
 
 def can_be_sent(job: SampleJob) -> bool:
-    """Whether other processes can do this work: not where it rests on functions that only this one has."""
+    """Whether other processes can do this job: not if it rests on functions that only this process has."""
     if not AVAILABLE:
         return False
     pickler = _NamingPickler(io.BytesIO())
@@ -150,14 +151,14 @@ def can_be_sent(job: SampleJob) -> bool:
 
 
 class _NamingPickler(pickle.Pickler):
-    """Notes where classes and functions come from: another process has to import them."""
+    """Collects the packages that classes and functions come from: another process has to import them."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self.packages: set[str] = set()
 
     def reducer_override(self, value: Any) -> Any:
-        """Changes nothing."""
+        """Note the package of a class or function; pickle it as usual."""
         if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
             self.packages.add((value.__module__ or "builtins").partition(".")[0])
         return NotImplemented
@@ -170,54 +171,54 @@ def _importable(package: str) -> bool:
 
 
 class ProcessWorkers:
-    """Worker processes, kept for as long as their stream; serve any number of passes at once."""
+    """Worker processes of one stream; serve any number of passes at once."""
 
     def __init__(self, job: SampleJob, path_bytes: Callable[[int], bytes], buffers: BufferPool, processes: int, threads: int) -> None:
         """`path_bytes`: index position → path to open. `buffers`: in SharedMemory. `threads`: of each process."""
         self.buffers = buffers
         self._job, self._path_bytes, self._processes, self._threads = job, path_bytes, processes, threads
-        self._crew: _Started | None = None
+        self._running: _RunningWorkers | None = None
         self._lock = threading.Lock()
         self._passes = itertools.count(1)
 
     def begin(self, ahead: int) -> ProcessQueue:
-        """A pass over some rows, with `ahead` batches open at a time. Starts the workers, where none are or they have failed."""
+        """Start a pass over some rows, with `ahead` batches open at a time. Starts the workers if none run or some have failed."""
         with self._lock:
-            if self._crew is None or not self._crew.whole:
-                if self._crew is not None:
-                    self._crew.stop()
+            if self._running is None or not self._running.all_alive:
+                if self._running is not None:
+                    self._running.stop()
                 memory = self.buffers.memory
                 assert isinstance(memory, SharedMemory)
                 self._job.begin_pass()  # here, where it can be told: a cache that cannot be made is no fault of a worker
-                self._crew = _Started(self._job, memory, self._processes, self._threads)
-                weakref.finalize(self, self._crew.stop)
-            return ProcessQueue(self._crew, self._path_bytes, ahead, next(self._passes))
+                self._running = _RunningWorkers(self._job, memory, self._processes, self._threads)
+                weakref.finalize(self, self._running.stop)
+            return ProcessQueue(self._running, self._path_bytes, ahead, next(self._passes))
 
 
 class ProcessQueue:
-    """The batches of a pass."""
+    """The batches of one pass."""
 
-    def __init__(self, crew: _Started, path_bytes: Callable[[int], bytes], ahead: int, number: int) -> None:
-        self.open_files = crew.open_files
-        self._crew, self._path_bytes, self._ahead, self._number = crew, path_bytes, ahead, number
+    def __init__(self, running: _RunningWorkers, path_bytes: Callable[[int], bytes], ahead: int, number: int) -> None:
+        self.open_files = running.open_files
+        self._running, self._path_bytes, self._ahead, self._number = running, path_bytes, ahead, number
 
     def add(self, batch: OpenBatch) -> None:
-        """Have a batch filled, after those before it."""
+        """Queue a batch to be filled after those before it."""
         request = batch.request
-        self._crew.announce(self._path_bytes, request.positions)
-        samples = max(1, min(SAMPLES_A_TASK, self._ahead * batch.size // (2 * self._crew.thread_count)))  # two tasks a thread, or more
+        self._running.announce(self._path_bytes, request.positions)
+        samples = max(1, min(SAMPLES_A_TASK, self._ahead * batch.size // (2 * self._running.thread_count)))  # two tasks a thread, or more
         for first in range(0, batch.size, samples):
             positions = request.positions[first : first + samples].tolist()
             rows = request.rows[first : first + samples].tolist()
             paths = [self._path_bytes(position) for position in positions]
-            self._crew.send(batch, first, request.epoch, rows, paths, self._number)
+            self._running.send(batch, first, request.epoch, rows, paths, self._number)
 
     def cancel(self) -> None:
-        """What was sent is made to its end, into memory that is held until then: a few batches."""
+        """Do nothing: tasks that were sent are finished, into memory that is held until then, a few batches at most."""
 
 
-class _Started:
-    """Running workers and the thread that hears them."""
+class _RunningWorkers:
+    """Running worker processes, and the thread that receives their results."""
 
     def __init__(self, job: SampleJob, memory: SharedMemory, processes: int, threads: int) -> None:
         self.thread_count = processes * threads
@@ -225,19 +226,23 @@ class _Started:
         self._memory, self._readahead = memory, Readahead(job.needs_file())
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        self._heard = 0
+        self._received = 0
         self._pending: dict[int, tuple[OpenBatch, int]] = {}
         self._workers: list[subprocess.Popen[bytes]] = []
         self._tasks, their_tasks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._results, their_results = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._tasks.settimeout(stalls.PATIENCE)
-        self._results.settimeout(_LOOK_EVERY)
-        noted = os.memfd_create("imgstream-open-files", os.MFD_CLOEXEC)
+        self._results.settimeout(_CHECK_EVERY)
+        open_files_memory = os.memfd_create("imgstream-open-files", os.MFD_CLOEXEC)
         try:
-            os.ftruncate(noted, self.thread_count * OPEN_FILE_BYTES)
-            self.open_files = shared_open_files(noted, 0, self.thread_count)
-            self._start(pickle.dumps((job, os.getcwd())), (their_tasks.fileno(), their_results.fileno(), memory.descriptor, noted), threads)
-            threading.Thread(target=self._hear, name="imgstream-results", daemon=True).start()
+            os.ftruncate(open_files_memory, self.thread_count * OPEN_FILE_BYTES)
+            self.open_files = shared_open_files(open_files_memory, 0, self.thread_count)
+            self._start(
+                pickle.dumps((job, os.getcwd())),
+                (their_tasks.fileno(), their_results.fileno(), memory.descriptor, open_files_memory),
+                threads,
+            )
+            threading.Thread(target=self._receive_results, name="imgstream-results", daemon=True).start()
         except BaseException:
             for worker in self._workers:
                 worker.kill()
@@ -248,11 +253,11 @@ class _Started:
         finally:
             their_tasks.close()
             their_results.close()
-            os.close(noted)
+            os.close(open_files_memory)
 
     def _start(self, payload: bytes, descriptors: tuple[int, ...], threads: int) -> None:
         for first in range(0, self.thread_count, threads):
-            command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), *map(str, (*descriptors, first, threads))]
+            command = [sys.executable, "-c", _START_CODE, json.dumps(sys.path), *map(str, (*descriptors, first, threads))]
             # A session of its own: Ctrl-C is this process's to handle.
             worker = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=descriptors, start_new_session=True
@@ -264,16 +269,16 @@ class _Started:
                 stdin.write(payload)
 
     @property
-    def whole(self) -> bool:
-        """Whether all workers are there."""
+    def all_alive(self) -> bool:
+        """Whether no worker has failed or ended."""
         return self.failed is None and all(worker.poll() is None for worker in self._workers)
 
     def announce(self, path_bytes: Callable[[int], bytes], positions: np.ndarray) -> None:
-        """The files at these positions will be read soon."""
+        """Say that the files at these positions will be read soon."""
         self._readahead.announce(path_bytes, positions)
 
     def send(self, batch: OpenBatch, first: int, epoch: int, rows: list[int], paths: list[bytes], in_pass: int) -> None:
-        """Have the samples from slot `first` of the batch on made."""
+        """Send the task to make samples of the batch from slot `first` on."""
         offset = self._memory.offset(batch.images) + first * batch.images.strides[0]
         number = next(self._numbers)
         message = pickle.dumps(tuple(Task(number, offset, epoch, rows, paths, in_pass)))
@@ -283,39 +288,39 @@ class _Started:
                 return
             self._pending[number] = batch, first
         try:
-            self._put(message)
+            self._send_task(message)
         except (BrokenPipeError, ConnectionResetError):
-            self._fail(self._gone())
+            self._fail(self._worker_ended())
         except BaseException:
             with self._lock:
                 self._pending.pop(number, None)
             raise
 
-    def _put(self, message: bytes) -> None:
-        """Send a task; waits while the workers have their hands full. Raises BrokenPipeError when there are none any more."""
-        heard, waits = self._heard, 0
+    def _send_task(self, message: bytes) -> None:
+        """Send a task; wait while all workers are busy. Raises BrokenPipeError when no worker is left."""
+        received, waits = self._received, 0
         while True:
             try:
                 return self._tasks.sendall(message)
             except TimeoutError:
-                waits = waits + 1 if self._heard == heard else 0
-                heard = self._heard
+                waits = waits + 1 if self._received == received else 0
+                received = self._received
             if waits:
                 stalls.tell(self.open_files, waits)
 
-    def _hear(self) -> None:
-        """What the thread that hears the workers does. However it ends, nothing that was sent is waited for any more."""
+    def _receive_results(self) -> None:
+        """Run the receiving thread. However it ends, nobody waits any longer for what was sent."""
         try:
             with self._results:
                 self._listen()
-            error: BaseException = self._gone()
+            error: BaseException = self._worker_ended()
         except BaseException as failure:
             error = failure
         self._fail(error)
 
     def _listen(self) -> None:
-        """Settle what is heard, until a worker is gone. Raises what has ended it, where it could say so."""
-        look, gone = time.monotonic() + _LOOK_EVERY, False
+        """Settle results until a worker has ended. Raises the error that ended it, if it could send one."""
+        next_check, gone = time.monotonic() + _CHECK_EVERY, False
         while True:
             data = None
             with contextlib.suppress(TimeoutError):
@@ -323,19 +328,19 @@ class _Started:
             if data == b"":
                 return
             if data is not None:
-                self._take(Result(*pickle.loads(data)))
+                self._handle(Result(*pickle.loads(data)))
             else:
                 self._memory.reclaim()
-            if data is None or time.monotonic() > look:
+            if data is None or time.monotonic() > next_check:
                 if gone:  # since the last look: its last words have been heard
                     return
-                look, gone = time.monotonic() + _LOOK_EVERY, any(worker.poll() is not None for worker in self._workers)
+                next_check, gone = time.monotonic() + _CHECK_EVERY, any(worker.poll() is not None for worker in self._workers)
 
-    def _take(self, result: Result) -> None:
-        """Settle what a worker has done. Raises what has ended it."""
+    def _handle(self, result: Result) -> None:
+        """Settle one result. Raises the error that ended a worker."""
         if result.number == FAILED:
-            raise _ended(result.outcomes[0])
-        self._heard += 1
+            raise _as_error(result.outcomes[0])
+        self._received += 1
         self._readahead.note(len(result.outcomes), result.waits)
         with self._lock:
             pending = self._pending.get(result.number)  # it stays there until it is settled
@@ -351,8 +356,8 @@ class _Started:
             with self._lock:
                 self._pending.pop(result.number, None)
 
-    def _gone(self) -> ImgstreamError:
-        """A worker has ended without a word."""
+    def _worker_ended(self) -> ImgstreamError:
+        """The error for a worker that ended without sending one."""
         codes = [code for worker in self._workers if (code := worker.poll()) is not None]
         how = f"signal {-codes[0]}" if codes and codes[0] < 0 else f"exit code {codes[0]}" if codes else "nobody knows how"
         return ImgstreamError(
@@ -361,7 +366,7 @@ class _Started:
         )
 
     def _fail(self, error: BaseException) -> None:
-        """A worker is gone, or not heard any more: nothing that was sent may be waited for. The first error counts."""
+        """Give up everything that was sent, because a worker has ended or results are received no more. The first error counts."""
         with self._lock:
             if self.failed is None:
                 self.failed = error
@@ -371,7 +376,7 @@ class _Started:
             self._tasks.shutdown(socket.SHUT_RDWR)  # the others end, and nobody waits to send them more
 
     def stop(self) -> None:
-        """Let the workers end, and wait until they have."""
+        """Tell the workers to end, and wait until they have."""
         self._tasks.close()
         end = time.monotonic() + 5  # for all of them together
         for worker in self._workers:

@@ -1,4 +1,4 @@
-"""Files that the disk has to give, asked for a few batches before they are read: so that decoding and the disk work at the same time."""
+"""Asks the disk for files a few batches before they are read, so that decoding and reading from the disk overlap."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 from imgstream.files.reader import read_ahead
 
 _THREADS = 8
-"""To open a file may take as long as to read it, on a disk with moving parts or over a network."""
+"""On a disk with moving parts or over a network, opening a file may take as long as reading it."""
 _PAYS = 1 / 8
-"""The share of files that had to be waited for from which asking ahead pays: it costs 5 µs a file that was in memory all along."""
+"""The share of files that come from the disk above which asking ahead pays: it costs 5 µs for a file that was in memory already."""
 _MEMORY = 64
-"""Files that the share is an average of."""
+"""Number of files that the share is averaged over."""
 
 
 class Readahead:
-    """Notices whether files come from the disk, and asks for them ahead if they do. Shared by all threads that read.
+    """Notices whether files come from the disk, and if so asks for them ahead. Shared by all threads that read.
 
-    A convenience: where it fails, files come later, and nobody waits for it.
+    It is only a convenience: if it fails, files come later, and nobody waits for it.
     """
 
     def __init__(self, is_needed: Callable[[bytes], bool]) -> None:
@@ -33,14 +33,14 @@ class Readahead:
         self._lock = threading.Lock()
 
     def note(self, files: int, waited: int) -> None:
-        """Of some files that were wanted, how many the disk had to give."""
+        """Record how many of some files came from the disk."""
         if not waited and self._share < _PAYS / 100:
             return
         with self._lock:
             self._share += (waited / files - self._share) * min(1.0, files / _MEMORY)
 
     def announce(self, path_bytes: Callable[[int], bytes], positions: np.ndarray) -> None:
-        """The files at these positions, int64 (n,), will be read soon."""
+        """Say that the files at these positions, int64 (n,), will be read soon."""
         if self._share < _PAYS:
             return
         paths = [path_bytes(position) for position in positions.tolist()]

@@ -1,4 +1,4 @@
-"""One row → one float32 sample: what a thread does, in this process or in a worker's, and all that it has to know for it."""
+"""Makes one float32 sample of one row: what each thread does, in this process or in a worker process."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ cv2.setNumThreads(0)
 
 
 _TOGETHER = 4
-"""Samples from the cache that are scaled at once. Each call that lets go of the interpreter lock may have to wait for it afterwards, which
-costs as much as scaling a sample does; four of 224 pixels still fit a core's own cache."""
+"""How many samples from the cache are scaled at once. Each call that releases the interpreter lock may have to wait for it afterwards,
+which costs as much as scaling a sample does; four of 224 pixels still fit a core's own cache.
+"""
 
 Outcome = Mix | BaseException | None
-"""What became of a sample: how it is to be mixed, or what went wrong; None: it is as it is to be."""
+"""The outcome of a sample: how it is to be mixed, an error, or None for a finished sample."""
 
 
 class Reader(Protocol):
-    """What gives a row's pixels: SampleReader, or CachedReader."""
+    """Reads a row's pixels: a SampleReader or a CachedReader."""
 
     @property
     def opened(self) -> bool:
@@ -48,11 +49,11 @@ class Reader(Protocol):
 
     @property
     def version(self) -> FileVersion:
-        """Of the last file that was read."""
+        """Version of the last file that was read."""
 
     @property
     def header(self) -> Header | None:
-        """Of the same; None when it could not be read."""
+        """Header of the last file that was read; None when it could not be read."""
 
     def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
         """Fill uint8 (H, W, C) `out`. Raises BadImage."""
@@ -60,55 +61,55 @@ class Reader(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleJob:
-    """What to make of a row, and nothing that depends on which row: the same for every thread and process."""
+    """How rows become samples: the same for every row, thread and process."""
 
     spec: SampleSpec
     augmentation: Augmentation | None
     seed: int
     cache: PixelCache | None
     facts: FileFacts | None = None
-    """Where it is noted what the files are that are read."""
+    """Where facts about the files that are read are recorded."""
 
     def reader(self) -> Reader:
-        """A new one, for one thread at a time."""
+        """A new reader, for one thread at a time."""
         if self.cache is None:
             return SampleReader(self.spec)
         kept = CacheForm.of(self.spec, self.augmentation, self.cache)
         return CachedReader(self.spec, kept, kept.store(self.cache))
 
     def needs_file(self) -> Callable[[bytes], bool]:
-        """What tells of a path whether its file will be read: nothing is kept of it."""
+        """A function that says whether the file at a path will be read, because the cache holds nothing of it."""
         if self.cache is None:
             return lambda path: True
         store = CacheForm.of(self.spec, self.augmentation, self.cache).store(self.cache)
         return lambda path: (version := file_version(path)) is None or store.find(path, version) is None
 
     def begin_pass(self) -> None:
-        """See what others have put into the cache since."""
+        """Learn what other processes have put into the cache."""
         if self.cache is not None:
             CacheForm.of(self.spec, self.augmentation, self.cache).store(self.cache).refresh()
 
 
 class SampleMaker:
-    """One thread's hands: reader, scratch and generator, all reused from sample to sample."""
+    """Makes samples on one thread; reader, scratch memory and random generator are reused."""
 
     def __init__(self, job: SampleJob, open_file: OpenFile | None = None) -> None:
-        """`open_file`: where the file that it is at is noted."""
+        """`open_file`: where the file that is being read is noted."""
         self._job = job
         self._open_file = open_file if open_file is not None else OpenFile()
         self._reader = job.reader()
         self._facts = job.facts
         self.together = 1 if job.cache is None else _TOGETHER
-        """Samples that are best asked for at once."""
+        """How many samples are best asked for at once."""
         self.opened, self.waits = 0, 0
-        """Files that were read so far, and those of them that had to come from the disk."""
+        """Number of files read so far; and how many of them came from the disk."""
         self._pixels = np.zeros((self.together, *job.spec.shape), np.uint8)
         self._scratch = np.zeros(job.spec.shape, np.uint8)
         self._draws = SampleDraws(job.seed)
 
     def fill(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int], out: np.ndarray) -> list[Outcome]:
-        """Make the samples of some rows in float32 (n, H, W, C) `out`; returns what became of each, a file's or a user's error too. What is
-        raised is a fault of ours.
+        """Make the samples of some rows in float32 (n, H, W, C) `out`; return the outcome of each, including errors of files and of user
+        code. An exception is a fault of imgstream itself.
         """
         outcomes: list[Outcome] = []
         try:
@@ -137,7 +138,7 @@ class SampleMaker:
             return error
 
     def _make(self, path: bytes, epoch: int, row: int, pixels: np.ndarray) -> Mix | None:
-        """Fill uint8 (H, W, C) `pixels`; returns how the sample is to be mixed, if it is. Raises BadImage."""
+        """Fill uint8 (H, W, C) `pixels`; return how the sample is to be mixed, None if it is not. Raises BadImage."""
         augmentation = self._job.augmentation
         if isinstance(augmentation, Preset):
             numbers = self._draws(epoch, row)

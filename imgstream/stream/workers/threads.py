@@ -1,4 +1,6 @@
-"""Threads of this process that make samples. They are handed out few at a time, over several open batches: none waits at a batch's end."""
+"""Threads of this process that make samples. Each takes a few samples at a time, over several open batches, so that none waits at a batch's
+end.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from imgstream.stream.workers.sample_job import SampleJob, SampleMaker
 
 
 class ThreadWorkers:
-    """A pool of threads with their decoders and scratch, kept for as long as its stream; serves any number of passes at once."""
+    """A pool of threads, with a decoder and scratch memory each, of one stream; serves any number of passes at once."""
 
     def __init__(self, job: SampleJob, path_bytes: Callable[[int], bytes], buffers: BufferPool, count: int) -> None:
         """`path_bytes`: index position → path to open."""
@@ -27,16 +29,16 @@ class ThreadWorkers:
         self._local = threading.local()
 
     def begin(self, ahead: int) -> ThreadQueue:
-        """A pass over some rows, with `ahead` batches open at a time."""
+        """Start a pass over some rows, with `ahead` batches open at a time."""
         self._job.begin_pass()
         return ThreadQueue(self)
 
     def send(self, queue: ThreadQueue) -> None:
-        """Let one more thread work at a pass."""
+        """Let one more thread work on a pass."""
         self._pool.submit(self._drain, queue)
 
     def _drain(self, queue: ThreadQueue) -> None:
-        """What a thread does. Nobody asks for what comes of it: whatever is raised here, anywhere, ends the pass."""
+        """Work on a pass until nothing is left. Any exception here ends the pass: nobody asks for the thread's result."""
         batch: OpenBatch | None = None
         try:
             maker = self._maker()
@@ -52,7 +54,7 @@ class ThreadWorkers:
             queue.fail(error, batch)
 
     def _maker(self) -> SampleMaker:
-        """The calling thread's."""
+        """The calling thread's sample maker."""
         if not hasattr(self._local, "maker"):
             open_file = OpenFile()
             self._local.maker = SampleMaker(self._job, open_file)
@@ -62,9 +64,9 @@ class ThreadWorkers:
 
 
 class ThreadQueue:
-    """The samples of a pass that are still to be made, in order, and how many threads are at it.
+    """The samples of a pass that are still to be made, in order, and how many threads work on them.
 
-    A thread leaves when there is nothing to do and never waits here: so passes cannot starve each other of threads.
+    A thread leaves when there is nothing to do and never waits here, so that passes cannot starve each other of threads.
     """
 
     def __init__(self, threads: ThreadWorkers) -> None:
@@ -77,7 +79,7 @@ class ThreadQueue:
         self._error: BaseException | None = None
 
     def add(self, batch: OpenBatch) -> None:
-        """Have a batch filled, after those before it."""
+        """Queue a batch to be filled after those before it."""
         self._threads.readahead.announce(self._threads.path_bytes, batch.request.positions)
         with self._lock:
             error = self._error
@@ -92,8 +94,8 @@ class ThreadQueue:
             self._threads.send(self)
 
     def claim(self, most: int) -> tuple[OpenBatch, int, int] | None:
-        """The next samples to make, `most` of them or fewer: a batch, the first slot and the one past the last. None: then the calling
-        thread has left.
+        """Take the next samples to make, at most `most`: a batch, the first slot and the one past the last. None when nothing is left: then
+        the calling thread has left the pass.
         """
         with self._lock:
             if not self._batches:
@@ -108,7 +110,7 @@ class ThreadQueue:
             return claim
 
     def fail(self, error: BaseException, claimed: OpenBatch | None) -> None:
-        """Give everything up: a thread cannot go on, with what it has `claimed`."""
+        """Give up all batches, and the one that the failing thread has `claimed`."""
         with self._lock:
             self._error = error
             self._slot = 0
@@ -118,7 +120,7 @@ class ThreadQueue:
             claimed.fail(error)
 
     def cancel(self) -> None:
-        """Make no more of them."""
+        """Drop the batches that are not begun."""
         with self._lock:
             self._batches.clear()
             self._slot = 0

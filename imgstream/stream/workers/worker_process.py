@@ -1,4 +1,6 @@
-"""A worker process: threads that take tasks from a socket, make their samples in shared memory, and say so. Ends when the tasks do."""
+"""A worker process: its threads take tasks from a socket, make the samples in shared memory, and send the outcomes. It ends when the task
+socket is closed.
+"""
 
 from __future__ import annotations
 
@@ -23,28 +25,30 @@ from imgstream.stream.workers.sample_job import Outcome, SampleJob, SampleMaker
 
 
 def main(tasks: int, results: int, memory: int, open_files: int, first: int, threads: int) -> None:
-    """Run in a fresh process. The first four are descriptors that it was given; the job comes on stdin. `first`: of its threads' numbers
-    among those of all workers.
+    """Run in a fresh process; the job comes on stdin. The first four arguments are file descriptors that were passed on. `first`: number of
+    the first of its threads among those of all workers.
     """
-    heard = socket.socket(fileno=results)
+    results_socket = socket.socket(fileno=results)
     try:
         job, folder = pickle.load(sys.stdin.buffer)
         os.chdir(folder)
-        worker = _Worker(job, socket.socket(fileno=tasks), heard, memory)
-        crew = [
+        worker = _Worker(job, socket.socket(fileno=tasks), results_socket, memory)
+        workers = [
             threading.Thread(target=worker.run, args=(open_file,), daemon=True)
             for open_file in shared_open_files(open_files, first, threads)
         ]
-        for thread in crew:
+        for thread in workers:
             thread.start()
-        for thread in crew:
+        for thread in workers:
             thread.join()
     except BaseException as error:
-        _end(error, heard)
+        _end(error, results_socket)
 
 
 def _end(error: BaseException, results: socket.socket) -> NoReturn:
-    """Say what this process fails of, and end it: otherwise what it was to do would be waited for. Whoever cannot be told sees the end."""
+    """Send the error that ends this process, and exit: otherwise its tasks would be waited for. If sending fails, the exit itself is
+    noticed.
+    """
     try:
         traceback.print_exception(error)
         results.sendall(_message(Result(FAILED, [error], 0, [])))
@@ -60,11 +64,11 @@ class _Worker:
         self._mapped = memoryview(b"")
         self._pass = 0
         self._lock = threading.Lock()
-        self._told: collections.deque[str] = collections.deque()
-        warnings.showwarning = self._hear
+        self._warnings: collections.deque[str] = collections.deque()
+        warnings.showwarning = self._keep_warning
 
     def run(self, open_file: OpenFile) -> None:
-        """One thread: until there are no more tasks, or nobody who wants to hear. Whatever else ends it ends the process."""
+        """Run one thread until there are no more tasks, or nobody to receive results. Any other error ends the process."""
         try:
             maker = SampleMaker(self._job, open_file)
             while data := self._tasks.recv(MESSAGE_BYTES):
@@ -81,14 +85,14 @@ class _Worker:
         images = self._images(task.offset, len(task.rows))
         waits = maker.waits
         outcomes = maker.fill(task.paths, task.epoch, task.rows, images)
-        return Result(task.number, outcomes, maker.waits - waits, self._news())
+        return Result(task.number, outcomes, maker.waits - waits, self._take_warnings())
 
-    def _hear(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    def _keep_warning(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, CacheWarning):  # others are told by the process that the user sees, or by none
-            self._told.append(str(message))
+            self._warnings.append(str(message))
 
-    def _news(self) -> list[str]:
-        return [self._told.popleft() for _ in range(len(self._told))]
+    def _take_warnings(self) -> list[str]:
+        return [self._warnings.popleft() for _ in range(len(self._warnings))]
 
     def _begin(self, number: int) -> None:
         with self._lock:
@@ -97,7 +101,7 @@ class _Worker:
                 self._job.begin_pass()
 
     def _images(self, offset: int, count: int) -> np.ndarray:
-        """float32 (count, H, W, C) of the shared memory, from byte `offset` on."""
+        """float32 (count, H, W, C) in the shared memory, from byte `offset` on."""
         shape = (count, *self._job.spec.shape)
         with self._lock:
             if offset + 4 * math.prod(shape) > len(self._mapped):  # it has grown; what is in use stays mapped where it was
@@ -112,12 +116,12 @@ def _message(result: Result) -> bytes:
     except Exception:
         message = b""
     if not message or len(message) > MESSAGE_BYTES:
-        message = pickle.dumps(tuple(result._replace(outcomes=[_told(outcome) for outcome in result.outcomes])))
+        message = pickle.dumps(tuple(result._replace(outcomes=[_as_text(outcome) for outcome in result.outcomes])))
     return message
 
 
-def _told(outcome: Outcome) -> Outcome:
-    """An error that cannot travel, in words."""
+def _as_text(outcome: Outcome) -> Outcome:
+    """The outcome; an error that cannot be pickled becomes an ImgstreamError with its text."""
     if not isinstance(outcome, BaseException) or isinstance(outcome, BadImage):
         return outcome
     return ImgstreamError(f"{type(outcome).__name__}: {outcome}"[:2000])

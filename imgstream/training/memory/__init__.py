@@ -1,5 +1,5 @@
-"""How much memory a training takes.
+"""How much memory training takes.
 
-plan.py    before it begins, from the shapes of its layers
-record.py  while it runs, over time
+plan.py    an estimate before it starts, from the shapes of the layers
+record.py  measurements while it runs
 """

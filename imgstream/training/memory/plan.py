@@ -1,6 +1,6 @@
-"""How much memory a training will take, before it begins: from the shapes of its layers, and nothing that is run.
+"""Estimates how much memory a training will take from the shapes of its layers, and picks the batch sizes that fit.
 
-Measured on two cores with TensorFlow (bench/training_memory.py): the estimate errs high, by up to a third.
+Measured on two cores with TensorFlow (bench/training_memory.py): the estimate is too high, by up to a third.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ from imgstream.memory import anonymous_bytes, machine_limit
 BATCH_SIZES = (64, 48, 32, 24, 16, 8, 4, 2, 1)
 VALIDATION_BATCHES = (128, 64, 32, 16, 8, 4, 2, 1)
 _VALIDATION_BYTES = 40 << 20
-"""Of a batch: larger ones make no model on a CPU faster."""
+"""The most bytes of a validation batch: larger ones make no model on a CPU faster."""
 FREE_SHARE = 0.1
-"""Of what the machine has, left to others where no ceiling is given."""
+"""Share of the machine's memory that is left to other processes when no limit is given."""
 
 _MB = 10**6
 _MARGIN = 1.05
-"""On all of it: measured runs took up to 5 % more than the sum of what follows."""
+"""A margin on the whole estimate: measured runs took up to 5 % more than the sum of what follows."""
 _BASELINE = 400 * _MB
-"""Python, TensorFlow and Keras before the first step, where the system does not tell."""
+"""Bytes that Python, TensorFlow and Keras take before the first step, where the system does not tell."""
 _ACTIVATIONS = 0.82
 """Share of all layers' outputs that a training step holds at its peak. Measured: 0.70 (MobileNetV2) to 0.82 (cnn)."""
 _TRAINED_GRAPH, _SERVED_GRAPH, _RUNTIME = 1.2 * _MB, 0.1 * _MB, 65 * _MB
-"""What TensorFlow's graphs and compiled kernels take, a layer, and its threads."""
+"""Bytes of TensorFlow's graphs and compiled kernels for each layer, and of its threads."""
 _WEIGHT_COPIES = 6
 """Gradients, average, best average, and the copy that is written as a checkpoint: weights, momentum and average."""
 _WASTE = 1.06
-"""Freed memory that lies in pieces: all but what was there before the first step grows by it."""
+"""Fragmentation of freed memory: everything but what was there before the first step grows by it."""
 _KEPT = {"ReLU": 0.5, "LayerNormalization": 10.0, "Activation:gelu": 10.0}
-"""What a layer holds for the way back, in outputs of its own: those of many operations more, and ReLU6 takes its input's place."""
+"""What a layer keeps for the backward pass, in multiples of its output: more for those of many operations; ReLU6 overwrites its input."""
 _DENSE_COPIES = 3
-"""Of a dense layer's weights, in the order that its kernels want."""
+"""Copies of a dense layer's weights, in the layout that its kernels want."""
 
 
 @dataclasses.dataclass(frozen=True)
 class MemoryPlan:
-    """What fits."""
+    """The batch sizes that fit into memory, and what they need."""
 
     batch_size: int
     validation_batch: int
     expected_bytes: int
-    """The most anonymous memory that this process will take, estimated, rather too high than too low."""
+    """The most anonymous memory that this process will take: an estimate, rather too high than too low."""
     limit_bytes: int | None
-    """What it has to fit in; None: nobody knows."""
+    """What it has to fit into; None if that is unknown."""
 
     def __str__(self) -> str:
         limit = "" if self.limit_bytes is None else f" of {_mb(self.limit_bytes)}"
@@ -56,20 +56,20 @@ class MemoryPlan:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Footprint:
-    """What a training takes, in bytes, by what it grows with."""
+    """The bytes that a training takes, by what they grow with."""
 
     fixed: float
-    """Whatever the batches are."""
+    """Bytes that do not depend on the batches."""
     sample: int
-    """A float32 sample, in the loader; and one of the small size, if training begins with that."""
+    """A float32 sample in the loader, and one of the small size if training starts with that."""
     activations: float
-    """Of a training step, a sample."""
+    """For each sample of a training step."""
     forward: float
-    """Of a validation step, a sample of the full size."""
+    """For each full-size sample of a validation step."""
     full_sample: int
     workers: int
     ahead: int
-    """Batches beyond those that the threads are at work on."""
+    """Batches beyond those that the threads are working on."""
 
     @classmethod
     def of(
@@ -84,10 +84,10 @@ class Footprint:
         on_gpu: bool = False,
         baseline: int | None = None,
     ) -> Footprint:
-        """Of the compiled model `trained` and its float32 twin `served`, for samples of `shape` (height, width, channels).
+        """The footprint of the compiled model `trained` and its float32 twin `served`, for samples of `shape` (height, width, channels).
 
-        `small`: (height, width) that training begins with. `baseline`: bytes that the process takes now, with both models built; None
-        asks the system. `on_gpu`: then activations lie in its memory, not here.
+        `small`: (height, width) that training starts with. `baseline`: bytes that the process takes now, with both models built; None asks
+        the system. `on_gpu`: activations are in the GPU's memory, and are not counted.
         """
         if baseline is None:
             baseline = anonymous_bytes() or _BASELINE
@@ -124,11 +124,11 @@ def plan(
     validation_batch: int | None = None,
     machine: int | None = None,
 ) -> MemoryPlan:
-    """The largest of BATCH_SIZES, or `batch_size` if that is given, that fits under `ceiling` bytes, with the `validation_batch`, or the
-    largest one, that leaves it room. Without a ceiling it is to fit into the machine, `machine` bytes (None asks the system), with
+    """Choose the largest of BATCH_SIZES, or `batch_size` if given, that fits under `ceiling` bytes, together with `validation_batch`, or
+    the largest one that still fits. Without a ceiling it has to fit into the machine, `machine` bytes (None asks the system), with
     FREE_SHARE kept free.
 
-    Raises ModelError, with what would fit, when nothing does, or the `batch_size` does not.
+    Raises ModelError, which says what would fit, when nothing does or `batch_size` does not.
     """
     if ceiling is None:
         machine = machine_limit() if machine is None else machine
@@ -162,14 +162,14 @@ def _fitting(footprint: Footprint, batch_size: int, limit: int | None, preferred
 
 
 def training_bytes(model: Any, shape: tuple[int, int, int]) -> int:
-    """The outputs of all layers for one sample of `shape`, (height, width, channels), each in its layer's own precision."""
+    """Bytes of the outputs of all layers for one sample of `shape`, (height, width, channels), each in its layer's own precision."""
     return sum(_bytes(out.layer, out.shapes, _kept(out.layer)) + _inside(out.layer, training_bytes) for out in _outputs(model, shape))
 
 
 def forward_bytes(model: Any, shape: tuple[int, int, int]) -> int:
-    """What is alive at once, at most, while the layers are computed in their order for one sample of `shape`.
+    """The most bytes alive at once while the layers are computed in order for one sample of `shape`.
 
-    An output is alive until the last layer that takes it is done. A normalisation holds one more of its own size.
+    An output is alive until the last layer that takes it is done. A normalization holds one more of its own size.
     """
     outputs = _outputs(model, shape)
     last_use = {tensor: place for place, out in enumerate(outputs) for tensor in out.inputs}
@@ -188,14 +188,14 @@ def forward_bytes(model: Any, shape: tuple[int, int, int]) -> int:
 class _Output:
     layer: Any
     inputs: list[int]
-    """Ids of Keras' tensors, and so are `tensors`, those that the layer gives."""
+    """Ids of Keras' tensors; `tensors` are those that the layer gives."""
     tensors: list[int]
     shapes: list[tuple[int, ...]]
     """Without the batch."""
 
 
 def _outputs(model: Any, shape: tuple[int, int, int]) -> list[_Output]:
-    """What the layers give for one sample, in an order in which they can be computed. Layers that are used twice are left out."""
+    """The outputs of the layers for one sample, in an order in which they can be computed. Layers that are used twice are left out."""
     import keras
 
     known: dict[int, tuple[int, ...]] = {}

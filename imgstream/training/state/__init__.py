@@ -1,4 +1,4 @@
-"""What a training leaves on disk while it runs, and goes on from.
+"""What a training writes while it runs, and resumes from.
 
 checkpoint.py  weights, optimizer, averages, counters: one file
 resuming.py    what must be the same when a run is resumed

@@ -1,4 +1,4 @@
-"""Everything that training goes on from, in one file: whole or absent, and written while training goes on."""
+"""Checkpoints: everything that training resumes from in one file, written whole or not at all, while training goes on."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ KEPT = 2
 
 
 class Checkpoints:
-    """Writes step-N.npz into a folder, on a thread of its own. Training waits for the copy of the arrays only."""
+    """Writes step-N.npz into a folder, on its own thread. Training waits only for the copy of the arrays."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writer: threading.Thread | None = None
         self._error: BaseException | None = None
         self.pause = 0.0
-        """Seconds that training has waited for a checkpoint at most."""
+        """The longest time that training has waited for a checkpoint, in seconds."""
         self.seconds = 0.0
-        """What writing the last one took, beside training."""
+        """How long writing the last one took, beside training."""
         self.count = 0
 
     @property
@@ -37,10 +37,10 @@ class Checkpoints:
         return self._writer is not None and self._writer.is_alive()
 
     def save(self, model: Any, average: WeightAverage, best: list[np.ndarray] | None, state: dict[str, Any]) -> None:
-        """Begin to write: every variable of the model (Keras' seed generators too) and of its optimizer, the average, the best average so
-        far, and the JSON-ready `state` with its "step". Waits for the one before. The last KEPT files stay.
+        """Start to write every variable of the model (Keras' seed generators too) and of its optimizer, the average, the best average so
+        far, and the JSON-ready `state` with its "step". Waits for the checkpoint before. The last KEPT files stay.
 
-        Raises OutputError when the one before could not be written.
+        Raises OutputError when the checkpoint before could not be written.
         """
         began = time.monotonic()
         self.wait()
@@ -54,7 +54,7 @@ class Checkpoints:
         self.pause = max(self.pause, time.monotonic() - began)
 
     def wait(self) -> None:
-        """Return when all is on the disk. Raises what has kept it from there, mostly an OutputError."""
+        """Wait until everything is on the disk. Raises the error of the writing thread, mostly an OutputError."""
         if self._writer is not None:
             self._writer.join()
             self._writer = None
@@ -89,7 +89,7 @@ def step_of(file: Path) -> int:
 
 
 def restore(file: Path, model: Any, average: WeightAverage) -> tuple[dict[str, Any], list[np.ndarray] | None]:
-    """Put a checkpoint back into the model, its optimizer and the average; returns (state, best). Raises RunError if it does not fit."""
+    """Restore the model, its optimizer and the average from a checkpoint; return (state, best). Raises RunError if it does not fit."""
     try:
         with np.load(file, allow_pickle=False) as data:
             state = json.loads(data["state"].tobytes())

@@ -1,4 +1,4 @@
-"""What a run writes of itself while it trains: history.csv, skipped.csv and TensorBoard's events."""
+"""Writes history.csv, skipped.csv and TensorBoard's events of a run while it trains."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from imgstream.runs.folder import RunFolder
 
 
 class Records:
-    """Those of one run folder."""
+    """The history and the list of bad files of one run folder."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self.bad: dict[str, BadImage] = {}
-        """By path, as skipped.csv has it: what is no UTF-8 as its hexadecimal."""
+        """By path, as skipped.csv has it: bytes that are no UTF-8 are escaped."""
 
     def read_skipped(self) -> None:
-        """Know the bad files that the run's earlier part wrote down; none when the list is missing or damaged."""
+        """Read the bad files that the run's earlier part recorded; none when the list is missing or damaged."""
         try:
             with self._folder.skipped.open(encoding="utf-8", newline="") as file:
                 self.bad = {row["path"]: BadImage(row["reason"], row["detail"]) for row in csv.DictReader(file)}
@@ -30,15 +30,15 @@ class Records:
             return
 
     def add_bad(self, path: str, error: BadImage) -> None:
-        """The first finding about a file stays."""
+        """Record a bad file; the first finding about a file stays."""
         self.bad.setdefault(path.encode("utf-8", "backslashreplace").decode(), error)
 
     def write_skipped(self) -> None:
-        """skipped.csv anew. Raises OutputError, as write_history does."""
+        """Write skipped.csv. Raises OutputError, as write_history does."""
         self._write(self._folder.skipped, ("path", "reason", "detail"), ((path, e.reason, e.detail) for path, e in self.bad.items()))
 
     def write_history(self, rows: list[dict[str, Any]]) -> None:
-        """history.csv anew, a line a validation; TensorBoard is told of the last."""
+        """Write history.csv, one line for each validation, and add the last to TensorBoard's events."""
         self._write(self._folder.history, rows[0], (row.values() for row in rows))
         _write_tensorboard(os.fspath(self._folder.tensorboard), rows[-1])
 

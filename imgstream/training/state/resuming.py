@@ -1,4 +1,4 @@
-"""What must be the same when a run is resumed, and what has changed since."""
+"""Checks that a run is resumed with the same options, and reports what has changed since."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from imgstream.index.changes import changes_between
 from imgstream.runs.folder import RunFolder
 
 _FREE = ("workers", "cache_limit", "memory", "gpu_memory", "checkpoint_every", "precision", "pipeline", "batch_size")
-"""Options that change no weights, or that are taken as the run's record has them."""
+"""Options that do not change the weights, or that are taken from the run's record."""
 
 
 def check_same(folder: RunFolder, recorded: dict[str, Any]) -> None:
-    """Raise RunError that names them when the options are others than the run was started with: that would be another run."""
+    """Raise RunError, which names them, when options differ from those that the run was started with: that would be another run."""
     before = folder.read_json("settings.json")
     now = {**recorded, "size": list(recorded["size"]) if recorded["size"] else None}
     for options in (before, now):
@@ -29,7 +29,7 @@ def check_same(folder: RunFolder, recorded: dict[str, Any]) -> None:
 
 
 def tell_changes(index: ImageIndex, listed: Callable[[], ImageIndex], tell: Callable[[str], None]) -> None:
-    """Tell which images of the folder are new, or gone, since the run's own `index` was made. The run goes on with its own."""
+    """Report which images of the folder are new or gone since the run's own `index` was made. The run goes on with its own."""
     try:
         changes = changes_between(index, listed())
     except (DatasetError, NoImagesError) as error:

@@ -1,8 +1,8 @@
 """The two models of a training, its optimizer and its loss.
 
-The *served* model is what is validated, saved and predicted with: float32, of Keras' own layers only, holding averaged weights. The
-*trained* model is its clone, made for speed: mixed precision where that pays, fused normalisation on TensorFlow, where its step is one
-program for batches of every size. Both have the same weights in the same order (docs/decisions/0015-two-models.md).
+The *served* model is validated, saved and used for prediction: float32, of Keras' own layers only, holding averaged weights. The *trained*
+model is its clone, made for speed: mixed precision where that pays, fused normalization on TensorFlow, where its step is one program for
+batches of every size. Both have the same weights in the same order (docs/decisions/0015-two-models.md).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from imgstream.training.step.precision import choose_precision
 from imgstream.training.step.replicas import Replicas
 
 BACKBONE_SHARE = 0.1
-"""Of the head's learning rate, for the rest of a network that begins with weights."""
+"""Learning rate of the backbone, as a share of the head's, when training starts from given weights."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Models:
-    """What is trained, and what is made of it."""
+    """The model that is trained, its twin that is saved, and how they are computed."""
 
     trained: Any
     served: Any
@@ -40,13 +40,13 @@ class Models:
     policy_why: str
     replicas: Replicas
     is_transfer: bool
-    """Whether training begins with weights that have learnt something."""
+    """Whether training starts from pretrained weights."""
 
     @classmethod
     def make(
         cls, settings: TrainSettings, info: ModelInfo, spec: SampleSpec, sizes: Sizes, class_count: int, state: dict[str, Any]
     ) -> Models:
-        """Both models of a run; `state` is its run.json, from which a resumed one takes its precision. Raises ModelError."""
+        """Build both models of a run. `state` is its run.json, from which a resumed run takes its precision. Raises ModelError."""
         replicas = Replicas()
         shape = spec.shape if sizes.small is None else (None, None, spec.channels)
         served = served_model(settings, info.name, shape, class_count)
@@ -57,12 +57,12 @@ class Models:
 
 
 def is_transfer(settings: TrainSettings, info: ModelInfo) -> bool:
-    """Whether training begins with weights that have learnt something."""
+    """Whether training starts from pretrained weights."""
     return settings.weights != "none" or info.is_saved
 
 
 def served_model(settings: TrainSettings, name: str, shape: tuple[int | None, int | None, int], class_count: int) -> Any:
-    """A fresh keras.Model, float32, for images of `shape`, (height, width, channels), None where any size will do. Seeds Keras, once."""
+    """A new float32 keras.Model for images of `shape`, (height, width, channels), None where any size will do. Seeds Keras."""
     _seed(settings.seed % 2**32)
     if settings.minutes is None and keras.backend.backend() == "tensorflow" and device().endswith("cpu"):
         import tensorflow as tf
@@ -77,10 +77,10 @@ def served_model(settings: TrainSettings, name: str, shape: tuple[int | None, in
 
 
 def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: Replicas, *, is_transfer: bool = False) -> Any:
-    """The compiled clone of `served`, with its weights, that computes in the dtype `policy` on all `replicas`. Its learning rate is for
-    whoever steps it to set.
+    """The compiled clone of `served`, with its weights, that computes in the dtype `policy` on all `replicas`. The training loop sets its
+    learning rate.
 
-    Where `is_transfer`, all but the head learns at BACKBONE_SHARE of the rate. Raises ModelError when the model cannot be cloned.
+    With `is_transfer`, all but the head learns at BACKBONE_SHARE of the rate. Raises ModelError when the model cannot be cloned.
     """
     with replicas.scope():
         try:
@@ -112,7 +112,7 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
 
 
 def _seed(seed: int) -> None:
-    """What keras.utils.set_random_seed does; but on other backends that imports TensorFlow, too, where there is one."""
+    """Do what keras.utils.set_random_seed does, which on other backends also imports TensorFlow if it is installed."""
     if keras.backend.backend() == "tensorflow":
         keras.utils.set_random_seed(seed)
         return

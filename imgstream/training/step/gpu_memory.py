@@ -1,4 +1,4 @@
-"""How much of each GPU's memory this process may take, on any of Keras' backends."""
+"""Limits how much of each GPU's memory this process takes, on any of Keras' backends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imgstream.errors import ModelError
 
 
 def limit_gpu(limit: int | None) -> None:
-    """Let this process take `limit` bytes of each GPU's memory at most; None: as much as it comes to need, and no more.
+    """Let this process take at most `limit` bytes of each GPU's memory; None for as much as it needs, and no more.
 
     To be called before anything is computed. Raises ModelError when there is no GPU to limit, or when it is too late.
     """
@@ -49,7 +49,7 @@ def _torch(limit: int | None) -> None:
 
 
 def _jax(limit: int | None) -> None:
-    """By way of the environment, which JAX reads when it first computes."""
+    """Limit JAX through the environment, which it reads when it first computes."""
     if limit is None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         return
@@ -70,7 +70,7 @@ def _other(limit: int | None) -> None:
 
 
 def _nvidia_memory() -> int | None:
-    """Bytes of the smallest GPU, as nvidia-smi tells; None where there is none."""
+    """Bytes of the smallest GPU, as nvidia-smi says; None without a GPU."""
     import subprocess
 
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]

@@ -1,4 +1,4 @@
-"""BatchNormalization in one kernel each way: what a network trains with on TensorFlow, and never what it is saved with."""
+"""Batch normalization as one TensorFlow kernel each way, for the model that is trained, not for the one that is saved."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("imgstream")  # a callback may save the model that is trained
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras' own layer over the last axis of (B, H, W, C), with the same weights and, but for rounding, the same results.
+    """keras.layers.BatchNormalization over the last axis of (B, H, W, C), with the same weights and, but for rounding, the same results.
 
-    Keras 3 computes moments and scaling in single operations, which on two CPU cores took a third of a small network's step;
-    TensorFlow's fused kernel leaves next to nothing of that (docs/decisions/0015-two-models.md). In inference it is Keras' own.
+    Keras 3 computes moments and scaling in single operations, which on two CPU cores took a third of a small model's step; TensorFlow's
+    fused kernel makes that time almost vanish (docs/decisions/0015-two-models.md). In inference it is Keras' own.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """As keras.layers.BatchNormalization.call; masks are for sequences, and there are none."""
+        """See keras.layers.BatchNormalization.call; masks are not used."""
         if not training or not self.trainable:
             return super().call(inputs, training=training)
         scale = tf.cast(self.gamma.value, tf.float32) if self.scale else tf.ones(inputs.shape[-1:])
@@ -31,7 +31,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 def can_be_fused(layer: Any) -> bool:
-    """Whether FusedBatchNormalization does what the built `layer` does."""
+    """Whether FusedBatchNormalization can replace the built `layer`."""
     if type(layer) is not keras.layers.BatchNormalization or len(layer.input.shape) != 4 or layer.axis not in (-1, 3):
         return False
     return not (layer.synchronized or getattr(layer, "renorm", False))

@@ -1,6 +1,6 @@
-"""What turns gradients into steps: Muon for new weights, SGD with a share of the rate for a backbone that is fine-tuned.
+"""The optimizers: Muon for new weights; for fine-tuning, SGD with a lower learning rate for the backbone.
 
-Which, and the rates: docs/recipe.md.
+Why these, and the rates: docs/recipe.md.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import keras
 from imgstream.training.settings import DEFAULT_BATCH_SIZE
 
 MUON_RATE, SGD_RATE = 0.01, 0.05
-"""The schedule's peak at DEFAULT_BATCH_SIZE, from new and from given weights."""
+"""The schedule's peak at DEFAULT_BATCH_SIZE, for new and for given weights."""
 _MUON_DECAY, _SGD_DECAY = 0.05, 5e-4
-"""Times the learning rate, outside the momentum, as Keras has it."""
+"""Weight decay, times the learning rate, outside the momentum, as in Keras."""
 _ITERATIONS = 3
-"""Of Newton and Schulz: as many as Jordan's own network of convolutions takes."""
+"""Newton-Schulz iterations: as many as Jordan's own convolutional network takes."""
 
 
 def peak_learning_rate(batch_size: int, *, is_transfer: bool) -> float:
-    """The schedule's peak for a batch size: that of SGD grows with it (Goyal et al., 2017), that of Muon, as Adam's, with its root
-    (Malladi et al., 2022).
+    """The schedule's peak for a batch size: SGD's grows with it (Goyal et al., 2017), Muon's, like Adam's, with its square root (Malladi et
+    al., 2022).
     """
     times = batch_size / DEFAULT_BATCH_SIZE
     return SGD_RATE * times if is_transfer else MUON_RATE * math.sqrt(times)
 
 
 def new_optimizer(policy: str, shares: Sequence[float] | None = None) -> keras.optimizers.Optimizer:
-    """Unbuilt, for a model that computes in the dtype `policy`; its learning rate is to be set before each step.
+    """An unbuilt optimizer for a model that computes in the dtype `policy`; its learning rate is to be set before each step.
 
-    `shares`: for fine-tuning, of the learning rate, one for each trainable variable; None: the weights are new.
+    `shares`: for fine-tuning, the share of the learning rate for each trainable variable; None for new weights.
     """
     optimizer: Any
     if shares is None:
@@ -50,12 +50,12 @@ def new_optimizer(policy: str, shares: Sequence[float] | None = None) -> keras.o
 @keras.saving.register_keras_serializable("imgstream")
 class ConvolutionalMuon(keras.optimizers.Muon):
     """Muon (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024) for convolutions, too: their kernels are
-    matrices of (height times width times input channels, output channels). Keras' own hands them to Adam, as it does vectors, the kernels
-    of a depthwise convolution, and here the head.
+    matrices of (height times width times input channels, output channels). Keras' Muon leaves them to Adam, together with vectors, kernels
+    of depthwise convolutions and, here, the head.
     """
 
     matrix_dtype: str = "float32"
-    """That updates are orthogonalised in: bfloat16 suffices."""
+    """The dtype in which updates are orthogonalized; bfloat16 suffices."""
 
     def _should_use_adamw(self, variable: Any) -> bool:
         if len(variable.shape) == 4 and variable.shape[-1] > 1:
@@ -63,23 +63,25 @@ class ConvolutionalMuon(keras.optimizers.Muon):
         return bool(super()._should_use_adamw(variable))
 
     def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
-        """An orthogonal matrix near `x`, in the shape of `x`; `steps` iterations."""
+        """An orthogonal matrix near `x`, in the shape of `x`, by `steps` iterations."""
         matrix = keras.ops.cast(keras.ops.reshape(x, (-1, x.shape[-1])), self.matrix_dtype)
         return keras.ops.reshape(keras.ops.cast(super().zeropower_via_newtonschulz5(matrix, steps), x.dtype), x.shape)
 
     def lr_adjust(self, x: Any) -> Any:
-        """`x` as large as a step of Adam would be."""
+        """Scale `x` to the size of a step of Adam."""
         longer = max(math.prod(x.shape[:-1]), x.shape[-1])
         return x * (self.rms_rate * math.sqrt(longer))
 
 
 @keras.saving.register_keras_serializable("imgstream")
 class LayerwiseSGD(keras.optimizers.SGD):
-    """SGD whose learning rate is a share of itself for some variables: the backbone's, while it is fine-tuned."""
+    """SGD with a learning rate of its own for each variable, as a share of the common one: lower for the backbone while it is
+    fine-tuned.
+    """
 
     shares: Sequence[float] = ()
-    """Of the learning rate, for each trained variable in the model's order."""
+    """Share of the learning rate for each trained variable, in the model's order."""
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """As keras.optimizers.SGD.update_step, with the variable's own rate."""
+        """See keras.optimizers.SGD.update_step; uses the variable's own rate."""
         super().update_step(gradient, variable, learning_rate * self.shares[self._get_variable_index(variable)])

@@ -1,4 +1,4 @@
-"""Which precision training computes in: where the processor multiplies bfloat16 itself, that is worth a third of the time."""
+"""Chooses the precision that training computes in: bfloat16 saves a third of the time on processors with instructions for it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from imgstream.runs.run import device
 
 _CPU_FLAGS = ("avx512_bf16", "amx_bf16")
-"""Of /proc/cpuinfo: without one of these, oneDNN emulates bfloat16 and is slower than with float32."""
+"""Flags of /proc/cpuinfo. Without one of these, oneDNN emulates bfloat16 and is slower than with float32."""
 _BFLOAT16_CAPABILITY, _FLOAT16_CAPABILITY = (8, 0), (7, 0)
 """CUDA compute capabilities from which a GPU has tensor cores for it."""
 
 
 def choose_precision(asked: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, str]:
-    """The name of a Keras dtype policy to train with, and why: float32, mixed_bfloat16 or mixed_float16.
+    """The name of the Keras dtype policy to train with, and why: float32, mixed_bfloat16 or mixed_float16.
 
     `asked`: auto, float32 or mixed. Weights are float32 in each, and so is the model that is validated and saved.
     """

@@ -1,4 +1,6 @@
-"""Several GPUs of one machine: each takes an equal part of every batch, and all have the same weights (TensorFlow's MirroredStrategy)."""
+"""Trains on several GPUs of one machine: each takes an equal part of every batch, and all have the same weights (TensorFlow's
+MirroredStrategy).
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,10 @@ import numpy as np
 
 
 class Replicas:
-    """The devices that a model is trained on. With one, nothing is changed by any of this."""
+    """The devices that a model is trained on. With only one, nothing here has an effect."""
 
     def __init__(self, devices: list[str] | None = None) -> None:
-        """`devices`: names as TensorFlow has them; None takes every GPU there is, on the TensorFlow backend."""
+        """`devices`: TensorFlow's names; None for every GPU, on the TensorFlow backend."""
         import keras
 
         if devices is None:
@@ -28,11 +30,11 @@ class Replicas:
         return 1 if self._strategy is None else self._strategy.num_replicas_in_sync
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """What a model must be made in."""
+        """The context in which a model must be made."""
         return contextlib.nullcontext() if self._strategy is None else self._strategy.scope()
 
     def spread(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> tuple[Any, Any, Any]:
-        """A batch as train_on_batch takes it: in equal parts, one for each replica, the last filled up with images that weigh nothing.
+        """A batch as train_on_batch takes it: in equal parts, one for each replica; the last is filled up with images of weight 0.
 
         Weights are scaled so that the mean of the replicas' mean losses is the mean loss of the batch.
         """

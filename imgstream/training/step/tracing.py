@@ -1,4 +1,4 @@
-"""A training step as one program on TensorFlow, whatever batches came before it."""
+"""Compiles the training step as one TensorFlow program for batches of every size."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import tensorflow as tf
 
 
 def trace_once(model: Any) -> None:
-    """Have the compiled `model`'s train_on_batch run one graph for batches of any number of images, and of any size that its input takes.
+    """Make the compiled `model`'s train_on_batch run one graph for batches of any number of images, and of any size that its input takes.
 
-    Keras traces a graph for the shape of the first batch, and a general one when another shape comes: which of the two takes a batch then
-    depends on what this process saw before it, and they round differently (docs/decisions/0019-one-program-for-every-batch.md).
-    Batches are float32 (B, H, W, C), labels (B, K) and weights (B,) or None, which is the same as ones.
+    Keras traces one graph for the shape of the first batch and a general one when another shape comes. Which of the two takes a batch then
+    depends on what this process saw before it, and they round differently (docs/decisions/0019-one-program-for-every-batch.md). Batches are
+    float32 (B, H, W, C), labels (B, K) and weights (B,) or None, which means ones.
     """
     signature = [
         tf.TensorSpec((None, *model.input_shape[1:]), tf.float32),

@@ -1,4 +1,4 @@
-"""The moving average of a model's weights: what is evaluated and saved."""
+"""The moving average of a model's weights, which is evaluated and saved."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 EVERY = 4
-"""Steps between updates; the decay is taken to that power, so the average is the same but for its grain."""
+"""Steps between updates; the decay is raised to that power, so that the average is nearly the same."""
 
 
 class WeightAverage:
-    """An exponential moving average over trained weights and BatchNorm statistics alike, so that they fit each other.
+    """An exponential moving average of trained weights and of BatchNorm statistics, so that they fit each other.
 
     Kept in NumPy, outside the graph: the same on every backend. The average reaches back over a fixed share of the steps done, up to
     `horizon` steps, so that early weights are forgotten.
@@ -24,7 +24,7 @@ class WeightAverage:
         """float32 arrays, in the order of the model's float weights."""
 
     def update(self, step: int) -> None:
-        """Take in the model's weights after `step` steps; does something every EVERY-th step only."""
+        """Update the average with the model's weights after `step` steps; only every EVERY-th step has an effect."""
         if step % EVERY:
             return
         reach = min(self._horizon, max(2.0, step / 10))
@@ -33,7 +33,7 @@ class WeightAverage:
             value += share * (_array(variable) - value)
 
     def assign_to(self, model: Any) -> None:
-        """Give the averaged weights to `model`, a twin of the one that is averaged."""
+        """Assign the averaged weights to `model`, a twin of the averaged one."""
         for value, variable in zip(self.values, floats(model), strict=True):
             variable.assign(value)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgstream.index.folder.listing import Listing, ListingWriter, Remembered
+from imgstream.index.folder.listing import ListedFolder, Listing, ListingWriter
 
 NAME = st.binary(min_size=1, max_size=6).map(lambda name: name.translate(None, b"\0/") or b"x")
 FOLDERS = st.lists(st.lists(NAME, max_size=4).map(tuple), max_size=20, unique=True).map(sorted)
@@ -41,7 +41,7 @@ def test_every_folder_is_found_as_it_was_and_no_other(folders: list[tuple[bytes,
     assert listing is not None
     assert list(listing) == [entry[:3] for entry in entries]
     for i, (name, mtime, inode, count, children, others) in enumerate(entries):
-        assert listing.find(name) == Remembered(i, mtime, inode, sum(rows[:i]), count, children, others)
+        assert listing.find(name) == ListedFolder(i, mtime, inode, sum(rows[:i]), count, children, others)
         assert (listing.folder(i), listing.rows_of(i)) == (name, (sum(rows[:i]), sum(rows[: i + 1])))
     names = {entry[0] for entry in entries}
     for other in (b"none/", *(name + b"\xff/" for name in names)):
@@ -53,7 +53,7 @@ def test_more_folders_than_are_written_together_stay_in_order(tmp_path: Path) ->
     listing = written(entries, tmp_path / "x.folders")
     assert listing is not None
     assert list(listing) == [entry[:3] for entry in entries]
-    assert listing.find(b"08999/") == Remembered(9000, 9000, 2 * 8999, sum(range(8999)), 8999, [b"x"], {".a": 8999})
+    assert listing.find(b"08999/") == ListedFolder(9000, 9000, 2 * 8999, sum(range(8999)), 8999, [b"x"], {".a": 8999})
 
 
 def test_no_listing_is_that_of_another_table(tmp_path: Path) -> None:
