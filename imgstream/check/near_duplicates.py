@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import cv2
 import numpy as np
 
 from imgstream.check.clusters import Links
@@ -90,8 +91,7 @@ def alike(facts: FileRecords, first: np.ndarray, second: np.ndarray) -> np.ndarr
 
 def _frequencies() -> np.ndarray:
     """What gives the _BITS lowest frequencies of a thumbnail, the lowest first and the mean left out, in levels: float32 (256, 48)."""
-    waves = np.cos(np.pi * np.outer(np.arange(SIDE) + 0.5, np.arange(SIDE)) / SIDE) * np.sqrt(2 / SIDE)
-    waves[:, 0] /= np.sqrt(2)
+    waves = cv2.dct(np.eye(SIDE), flags=cv2.DCT_ROWS)
     lowest = sorted(((u, v) for u in range(SIDE) for v in range(SIDE)), key=lambda at: (sum(at), at))[1 : _BITS + 1]
     return np.stack([np.outer(waves[:, u], waves[:, v]).ravel() / SIDE for u, v in lowest], 1).astype(np.float32)
 
