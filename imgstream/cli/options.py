@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,13 +25,6 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return height, int(match[2] or height)
 
 
-def parse_pipeline(text: str) -> str:
-    """One of stream.choice.CHOICES. Raises typer.BadParameter."""
-    if text not in ("auto", "python", "tf"):
-        raise typer.BadParameter(f"{text!r} is no pipeline: auto, python or tf")
-    return text
-
-
 def parse_batch_size(text: str) -> int | None:
     """A number of images, or None for "auto". Raises typer.BadParameter."""
     if str(text) == "auto":
@@ -39,13 +32,6 @@ def parse_batch_size(text: str) -> int | None:
     if not str(text).isdecimal() or not int(text):
         raise typer.BadParameter(f"{text!r} is no batch size: auto, or a number of images such as 32")
     return int(text)
-
-
-def parse_tta(text: str) -> str:
-    """The name of a test-time augmentation. Raises typer.BadParameter."""
-    if text != "flip":
-        raise typer.BadParameter(f"{text!r} is no test-time augmentation: flip")
-    return text
 
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -75,11 +61,10 @@ AUGMENT_HELP = "none, light, standard, strong, policy.yaml, policy.json or file.
 Size = Annotated[Any, typer.Option("--size", metavar="N|HxW", parser=parse_size, help="Size of a sample in pixels.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Threads that read and decode (default: one for each core).")]
 Pipeline = Annotated[
-    str,
+    Literal["auto", "python", "tf"],
     typer.Option(
         "--pipeline",
         metavar="auto|python|tf",
-        parser=parse_pipeline,
         help="Who reads and decodes; auto measures both, from 2,000 files on.",
     ),
 ]
@@ -109,8 +94,8 @@ Columns = Annotated[
 ]
 AllowOutside = Annotated[bool, typer.Option("--allow-outside", help="Take a manifest's paths that lead out of its root.")]
 Tta = Annotated[
-    str | None,
-    typer.Option("--tta", metavar="flip", parser=parse_tta, help="Average each image's scores with its mirror image's."),
+    Literal["flip"] | None,
+    typer.Option("--tta", metavar="flip", help="Average each image's scores with its mirror image's."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
 
