@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import cv2
 import numpy as np
 
 from imgstream.check.clusters import Links
@@ -96,8 +97,7 @@ def _frequencies() -> np.ndarray:
     """The matrix that gives the _BITS lowest frequencies of a thumbnail, in levels, lowest first and without the mean: float32 (256,
     48).
     """
-    waves = np.cos(np.pi * np.outer(np.arange(SIDE) + 0.5, np.arange(SIDE)) / SIDE) * np.sqrt(2 / SIDE)
-    waves[:, 0] /= np.sqrt(2)
+    waves = cv2.dct(np.eye(SIDE), flags=cv2.DCT_ROWS)
     lowest = sorted(((u, v) for u in range(SIDE) for v in range(SIDE)), key=lambda at: (sum(at), at))[1 : _BITS + 1]
     return np.stack([np.outer(waves[:, u], waves[:, v]).ravel() / SIDE for u, v in lowest], 1).astype(np.float32)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,13 +27,6 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return height, int(match[2] or height)
 
 
-def parse_pipeline(text: str) -> str:
-    """Return a pipeline's name as it was given. Raises typer.BadParameter for another word than auto, python and tf."""
-    if text not in ("auto", "python", "tf"):
-        raise typer.BadParameter(f"{text!r} is no pipeline: auto, python or tf")
-    return text
-
-
 def parse_batch_size(text: str) -> int | None:
     """Read a number of images; None for "auto". Raises typer.BadParameter."""
     if str(text) == "auto":
@@ -41,13 +34,6 @@ def parse_batch_size(text: str) -> int | None:
     if not str(text).isdecimal() or not int(text):
         raise typer.BadParameter(f"{text!r} is no batch size: auto, or a number of images such as 32")
     return int(text)
-
-
-def parse_tta(text: str) -> str:
-    """Return a test-time augmentation's name as it was given. Raises typer.BadParameter for another word than flip."""
-    if text != "flip":
-        raise typer.BadParameter(f"{text!r} is no test-time augmentation: flip")
-    return text
 
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -103,11 +89,10 @@ Workers = Annotated[
     ),
 ]
 Pipeline = Annotated[
-    str,
+    Literal["auto", "python", "tf"],
     typer.Option(
         "--pipeline",
         metavar="auto|python|tf",
-        parser=parse_pipeline,
         help="What reads and decodes images: OpenCV in threads (python) or tf.data (tf). auto measures both where there are 2,000 images "
         "or more.",
         rich_help_panel=SPEED,
@@ -177,11 +162,10 @@ MinScore = Annotated[
     ),
 ]
 Tta = Annotated[
-    str | None,
+    Literal["flip"] | None,
     typer.Option(
         "--tta",
         metavar="flip",
-        parser=parse_tta,
         help="Test-time augmentation: average each image's scores with those of its mirror image.",
         rich_help_panel=PREDICTION,
     ),

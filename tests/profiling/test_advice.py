@@ -221,3 +221,9 @@ def test_bad_files_are_told_with_what_training_does_about_them() -> None:
 def test_the_shares_of_a_loading_thread_add_up_to_1() -> None:
     shares = loader_shares(dataclasses.replace(FIGURES, read=read(5000, 5000), decode=decode(2000, 4000)))
     assert shares == pytest.approx({"read": 200 / 710, "decode": 500 / 710, "augment": 10 / 710})
+
+
+def test_the_json_has_the_rate_of_loader_and_step_together_or_null_where_no_time_was_left_for_it() -> None:
+    both = dataclasses.replace(FIGURES, together=rate(250)).to_json()["together"]
+    assert (both["images"], both["images_per_second"]) == (1000, pytest.approx(250))
+    assert FIGURES.to_json()["together"] is None
