@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
+SMALL_CNN = (8,)
+"""Channels of each residual block of the network `cnn`, for tests that need a training and no good one."""
 
 os.environ["COLUMNS"] = "120"  # of the help, which is laid out for the terminal that the suite is started from
 for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TERMINAL_WIDTH"):  # some are read when typer is imported
@@ -66,3 +68,25 @@ def two_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
             image = np.clip(rng.normal(level, 25, (40, 48, 3)), 0, 255).astype(np.uint8)
             assert cv2.imwrite(str(folder / name / f"{i:02}.jpg"), image)
     return folder
+
+
+@pytest.fixture(scope="module")
+def small_cnn() -> Iterator[None]:
+    """In this process `cnn` has one residual block in place of four, of the same layers: to compile a training of the whole network takes
+    12 s of a core, of this one 4 s.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("imgstream.models.cnn.WIDTHS", SMALL_CNN)
+        yield
+
+
+@pytest.fixture(scope="session")
+def trained(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two_classes, which tells them apart. It is everybody's: copy it before you write to it."""
+    import imgstream as ims
+
+    out = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("imgstream.models.cnn.WIDTHS", SMALL_CNN)
+        ims.train(two_classes, out=out, size=(32, 32), batch_size=8, epochs=8)
+    return out

@@ -23,6 +23,8 @@ from imgstream.errors import AugmentError, DatasetError, ModelError, RunError
 from imgstream.index.split.groups import PatternGroups
 from imgstream.training.loop import Status
 
+pytestmark = pytest.mark.usefixtures("small_cnn")
+
 SMALL = {"size": (32, 32), "batch_size": 8, "epochs": 3, "augment": "light", "learning_rate": 0.005}
 
 

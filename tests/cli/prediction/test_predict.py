@@ -60,13 +60,6 @@ def stopped_after(batches: int) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def trained(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "first"
-    ims.train(two_classes, out=out, size=(32, 32), batch_size=8, epochs=2)
-    return out
-
-
-@pytest.fixture(scope="module")
 def second(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "second"
     ims.train(two_classes, out=out, size=(24, 32), batch_size=8, epochs=1, seed=3)
