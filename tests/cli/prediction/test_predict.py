@@ -140,6 +140,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_a_command_that_is_killed_goes_on_to_the_same_bytes(
     trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
