@@ -4,20 +4,24 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv-peers/.ready
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz bench clean
+.PHONY: help demo test test-all check fuzz bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## train on sample_data/ and name the pictures in sample_data/new/: about two minutes
 	@rm -rf runs/demo
 	$(BIN)/python train.py sample_data --label-pattern '^(?P<label>cats|dogs)/' --out runs/demo --size 96 --minutes 1.5
 	$(BIN)/imgstream predict runs/demo sample_data/new -o runs/demo/new.csv
 
-test: $(READY) ## the whole test suite
-	$(BIN)/python -m pytest -q
+test: $(READY) ## the tests that are quick: five minutes on two cores
+	$(PYTEST) -m 'not slow'
+
+test-all: $(READY) ## all tests
+	$(PYTEST)
 
 check: $(READY) ## formatting, lint, types, layers, documentation
 	$(BIN)/ruff format --check .

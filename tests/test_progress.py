@@ -58,9 +58,8 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def run(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> ims.Run:
-    out = tmp_path_factory.mktemp("runs") / "run"
-    return ims.train(two_classes, out=out, size=(32, 32), batch_size=8, epochs=1)
+def run(trained: Path) -> ims.Run:
+    return ims.load_run(trained)
 
 
 def test_what_has_been_done_is_said_with_its_speed_and_what_is_left() -> None:
@@ -117,6 +116,7 @@ def test_evaluating_shows_a_bar_on_a_terminal_and_what_is_printed_into_a_file_ge
     assert "Evaluating" not in terminal.getvalue()
 
 
+@pytest.mark.usefixtures("small_cnn")
 def test_a_training_says_where_it_is_unless_it_is_to_be_silent_or_reports_to_somebody(
     two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

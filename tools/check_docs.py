@@ -23,7 +23,7 @@ INLINE_CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)|<(?:img|a)\b[^>]*?\b(?:src|href)=\"([^\"]+)\"")
 COMMAND = re.compile(r"^(?:\$ )?(?:imgstream (?P<name>[a-z]\S*)|python (?P<train>train)\.py)(?P<rest>(?:\\\n|[^\n#|])*)", re.MULTILINE)
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
-TARGET = re.compile(r"^(?:\$ )?make ([a-z]+)", re.MULTILINE)
+TARGET = re.compile(r"^(?:\$ )?make ([a-z-]+)", re.MULTILINE)
 
 
 class Block(NamedTuple):

@@ -21,6 +21,8 @@ from imgstream.cli import main
 from imgstream.index.split.groups import groups
 from imgstream.training.loop import Status
 
+pytestmark = pytest.mark.usefixtures("small_cnn")
+
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a command."""
@@ -28,13 +30,6 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
         main([str(a) for a in arguments])
     out, err = capsys.readouterr()
     return int(exit_.value.code or 0), out, err
-
-
-@pytest.fixture(scope="module")
-def trained(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "run"
-    ims.train(two_classes, out=out, size=(32, 32), batch_size=8, epochs=8)
-    return out
 
 
 def test_train_py_is_imgstream_train(two_classes: Path, tmp_path: Path) -> None:

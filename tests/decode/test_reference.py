@@ -320,7 +320,7 @@ def test_a_file_cut_anywhere_is_bad_or_has_all_its_pixels(kind: str) -> None:
             assert len(data) - length < 8, "so much may only be padding or an end mark"
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(
     kind=st.sampled_from(sorted(KINDS)),
     changes=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=5),

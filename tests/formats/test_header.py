@@ -16,7 +16,7 @@ from PIL import Image
 from imgstream.errors import BadImage
 from imgstream.formats.header import Header, read_header
 
-ODD = Path(__file__).resolve().parents[1] / "../shared/data/odd"
+ODD = Path(__file__).resolve().parents[2] / "../shared/data/odd"
 
 
 def encode(kind: str, size: tuple[int, int] = (31, 17), orientation: int = 1, mode: str = "RGB", **options: object) -> bytes:

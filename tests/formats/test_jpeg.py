@@ -14,7 +14,7 @@ from PIL import Image
 
 from imgstream.formats.jpeg import bare_jpeg, is_regular, passes, read_frame
 
-PHOTOS = sorted((Path(__file__).resolve().parents[1] / "../shared/data/photos").glob("*"))[:20]
+PHOTOS = sorted((Path(__file__).resolve().parents[2] / "../shared/data/photos").glob("*"))[:20]
 
 
 def encode(mode: str = "RGB", size: tuple[int, int] = (64, 48), **options: object) -> bytes:

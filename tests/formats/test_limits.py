@@ -15,7 +15,7 @@ from imgstream.formats.header import read_header
 from imgstream.formats.limits import MEMORY, check_limits, decoder_memory
 from imgstream.spec import DEFAULT_MAX_PIXELS
 
-SHARED = Path(__file__).resolve().parents[1] / "../shared/data"
+SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
 
 
 def refused(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> str | None:

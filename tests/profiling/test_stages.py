@@ -26,6 +26,8 @@ from imgstream.profiling.stages import (
     transfer_stage,
 )
 
+pytestmark = pytest.mark.usefixtures("small_cnn")
+
 SPEC = ims.SampleSpec(size=(24, 32))
 SHORT = 0.05
 """Seconds for a stage."""

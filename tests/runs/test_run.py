@@ -23,13 +23,6 @@ from imgstream.training.state.checkpoint import restore
 SMALL = {"size": (32, 32), "batch_size": 8, "epochs": 1}
 
 
-@pytest.fixture(scope="module")
-def trained(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "run"
-    ims.train(two_classes, out=out, **SMALL)
-    return out
-
-
 @pytest.fixture
 def copy(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "copy"))

@@ -26,10 +26,11 @@ def told(failures: list[Failure]) -> list[str]:
     return [f"case {[case.number for case in one.cases]}: {one.finding.kind}: {one.finding.text}" for one in failures]
 
 
-def test_500_damaged_files_neither_end_nor_stall_nor_swell_nor_split_the_pipelines(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.slow)])
+def test_damaged_files_neither_end_nor_stall_nor_swell_nor_split_the_pipelines(tmp_path: Path, count: int) -> None:
     record = Record(tmp_path, minimising=0)
-    assert fuzz.hunt(Cases(drawn(), seed=2026), range(500), record)
-    assert record.cases == 500
+    assert fuzz.hunt(Cases(drawn(), seed=2026), range(count), record)
+    assert record.cases == count
     assert told(record.failures) == []
 
 

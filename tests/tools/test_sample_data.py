@@ -39,6 +39,7 @@ def test_redrawing_gives_the_committed_files(redrawn: dict[str, bytes]) -> None:
             assert np.abs(pixels(data) - pixels(redrawn[name])).mean() < 2, name
 
 
+@pytest.mark.slow
 def test_two_drawings_in_one_process_are_the_same_bytes(redrawn: dict[str, bytes]) -> None:
     assert draw_sample_data.sample_data() == redrawn
 

@@ -15,6 +15,8 @@ from imgstream.errors import DatasetError, ImgstreamError, ModelError, OutputErr
 from imgstream.training import dry_run
 from imgstream.training.loop import Status
 
+pytestmark = pytest.mark.usefixtures("small_cnn")
+
 SMALL = {"size": (32, 32), "batch_size": 8}
 
 

@@ -11,6 +11,8 @@ from imgstream.pictures.rate_curve import draw_rates
 from imgstream.training.rate_finder import HIGHEST, LOWEST, RateCurve, find_rate
 from imgstream.training.step.optimizers import peak_learning_rate
 
+pytestmark = pytest.mark.usefixtures("small_cnn")
+
 
 def test_rates_grow_until_the_loss_does(two_classes: Path) -> None:
     done: list[int] = []

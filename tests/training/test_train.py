@@ -23,7 +23,13 @@ from imgstream.errors import AugmentError, DatasetError, ModelError, RunError
 from imgstream.index.split.groups import PatternGroups
 from imgstream.training.loop import Status
 
+pytestmark = pytest.mark.usefixtures("small_cnn")
+
 SMALL = {"size": (32, 32), "batch_size": 8, "epochs": 3, "augment": "light", "learning_rate": 0.005}
+
+
+WIDTHS = [pytest.param((8,), id="one block"), pytest.param((32, 64, 128, 256), id="as it is", marks=pytest.mark.slow)]
+"""The network `cnn` of one block, and the whole one: what is equal to the bit in the one must be in the other."""
 
 
 def weights(run: ims.Run) -> list[np.ndarray]:
@@ -54,7 +60,11 @@ def test_training_learns_and_the_run_evaluates_and_predicts_what_it_learnt(two_c
     assert all(p.scores.shape == (2,) and abs(p.scores.sum() - 1) < 1e-6 and p.score == p.scores.max() for p in predictions)
 
 
-def test_a_run_stopped_by_ctrl_c_in_mid_epoch_and_resumed_equals_an_undisturbed_one_to_the_bit(two_classes: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_a_run_stopped_by_ctrl_c_in_mid_epoch_and_resumed_equals_an_undisturbed_one_to_the_bit(
+    two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widths: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr("imgstream.models.cnn.WIDTHS", widths)
     undisturbed = ims.train(two_classes, out=tmp_path / "a", **SMALL)
 
     def interrupt(status: Status) -> None:
@@ -71,11 +81,15 @@ def test_a_run_stopped_by_ctrl_c_in_mid_epoch_and_resumed_equals_an_undisturbed_
     assert undisturbed.metrics == resumed.metrics
 
 
-def test_it_does_not_matter_which_batch_a_resumed_run_begins_with(two_classes: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_it_does_not_matter_which_batch_a_resumed_run_begins_with(
+    two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widths: tuple[int, ...]
+) -> None:
     """A short one, one that a bad file left smaller, or the first of larger samples: a program made for its shape would round differently.
 
     All stops of two epochs, each in a new process: bench/resume.py.
     """
+    monkeypatch.setattr("imgstream.models.cnn.WIDTHS", widths)
     photos = tmp_path / "photos"
     shutil.copytree(two_classes, photos)
     (photos / "dark/03.jpg").write_bytes(b"")

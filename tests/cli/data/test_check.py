@@ -48,14 +48,13 @@ def test_json_is_one_object_with_every_figure(two_classes: Path, capsys: pytest.
 
 
 def test_a_run_brings_its_spec_and_tells_the_predictions_that_change(
-    two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, two_classes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ims.train(two_classes, out=tmp_path / "run", size=(32, 32), batch_size=8, epochs=1)
-    code, out, _ = run(capsys, two_classes, "--parity", "--run", tmp_path / "run", "--augment", "none", "--json")
+    code, out, _ = run(capsys, two_classes, "--parity", "--run", trained, "--augment", "none", "--json")
     result = json.loads(out)
     assert code == 0
     assert result["spec"]["size"] == [32, 32]
-    assert result["run"]["path"] == str(tmp_path / "run")
+    assert result["run"]["path"] == str(trained)
     assert 0 <= result["run"]["largest_score_difference"] < 0.1
     assert isinstance(result["run"]["predictions_that_change"], list)
 
@@ -207,6 +206,7 @@ def test_help_of_check_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert "imgstream check photos/ --decode --quarantine bad.csv" in out
 
 
+@pytest.mark.usefixtures("small_cnn")
 def test_what_check_wrote_keeps_every_picture_on_one_side_of_training(
     planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

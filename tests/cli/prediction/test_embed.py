@@ -30,13 +30,6 @@ def report_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[st
     return json.loads(out)
 
 
-@pytest.fixture(scope="module")
-def trained(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "run"
-    ims.train(two_classes, out=out, size=(32, 32), batch_size=8, epochs=1)
-    return out
-
-
 @pytest.fixture
 def photos(two_classes: Path, tmp_path: Path) -> Path:
     """Two classes, with hostile names and a bad file."""

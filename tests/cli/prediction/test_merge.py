@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import imgstream as ims
 from imgstream.cli import main
 from imgstream.prediction import job
 
@@ -18,13 +17,6 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
         main([str(a) for a in arguments])
     out, err = capsys.readouterr()
     return int(exit_.value.code or 0), out, err
-
-
-@pytest.fixture(scope="module")
-def trained(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "run"
-    ims.train(two_classes, out=out, size=(32, 32), batch_size=8, epochs=1)
-    return out
 
 
 @pytest.fixture

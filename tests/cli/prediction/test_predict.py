@@ -60,20 +60,13 @@ def stopped_after(batches: int) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def trained(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "first"
-    ims.train(two_classes, out=out, size=(32, 32), batch_size=8, epochs=2)
-    return out
-
-
-@pytest.fixture(scope="module")
 def second(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "second"
     ims.train(two_classes, out=out, size=(24, 32), batch_size=8, epochs=1, seed=3)
     return out
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "batch_size_for", lambda shape: BATCH)
 
@@ -89,7 +82,6 @@ def photos(two_classes: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("small_batches")
 def test_the_same_command_predicts_only_what_is_new_or_has_changed(
     trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,7 +107,6 @@ def test_the_same_command_predicts_only_what_is_new_or_has_changed(
     assert "31 images: 31 predicted, 0 bad. 31 of them from before, 0 now." in out
 
 
-@pytest.mark.usefixtures("small_batches")
 def test_ctrl_c_says_what_is_kept_and_the_same_command_gives_the_same_bytes(
     trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,7 +140,7 @@ main(sys.argv[1:])
 """
 
 
-@pytest.mark.usefixtures("small_batches")
+@pytest.mark.slow
 def test_a_command_that_is_killed_goes_on_to_the_same_bytes(
     trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -305,7 +296,6 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-@pytest.mark.usefixtures("small_batches")
 def test_a_disk_that_fills_up_is_told_in_one_line_and_with_space_it_goes_on(
     trained: Path, photos: Path, tmp_path: Path, disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -346,7 +336,6 @@ def test_a_disk_that_may_only_be_read_is_told_in_one_line_and_afterwards_it_goes
     assert [found[name] for name in ("rows", "decoded", "reused")] == [32, 1, 31]
 
 
-@pytest.mark.usefixtures("small_batches")
 def test_another_pipeline_in_the_middle_is_refused(trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with stopped_after(1):
         assert run(capsys, "predict", trained, photos, "-o", tmp_path / "out.csv")[0] == 130

@@ -7,6 +7,8 @@ import pytest
 
 from imgstream.cli import main
 
+pytestmark = pytest.mark.usefixtures("small_cnn")
+
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of imgstream bench."""

@@ -716,7 +716,7 @@ class Folders(RuleBasedStateMachine):
         assert changes.folders_listed <= len(changed | linking) + len(outside)
 
 
-Folders.TestCase.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)
+Folders.TestCase.settings = settings(max_examples=settings.default.max_examples // 5, stateful_step_count=12)
 TestFolders = Folders.TestCase
 
 

@@ -559,7 +559,7 @@ def test_a_name_that_begins_with_a_byte_order_mark_keeps_it_wherever_blocks_are_
         assert [index.relative_bytes(i) for i in range(len(index))] == names
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=settings.default.max_examples * 3 // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.lists(_PATHS, min_size=1, max_size=3), st.text('ab,"\n\ré1 ', max_size=4)), min_size=1, max_size=20),
     st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),

@@ -68,7 +68,7 @@ images = st.lists(st.tuples(st.integers(-1, 5), st.integers(0, 6)), min_size=1, 
 fractions, seeds = st.floats(0.001, 0.999), st.integers(-3, 1000)
 
 
-@settings(max_examples=150)
+@settings(max_examples=settings.default.max_examples * 3 // 2)
 @given(images=images, fraction=fractions, seed=seeds, rows=st.integers(1, 50))
 def test_no_group_crosses_and_every_class_keeps_a_training_file(
     images: list[tuple[int, int]], fraction: float, seed: int, rows: int
@@ -96,7 +96,6 @@ def test_no_group_crosses_and_every_class_keeps_a_training_file(
         assert all(any(len(trained[other]) == 1 for other in classes[own]) for own in trained[label])
 
 
-@settings(max_examples=100)
 @given(images=images, fraction=fractions, seed=seeds)
 def test_where_each_class_has_both_sides_the_hash_decides_alone(images: list[tuple[int, int]], fraction: float, seed: int) -> None:
     labels, group = map(list, zip(*images, strict=True))
@@ -135,7 +134,7 @@ def test_images_without_a_group_are_split_as_ever(tree: Tree) -> None:
     assert [row for row in some if row >= 100] == [row for row in alone if row >= 100]
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples * 3 // 5)
 @given(images=images, more=images, fraction=fractions, seed=seeds)
 def test_more_files_of_a_group_move_no_other_group(
     images: list[tuple[int, int]], more: list[tuple[int, int]], fraction: float, seed: int
@@ -250,7 +249,7 @@ def test_what_is_no_way_to_group_says_what_is(how: str, words: str, tmp_path: Pa
         groups(how)
 
 
-@settings(max_examples=80)
+@settings(max_examples=settings.default.max_examples * 4 // 5)
 @given(images=images, k=st.integers(2, 12), seed=seeds, rows=st.integers(1, 50))
 def test_each_image_is_for_validation_in_one_fold_with_its_group(images: list[tuple[int, int]], k: int, seed: int, rows: int) -> None:
     labels, group = map(list, zip(*images, strict=True))

@@ -113,7 +113,7 @@ def test_a_table_with_one_wrong_byte_is_refused_or_says_the_same(columns: list[s
     assert refused > len(content) / 3  # the rest is padding, which Arrow's files have much of
 
 
-@settings(max_examples=80)
+@settings(max_examples=settings.default.max_examples * 4 // 5)
 @given(at=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), length=st.integers(1, 9), cut=st.booleans())
 def test_a_table_that_loads_equals_the_one_that_was_saved(at: float, value: int, length: int, cut: bool) -> None:
     index = with_columns(5, ["part", "weight"])

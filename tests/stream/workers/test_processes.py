@@ -64,9 +64,10 @@ FUNCTIONS = """
         image[0, 0] = np.frombuffer(os.getpid().to_bytes(4, "little")[:3], np.uint8)
         return image
 """
-HEAD = (
-    "from imgstream.stream import engine\nengine.WORTH_PROCESSES, engine.THREADS_A_PROCESS, engine.THREADS_A_PROCESS_IN_PYTHON = 0, 1, 1\n"
-)
+HEAD = """
+from imgstream.stream.workers import batch_loader
+batch_loader.WORTH_PROCESSES, batch_loader.THREADS_A_PROCESS, batch_loader.THREADS_A_PROCESS_IN_PYTHON = 0, 1, 1
+"""
 
 
 @pytest.fixture(autouse=True)

@@ -81,7 +81,7 @@ def test_a_file_that_memory_has_let_go_is_read_whole_and_known_to_have_been_wait
     file = tmp_path / "a.png"
     file.write_bytes(png)
     with file.open("rb") as opened:
-        os.fsync(opened.fileno())
+        os.fdatasync(opened.fileno())
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     reader = FileReader()
     data, _ = reader.read(str(file), 10**6)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import pytest
 
 from imgstream.training import TrainSettings
 from imgstream.training.step.compiled_models import served_model, trained_model
@@ -26,7 +27,13 @@ def test_the_trained_model_has_the_served_ones_weights_in_its_order_and_gives_it
     np.testing.assert_allclose(served.predict_on_batch(IMAGES), trained.predict_on_batch(IMAGES), atol=1e-5)
 
 
-def test_a_step_with_the_fused_kernel_is_the_step_that_keras_own_layers_take() -> None:
+@pytest.mark.parametrize(
+    "widths", [pytest.param((8,), id="one block"), pytest.param((32, 64, 128, 256), id="as it is", marks=pytest.mark.slow)]
+)
+def test_a_step_with_the_fused_kernel_is_the_step_that_keras_own_layers_take(
+    widths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgstream.models.cnn.WIDTHS", widths)
     served, trained = pair()
     assert {type(layer).__name__ for layer in trained.layers if "Norm" in type(layer).__name__} == {"FusedBatchNormalization"}
     served.compile(new_optimizer("float32"), keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["categorical_accuracy"])
