@@ -30,8 +30,9 @@ class Records:
             return
 
     def add_bad(self, path: str, error: BadImage) -> None:
-        """The first finding about a file stays."""
-        self.bad.setdefault(path.encode("utf-8", "backslashreplace").decode(), error)
+        """The first finding about a file stays. `path` is as index.path gives it."""
+        text = os.fsencode(path).decode("utf-8", "surrogateescape")  # é is é even where file names are said to be ASCII
+        self.bad.setdefault(text.encode("utf-8", "backslashreplace").decode(), error)
 
     def write_skipped(self) -> None:
         """skipped.csv anew. Raises OutputError, as write_history does."""
