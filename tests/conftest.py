@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,24 +34,6 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or leaves tables in the user's own cache folder."""
     monkeypatch.setenv("IMGSTREAM_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-@pytest.fixture(autouse=True)
-def no_graphs_left() -> Iterator[None]:
-    """What a test has trained leaves nothing in memory: TensorFlow registers the gradient of a sum over replicas, which is in each
-    training step, by a name of its own and for ever, and with it the step's whole graph: some 20 MB a training.
-    """
-    yield
-    if "tensorflow.python.framework.ops" not in sys.modules:
-        return
-    registered = sys.modules["tensorflow.python.framework.ops"].gradient_registry._registry
-    if names := [name for name in registered if name.startswith("CustomGradient-")]:
-        from imgstream.memory import release
-
-        for name in names:
-            del registered[name]
-        sys.modules["keras"].backend.clear_session(free_memory=False)  # the kernels that were made for those graphs
-        release()
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,10 @@ import pytest
 
 NAME = "café/é😀.jpg"
 PROGRAM = """
-import json, sys, warnings
+import json, sys
 import imgstream as ims
 from imgstream.check import examine, write_quarantine
-from imgstream.errors import BadImage
 from imgstream.index.path_lists import read_paths
-from imgstream.runs.folder import RunFolder
-from imgstream.training.state.history import Records
 
 spec = ims.SampleSpec(size=(8, 8))
 found = {"encoding": sys.getfilesystemencoding()}
@@ -32,11 +29,6 @@ for name in ("list.csv", "list.txt", "list.jsonl", "photos"):
     found[name] = [images, len(stream.skipped), index.relative_bytes(0).decode(), index.class_names]
 write_quarantine(examine(index), "bad.csv")
 found["excluded"] = [path.decode() for path in read_paths("bad.csv")]
-run = RunFolder("run")
-run.make()
-records = Records(run)
-records.add_bad(index.path(1), BadImage("empty", ""))
-records.write_skipped()
 print(json.dumps(found))
 """
 
@@ -74,7 +66,3 @@ def test_what_check_lists_is_left_out(found: tuple[Path, dict[str, Any]]) -> Non
     folder, result = found
     assert result["excluded"] == [f"{NAME}.jpg"]
     assert (folder / "bad.csv").read_text("utf-8").splitlines()[1].startswith(f"{NAME}.jpg,empty,")
-
-
-def test_a_run_writes_down_bad_files_by_their_names(found: tuple[Path, dict[str, Any]]) -> None:
-    assert f"{NAME}.jpg,empty," in (found[0] / "run" / "skipped.csv").read_text("utf-8")
