@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,24 +52,6 @@ def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         os.fstat(file if isinstance(file, int) else file.fileno())  # a wrong one is an error as ever
 
     monkeypatch.setattr(os, "fsync", fsync)
-
-
-@pytest.fixture(autouse=True)
-def no_graphs_left() -> Iterator[None]:
-    """What a test has trained leaves nothing in memory: TensorFlow registers the gradient of a sum over replicas, which is in each
-    training step, by a name of its own and for ever, and with it the step's whole graph: some 20 MB a training.
-    """
-    yield
-    if "tensorflow.python.framework.ops" not in sys.modules:
-        return
-    registered = sys.modules["tensorflow.python.framework.ops"].gradient_registry._registry
-    if names := [name for name in registered if name.startswith("CustomGradient-")]:
-        from imgstream.memory import release
-
-        for name in names:
-            del registered[name]
-        sys.modules["keras"].backend.clear_session(free_memory=False)  # the kernels that were made for those graphs
-        release()
 
 
 @pytest.fixture(scope="session")

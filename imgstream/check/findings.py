@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -70,7 +69,7 @@ class Findings:
 
     def path(self, row: int) -> str:
         """Path of a row, relative to the folder, with "/"; bytes that are no UTF-8 are surrogates."""
-        return os.fsdecode(self.index.relative_bytes(row))
+        return self.index.relative_bytes(row).decode("utf-8", "surrogateescape")
 
     def class_name(self, row: int) -> str | None:
         """The class of a row; None for a file without a class."""

@@ -6,6 +6,13 @@ IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".
 """A file whose name ends in one of these, in any case, is a row."""
 
 
+def as_written(text: str) -> bytes:
+    """The bytes of `text` out of a file that was read as UTF-8 with surrogateescape: a name in a file does not depend on the encoding of
+    this process's file names, which os.fsencode goes by and which may be ASCII.
+    """
+    return text.encode("utf-8", "surrogateescape")
+
+
 def shown(name: bytes) -> str:
     r"""Text without surrogates: bytes that are no UTF-8 as \xNN."""
     return name.decode("utf-8", "backslashreplace")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from imgstream.errors import DatasetError
+from imgstream.index.names import as_written
 
 
 def read_paths(file: str | os.PathLike[str]) -> list[bytes]:
@@ -38,13 +39,13 @@ def _read(file: str | os.PathLike[str], column: str | None) -> Iterator[tuple[by
                     raise DatasetError(f"{file} has no columns path and {column} in its first line; check --groups writes such a file")
                 if "\0" in first:
                     raise DatasetError(f"{file} holds NUL bytes: it is no list of paths in UTF-8, a path a line")
-                yield from ((_path(os.fsencode(line)), b"") for line in (line.rstrip("\r\n") for line in lines) if line)
+                yield from ((_path(as_written(line)), b"") for line in (line.rstrip("\r\n") for line in lines) if line)
                 return
             for row in csv.DictReader(lines):
                 exact = row.get("path_b64")
-                path = _path(base64.b64decode(exact, validate=True) if exact else os.fsencode(row["path"] or ""))
+                path = _path(base64.b64decode(exact, validate=True) if exact else as_written(row["path"] or ""))
                 if path:
-                    yield path, os.fsencode(row[column] or "") if column is not None else b""
+                    yield path, as_written(row[column] or "") if column is not None else b""
     except (OSError, csv.Error, ValueError) as error:  # ValueError: what is no base64
         raise DatasetError(f"{file} cannot be read as a list of files: {error}") from error
 

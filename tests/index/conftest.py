@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,13 +15,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a folder `photos` with empty files at the given relative paths; a path that ends in "/" is an empty folder."""
+    """Makes a folder `photos` with empty files at the given relative paths, in UTF-8; a path that ends in "/" is an empty folder."""
 
     def make(*paths: str) -> Path:
         root = tmp_path / "photos"
         root.mkdir(exist_ok=True)
         for path in paths:
-            target = root / path
+            target = root / os.fsdecode(path.encode("utf-8", "surrogateescape"))
             if path.endswith("/"):
                 target.mkdir(parents=True)
             else:

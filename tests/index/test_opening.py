@@ -138,7 +138,7 @@ def test_what_is_excluded_is_left_out_and_told(contents: str, photos: Path, tmp_
 def test_names_that_are_no_utf_8_are_excluded_by_their_bytes(photos: Path, tmp_path: Path) -> None:
     name = os.fsdecode(b"n\xff.jpg")
     (photos / "a" / name).touch()
-    (tmp_path / "bad.csv").write_text("path,path_b64\na/n\ufffd.jpg,YS9u/y5qcGc=\n")
+    (tmp_path / "bad.csv").write_text("path,path_b64\na/n\ufffd.jpg,YS9u/y5qcGc=\n", "utf-8")
     assert relative(open_index(photos)) == ["a/1.jpg", "a/2.jpg", f"a/{name}", "b/3.jpg", "b/deep/4.jpg"]
     assert relative(open_index(photos, exclude=tmp_path / "bad.csv")) == NAMES
 

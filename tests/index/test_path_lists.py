@@ -34,7 +34,7 @@ def write(file: Path, rows: list[tuple[bytes, bytes]]) -> Path:
         writer = csv_writer(lines)
         writer.writerow(["path", "group", "path_b64"])
         for path, group in rows:
-            writer.writerow([utf8(os.fsdecode(path)), utf8(os.fsdecode(group)), path_b64(path)])
+            writer.writerow([utf8(path.decode("utf-8", "surrogateescape")), utf8(group.decode("utf-8", "surrogateescape")), path_b64(path)])
     return file
 
 
@@ -96,7 +96,7 @@ def test_groups_without_their_columns_say_what_is_missing(columns: str, tmp_path
 
 @pytest.mark.parametrize("exact", ["no base64!", "YQ", "é", "YQ==YQ=="])
 def test_what_is_no_base64_is_refused(exact: str, tmp_path: Path) -> None:
-    (tmp_path / "list.csv").write_text(f"path,group,path_b64\na,b,{exact}\n")
+    (tmp_path / "list.csv").write_text(f"path,group,path_b64\na,b,{exact}\n", "utf-8")
     for read in (read_paths, read_groups):
         with pytest.raises(DatasetError, match=r"list\.csv cannot be read as a list of files"):
             read(tmp_path / "list.csv")

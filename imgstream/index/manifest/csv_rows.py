@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,7 @@ import pyarrow.csv
 
 from imgstream.errors import DatasetError, NoImagesError
 from imgstream.index.manifest.rows import MOST_RECORD, UTF_8_MARK, UTF_16, BadRows, Chunk, Rows, blocks, choose_columns, clip, head
-from imgstream.index.names import IMAGE_EXTENSIONS, one_line
+from imgstream.index.names import IMAGE_EXTENSIONS, as_written, one_line
 
 _QUOTE, _LF, _CR = b'"\n\r'
 
@@ -64,7 +63,7 @@ def _dialect(file: Path, columns: Mapping[str, str]) -> _Dialect:
     if header and images and not columns:
         label = f",label={images[0] + 1}" if len(row) > images[0] + 1 else ""
         raise DatasetError(
-            f"{one_line(str(file))} begins with a row instead of column names ({clip(os.fsencode(row[images[0]]))}); "
+            f"{one_line(str(file))} begins with a row instead of column names ({clip(as_written(row[images[0]]))}); "
             f"say which columns are what by their number, such as --columns path={images[0]}{label}"
         )
     assert problem is not None

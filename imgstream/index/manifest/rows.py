@@ -22,7 +22,7 @@ import pyarrow.json
 import pyarrow.parquet
 
 from imgstream.errors import DatasetError
-from imgstream.index.names import one_line
+from imgstream.index.names import as_written, one_line
 
 BLOCK = 1 << 22
 """Bytes of text that are read at a time."""
@@ -151,7 +151,7 @@ def example_columns(found: Sequence[str]) -> str:
 
 
 def _listing(found: Sequence[str]) -> str:
-    names = ", ".join(clip(os.fsencode(name), 40) for name in found[:20])
+    names = ", ".join(clip(as_written(name), 40) for name in found[:20])
     return f"{len(found)} columns: {names}{' …' if len(found) > 20 else ''}" if len(found) != 1 else f"one column: {names}"
 
 
@@ -344,7 +344,7 @@ def _json_bytes(value: Any) -> bytes | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, str):
-        return os.fsencode(value)
+        return as_written(value)
     if isinstance(value, bool):
         return b"true" if value else b"false"
     if isinstance(value, int):

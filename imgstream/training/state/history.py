@@ -30,8 +30,9 @@ class Records:
             return
 
     def add_bad(self, path: str, error: BadImage) -> None:
-        """Record a bad file; the first finding about a file stays."""
-        self.bad.setdefault(path.encode("utf-8", "backslashreplace").decode(), error)
+        """Record a bad file at `path`, as index.path gives it; the first finding about a file stays."""
+        text = os.fsencode(path).decode("utf-8", "surrogateescape")  # é is é even where file names are said to be ASCII
+        self.bad.setdefault(text.encode("utf-8", "backslashreplace").decode(), error)
 
     def write_skipped(self) -> None:
         """Write skipped.csv. Raises OutputError, as write_history does."""

@@ -74,7 +74,7 @@ def test_class_names_come_in_code_point_order_as_keras_has_them(tree: Tree) -> N
     index = scan(tree(*(f"{name}/x.jpg" for name in names)))
     assert index.class_names == sorted(names)
     assert [index.class_names[label] for label in index.labels] == [
-        os.fsdecode(index.relative_bytes(i)).split("/")[0] for i in range(len(names))
+        index.relative_bytes(i).decode().split("/")[0] for i in range(len(names))
     ]
 
 

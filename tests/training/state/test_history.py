@@ -21,12 +21,14 @@ def test_bad_files_come_back_from_the_list_with_the_first_finding_and_odd_names(
     records.add_bad('/p/a\nb,"c".jpg', BadImage("truncated", "42 of 80 lines"))
     records.add_bad('/p/a\nb,"c".jpg', BadImage("missing", ""))
     records.add_bad("/p/\udcff.jpg", BadImage("empty", ""))
+    records.add_bad("/p/\udcc3\udca9.jpg", BadImage("empty", ""))  # what an index gives for é where file names are ASCII
     records.write_skipped()
     again = Records(folder)
     again.read_skipped()
     assert {path: (error.reason, error.detail) for path, error in again.bad.items()} == {
         '/p/a\nb,"c".jpg': ("truncated", "42 of 80 lines"),
         "/p/\\udcff.jpg": ("empty", ""),
+        "/p/é.jpg": ("empty", ""),
     }
 
 

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import gc
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from imgstream.training import TrainSettings
 from imgstream.training.step.compiled_models import trained_model
 from imgstream.training.step.replicas import Replicas
 
 
-def network(traced: list[tuple[int | None, ...]] | None = None) -> keras.Model:
+def network(traced: list[tuple[int | None, ...]] | None = None, *, is_transfer: bool = False) -> keras.Model:
     """For samples of any size; it averages over 9 x 9 places, by which a graph of known shape multiplies instead of dividing."""
 
     class Tracer(keras.layers.Layer):
@@ -24,7 +27,7 @@ def network(traced: list[tuple[int | None, ...]] | None = None) -> keras.Model:
     x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
     served = keras.Model(inputs, keras.layers.Dense(2, name="logits", dtype="float32")(x))
-    model = trained_model(served, "float32", TrainSettings(), Replicas([]))
+    model = trained_model(served, "float32", TrainSettings(), Replicas([]), is_transfer=is_transfer)
     model.optimizer.learning_rate = 0.01
     return model
 
@@ -65,3 +68,19 @@ def test_one_program_takes_batches_of_every_size() -> None:
 def test_weights_of_one_are_no_weights() -> None:
     for a, b in zip(three_steps(network()), three_steps(network(), np.ones(8, np.float32)), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def graphs() -> int:
+    """How many TensorFlow graphs are in memory."""
+    gc.collect()
+    return sum(issubclass(type(each), tf.Graph) for each in gc.get_objects())
+
+
+@pytest.mark.parametrize("is_transfer", [False, True])
+def test_a_model_that_is_gone_leaves_no_graph_of_its_steps(is_transfer: bool) -> None:
+    before = graphs()
+    model = network(is_transfer=is_transfer)
+    three_steps(model)
+    assert graphs() > before
+    del model
+    assert graphs() == before
