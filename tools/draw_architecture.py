@@ -10,6 +10,7 @@ has the way through stream. Imports for types alone count as others do.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Iterator
 from html import escape
@@ -89,8 +90,9 @@ def drawing(graph: Graph) -> str:
         '<path d="M0 0L8 4L0 8z" fill="#5f7f7c"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
     ]
-    for way in sorted(ways):
-        parts.append(f'<path d="{_curve(way, places)}" fill="none" stroke="#5f7f7c" stroke-width="1.2" marker-end="url(#head)"/>')
+    parts += [
+        f'<path d="{_curve(way, places)}" fill="none" stroke="#5f7f7c" stroke-width="1.2" marker-end="url(#head)"/>' for way in sorted(ways)
+    ]
     for node in sorted(graph):
         x, y = places[node]
         width = _box_width(node)
@@ -116,12 +118,12 @@ def _with_waypoints(rows: Rows, graph: Graph) -> tuple[Rows, list[tuple[str, ...
 
 
 def _places(rows: Rows, ways: list[tuple[str, ...]]) -> dict[str, tuple[float, int]]:
-    """x of the middle and y of the top of each node: each moves, again and again, towards the mean place of its neighbours, as near as the
-    others of its row let it.
+    """The x of the middle and y of the top of each node: each moves, again and again, towards the mean place of its neighbours,
+    as near as the others of its row let it.
     """
     neighbours: dict[str, list[str]] = {node: [] for row in rows for node in row}
     for way in ways:
-        for a, b in zip(way, way[1:], strict=False):
+        for a, b in itertools.pairwise(way):
             neighbours[a].append(b)
             neighbours[b].append(a)
     x = {node: middle for row in rows for node, middle in zip(row, _packed(row, [WIDTH / 2] * len(row)), strict=True)}
@@ -134,7 +136,7 @@ def _places(rows: Rows, ways: list[tuple[str, ...]]) -> dict[str, tuple[float, i
 
 
 def _packed(row: list[str], wished: list[float]) -> list[float]:
-    """x of the middles of a row's nodes, in this order and with gaps between them: the mean of pushing to the right and to the left."""
+    """The x of the middles of a row's nodes, in this order and with gaps between them: the mean of pushing to the right and to the left."""
     half = [_box_width(node) / 2 + GAP / 2 for node in row]
     pushed_right, pushed_left = list(wished), list(wished)
     for i in range(len(row)):

@@ -92,9 +92,10 @@ def _table(title: str, rows: list[tuple[str, str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    """Outside code, a line ends a cell."""
+    return "".join(part if part.startswith("`") else part.replace("|", "\\|") for part in re.split(r"(`[^`]*`)", text))
 
 
 def _escaped(text: str) -> str:
     """As it stands, in Markdown: (?P<label>…) is no HTML, and a star no emphasis."""
-    return re.sub(r"([*_`<])", r"\\\1", text)
+    return re.sub(r"([*_`])", r"\\\1", text.replace("<", "&lt;"))

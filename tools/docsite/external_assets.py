@@ -9,7 +9,9 @@ LINKS = ("a", "area")
 """Elements that lead elsewhere only when a reader follows them."""
 LOADED_RELATIONS = ("stylesheet", "icon", "preload", "prefetch", "preconnect", "dns-prefetch", "modulepreload", "manifest")
 REMOTE = re.compile(r"\s*(?:https?:)?//", re.IGNORECASE)
-REMOTE_IN_CODE = re.compile(r"""(?:url\(\s*["']?|@import\s+["']|import\s*\(?\s*["']|from\s+["']|\bsrc\s*=\s*["'])((?:https?:)?//[^"')\s]+)""")
+REMOTE_IN_CODE = re.compile(
+    r"""(?:url\(\s*["']?|@import\s+["']|import\s*\(?\s*["']|from\s+["']|\bsrc\s*=\s*["'])((?:https?:)?//[^"')\s]+)"""
+)
 
 
 def external_assets(html: str) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File
 
 from docsite.command_pages import commands_markdown
 from docsite.external_assets import external_assets
@@ -44,12 +46,24 @@ def _listed(nav: list[Any], pages: dict[str, list[str]]) -> list[Any]:
     return listed
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put what is made from the program where a page has its mark."""
+def on_files(files: Any, config: Any) -> Any:
+    """Add what the theme would take from another host."""
+    files.append(File.generated(config, "assets/iframe-worker.js", content=(Path(__file__).parent / "file_worker.js").read_text("utf-8")))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Put what is made from the program where a page has its mark, and name the files of the code that it links to: they are no pages."""
     for mark, make in MADE.items():
         if mark in markdown:
             markdown = markdown.replace(mark, make())
-    return markdown
+    up = "../" * (page.file.src_uri.count("/") + 1)  # what leads out of docs/
+    return re.sub(rf"\[([^\]\n]+)\]\({re.escape(up)}([^)\s.][^)\s]*)\)", _named, markdown)
+
+
+def _named(link: re.Match[str]) -> str:
+    text, path = link.groups()
+    return f"`{path}`" if path.endswith(text) else f"{text} (`{path}`)"
 
 
 def on_post_build(config: Any) -> None:
