@@ -5,4 +5,6 @@ hooks.py             what mkdocs calls: fills the pages that are made, lists dec
 command_pages.py     the command line's options, as Markdown
 folder_tables.py     what each folder of the package holds, from its docstring
 external_assets.py   what a page would load from another host
+file_worker.js       search, on pages that are opened from the disk
+site.css             room for wide tables
 """

@@ -15,6 +15,7 @@ from docsite.folder_tables import folders_markdown
 
 MADE = {"<!-- made: commands -->": commands_markdown, "<!-- made: folders -->": folders_markdown}
 """Marks in pages, and what takes their place."""
+ASSETS = {"assets/iframe-worker.js": "file_worker.js", "assets/site.css": "site.css"}
 TUTORIALS = ("cats_and_dogs.ipynb", "swap_augmentations.ipynb", "sort_a_folder.ipynb")
 """In the order of reading; others follow."""
 
@@ -47,8 +48,9 @@ def _listed(nav: list[Any], pages: dict[str, list[str]]) -> list[Any]:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add what the theme would take from another host."""
-    files.append(File.generated(config, "assets/iframe-worker.js", content=(Path(__file__).parent / "file_worker.js").read_text("utf-8")))
+    """Add the script and the style that lie beside this file."""
+    for name, source in ASSETS.items():
+        files.append(File.generated(config, name, content=(Path(__file__).parent / source).read_text("utf-8")))
     return files
 
 
