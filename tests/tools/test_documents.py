@@ -40,7 +40,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 shutil.copy(image, folder / part / name)
         for image in images[:3]:
             shutil.copy(image, folder / "flat" / f"{name[:-1]}.{image.name}")
-        listed += [f"{name}/{image.name},{name[:-1]}" for image in images[:16]]
+        listed += [f"{name}/{image.name},{name}" for image in images[:16]]
     (folder / "list.csv").write_text("\n".join(listed) + "\n")
     ims.train(folder / "photos", out=folder / "runs" / "pets", epochs=1, size=32, batch_size=8, augment="none")
     for other in ("a", "b"):
@@ -62,13 +62,23 @@ def run_command(words: Sequence[str], dry: bool) -> None:
     arguments = check_docs.as_imgstream(words)
     if arguments is None:
         return
-    if dry and arguments[0] == "train":
-        shutil.rmtree(arguments[arguments.index("--out") + 1], ignore_errors=True)
-        arguments += [] if "--dry-run" in arguments else ["--dry-run"]
+    if not (dry and arguments[0] == "train"):
+        finish(arguments)
+        return
+    out = Path(arguments[arguments.index("--out") + 1])
+    if out.exists():  # a reader would not have it yet; what follows needs it
+        out.rename("aside")
+    finish(arguments if "--dry-run" in arguments else [*arguments, "--dry-run"])
+    assert not out.exists()
+    if Path("aside").exists():
+        Path("aside").rename(out)
+
+
+def finish(arguments: Sequence[str]) -> None:
+    """Run a command to its good end; check may have found something."""
     with pytest.raises(SystemExit) as ended:
         main(arguments)
-    allowed = (0, 3) if arguments[0] == "check" else (0,)
-    assert ended.value.code in allowed, " ".join(words)
+    assert ended.value.code in ((0, 3) if arguments[0] == "check" else (0,)), " ".join(arguments)
 
 
 @pytest.mark.parametrize("page", EXAMPLES)
