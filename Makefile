@@ -7,7 +7,7 @@ PEERS := .venv-peers/.ready
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check fuzz bench clean
+.PHONY: help demo test test-all check docs fuzz bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ check: $(READY) ## formatting, lint, types, layers, documentation
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_docs.py
+	$(BIN)/python tools/draw_architecture.py --check
+
+docs: $(READY) ## the site, into build/site: open build/site/index.html
+	PYTHONPATH=.:tools NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f tools/docsite/mkdocs.yml
 
 fuzz: $(READY) ## damaged images through both pipelines: 10,000, or N=50000; SEED=7 for others; DIR=photos damages your own too
 	$(BIN)/python tools/fuzz.py $(or $(N),10000) --seed $(or $(SEED),0) $(if $(DIR),--seeds $(DIR))
