@@ -86,5 +86,5 @@ def path_key(path: bytes) -> tuple[int, int]:
 def checksum(pixels: np.ndarray) -> int:
     """The sum of uint8 (n,) `pixels` as 64-bit words, wrapping: it finds pages that were never written, at the speed of memory."""
     whole = len(pixels) & ~7
-    total = int(np.add.reduce(pixels[:whole].view(np.uint64)))
+    total = int(pixels[:whole].view(np.uint64).sum())
     return (total + int.from_bytes(pixels[whole:].tobytes(), "little") + len(pixels)) & _MASK

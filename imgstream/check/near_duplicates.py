@@ -145,7 +145,7 @@ def _candidates(bits: np.ndarray, unsure: np.ndarray, half: int) -> Iterator[tup
             some = own[unsure[own, places[-1]] != _NONE]
             if not len(some):
                 continue
-            wanted = keys[some] ^ np.bitwise_or.reduce(_PLACES[unsure[some][:, places]], 1).astype(np.uint32)
+            wanted = keys[some] ^ _PLACES[unsure[some][:, places]].sum(1).astype(np.uint32)
             yield at[-1] + 1, *_pairs(some, order, np.searchsorted(ordered, wanted), np.searchsorted(ordered, wanted, "right"))
 
 

@@ -147,7 +147,7 @@ def _take(file: FeaturesFile, expected: str, stream: Stream, rows: _Rows, progre
         if progress is not None:
             progress(done)
     if not found.all():
-        missing = index.relative_bytes(int(found.argmin()))
+        missing = index.relative_bytes(int(np.flatnonzero(~found)[0]))
         raise DatasetError(
             f"{file.path!r} has no row for {np.count_nonzero(~found):,} of the {len(index):,} images under {index.root!r}, such as "
             f"{os.fsdecode(missing)!r}: it was made of another folder, or before they were there. Make it again with imgstream embed"

@@ -101,7 +101,7 @@ class _Rows:
             raise ValueError(f"sample_weight must be ({n},), one an image; got shape {np.shape(weights)}")
         given = np.ones(n) if weights is None else np.asarray(weights, np.float64)
         total = given.sum()
-        if not np.isfinite(total) or given.min() < 0 or total <= 0:
+        if not np.isfinite(total) or (given < 0).any() or total <= 0:
             raise DatasetError("sample weights must be 0 or more, and not all 0")
         self.weights = given / total
         """float64 (n,), which sum to 1."""

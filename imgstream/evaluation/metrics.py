@@ -70,4 +70,4 @@ class ConfusionMatrix:
 
 
 def _ratio(part: np.integer[Any], whole: np.integer[Any]) -> float:
-    return float(part / whole) if whole else 0.0
+    return int(part) / int(whole) if whole else 0.0

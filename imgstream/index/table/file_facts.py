@@ -99,7 +99,8 @@ class FileFacts:
         """FACTS (m,) of some rows; zeros where nothing is known."""
         if self._mapped is None and not self._open(create=False):
             return np.zeros(len(rows), FACTS)
-        records = np.frombuffer(self._mapped, np.uint8, offset=32).reshape(-1, 32)[rows]  # type: ignore[arg-type]
+        assert self._mapped is not None
+        records = np.frombuffer(self._mapped, np.uint8, offset=32).reshape(-1, 32)[rows]
         records[~_sound(records)] = 0
         return records.view(FACTS)[:, 0]
 
