@@ -14,7 +14,6 @@ import itertools
 import os
 import re
 import shlex
-import signal
 import statistics
 import subprocess
 import sys
@@ -44,7 +43,7 @@ def anonymous(process: int) -> int | None:
 
 
 def watch(command: list[str], minutes: float) -> list[list[int]]:
-    """Run `command` for so long, and interrupt it; what it took in each minute, in bytes."""
+    """Run `command` for so long, and end it; what it took in each minute, in bytes."""
     samples: list[list[int]] = []
     began = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -59,7 +58,7 @@ def watch(command: list[str], minutes: float) -> list[list[int]]:
             time.sleep(0.5)
         if process.poll() is not None:
             sys.exit(f"it ended after {passed:.0f} s, with {process.returncode}: more --rows would keep it busy")
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # not SIGINT: what a shell starts in the background ignores that
     return samples
 
 
