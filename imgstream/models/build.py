@@ -192,7 +192,7 @@ def _file_info(name: str) -> ModelInfo:
     path = file_of(name)
     config = read_config(path)
     if config is None:
-        raise ModelError(f"{path} holds only weights: name the model too, such as --model SqueezeNet --weights {path}")
+        raise ModelError(f"{path} holds weights only: name the model too, such as --model SqueezeNet --weights {path}")
     layers = list(_flat(config))
     takes = _input_shape(config, layers)
     size = (takes[0], takes[1]) if takes[0] and takes[1] else (224, 224)

@@ -74,7 +74,7 @@ def load_whole(path: Path) -> Any:
     Raises ModelError when that cannot be, as read_config does, and for a file that holds only weights.
     """
     if read_config(path) is None:
-        raise ModelError(f"{path} holds only weights: name the model too, such as --model SqueezeNet --weights {path}")
+        raise ModelError(f"{path} holds weights only: name the model too, such as --model SqueezeNet --weights {path}")
     with _as_model_error(path):
         if path.suffix.lower() == ".keras":
             with (
