@@ -41,7 +41,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         return float((mean - true).mean()), float(variance.mean())
 
     low, high = 1 / HIGHEST, 1 / LOWEST
-    if slope(high)[0] <= 0:  # the surer, the better, without end
+    if slope(high)[0] <= 0:  # the likelihood still grows at the lowest temperature: all are correct
         return 1.0
     if slope(low)[0] >= 0:
         return HIGHEST
@@ -50,7 +50,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         first, second = slope(inverse)
         low, high = (inverse, high) if first < 0 else (low, inverse)
         following = inverse - first / second if second > 0 else high
-        if not low < following < high:  # Newton's step leads out of where the answer lies: halve that
+        if not low < following < high:  # Newton's step leaves the bracket: bisect it
             following = math.sqrt(low * high)
         if abs(following - inverse) <= 1e-9 * inverse:
             break
@@ -65,7 +65,7 @@ class CalibrationError:
     """
 
     def __init__(self, bins: int = 15) -> None:
-        self._sums = np.zeros((3, bins))  # images, confidence, right ones
+        self._sums = np.zeros((3, bins))  # images, confidence, correct ones
 
     def update(self, confidence: np.ndarray, correct: np.ndarray) -> None:
         """Count a batch: float (B,) highest scores, 0 to 1, and bool (B,), whether they are correct. NaN is not counted."""

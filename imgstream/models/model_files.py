@@ -80,7 +80,7 @@ def load_whole(path: Path) -> Any:
             with (
                 zipfile.ZipFile(path) as archive,
                 h5py.File(io.BytesIO(archive.read(_WEIGHTS)), "r") as file,
-            ):  # all of it: the CRC is checked
+            ):  # read completely, which checks the CRC
                 arrays_in(file, path)
         else:
             with h5py.File(path, "r") as file:
@@ -165,7 +165,7 @@ def _as_model_error(path: Path) -> Iterator[None]:
         yield
     except ModelError:
         raise
-    except Exception as error:  # zipfile, zlib, json and h5py raise of everything
+    except Exception as error:  # zipfile, zlib, json and h5py raise many kinds of errors
         raise ModelError(f"{path} cannot be read: {first_line(error)}. Was it fetched whole?") from error
 
 
