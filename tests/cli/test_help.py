@@ -137,6 +137,18 @@ def test_what_a_command_writes_has_the_same_spellings_everywhere() -> None:
         assert [param.opts for param in COMMANDS[name].params if "-o" in param.opts] == [["--out", "--output", "-o"]]
 
 
+def test_the_folder_that_paths_are_relative_to_is_root_everywhere() -> None:
+    for name in ("index", "check", "train", "lr", "predict", "evaluate", "embed", "sort"):
+        assert any("--root" in param.opts for param in COMMANDS[name].params), name
+
+
+def test_ranges_of_numbers_are_in_words(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    text = help_of("lr", capsys, monkeypatch, 200)
+    assert "[default: 120; 20 to 10000]" in text
+    assert "[1 or more]" in text
+    assert "x>" not in text
+
+
 @every_command
 def test_the_same_thing_has_the_same_word(name: str) -> None:
     text = HelpText.parse(COMMANDS[name].help)
