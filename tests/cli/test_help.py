@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import typer
 
-from imgstream.cli import main
 from imgstream.cli.app import command
 from imgstream.cli.help import GROUPS, HelpText
 
@@ -33,9 +32,7 @@ every_command = pytest.mark.parametrize("name", COMMANDS)
 def help_of(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> str:
     """What --help prints on a terminal of so many columns, or into a pipe."""
     monkeypatch.setenv("COLUMNS", str(columns))
-    with pytest.raises(SystemExit) as exit_:
-        main([*name.split(), "--help"])
-    assert not exit_.value.code
+    assert not COMMANDS[""].main([*name.split(), "--help"], prog_name="imgstream", standalone_mode=False)
     return capsys.readouterr().out
 
 
@@ -57,7 +54,7 @@ def run_to_the_arguments(line: str) -> Any:
     words = shlex.split(line.split("|")[-1] if "|" in line and "imgstream" in line.split("|")[-1] else line.split(" | ")[0])
     words = words[: words.index(">")] if ">" in words else words
     assert words[0] == "imgstream"
-    group, arguments = command(), words[1:]
+    group, arguments = COMMANDS[""], words[1:]
     while hasattr(group, "commands"):
         group, arguments = group.commands[arguments[0]], arguments[1:]
     return group.make_context("imgstream", arguments)
