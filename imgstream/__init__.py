@@ -16,7 +16,9 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # read when albumentations is imported: it would ask the network otherwise
+os.environ.setdefault(
+    "NO_ALBUMENTATIONS_UPDATE", "1"
+)  # albumentations reads it when imported; without it, it would look for updates online
 
 if TYPE_CHECKING:
     __version__: str
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from imgstream.runs import Run, load_run
     from imgstream.spec import SampleSpec
     from imgstream.stream import Stream
-    from imgstream.training.train import train  # not of the package: mypy would take the module of that name
+    from imgstream.training.train import train  # not from the package, where mypy would take the module of that name
 
 _MODULES = {
     "BadImage": "errors",

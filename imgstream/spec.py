@@ -118,7 +118,7 @@ class SampleSpec:
 
         `out` may be a slot of a batch.
         """
-        # To convert and then to scale in place takes two thirds of the time that one np.multiply of both types takes: it needs no buffer.
+        # Converting, then scaling in place takes two thirds of the time of one np.multiply with both types, which needs a buffer.
         if self.bgr:
             for channel in range(3):  # a whole copy of pixels[..., ::-1] has an inner loop over three channels
                 np.copyto(out[..., channel], pixels[..., 2 - channel])

@@ -71,7 +71,7 @@ class StallWatch:
         with self._lock:
             self._watched.add(open_file)
             if not self._looks:
-                with contextlib.suppress(RuntimeError):  # no thread can be had: then nothing is told
+                with contextlib.suppress(RuntimeError):  # without a thread there are no warnings
                     threading.Thread(target=self._look, name="imgstream-lookout", daemon=True).start()
                     self._looks = True
         try:
@@ -93,5 +93,5 @@ class StallWatch:
             before, oldest = oldest, min(filter(None, [open_file.seen() for open_file in watched]), default=None)
             waits = waits + 1 if oldest is not None and oldest == before else 0
             if waits:
-                with contextlib.suppress(StallWarning):  # whoever made it an error cannot get it here
+                with contextlib.suppress(StallWarning):  # warnings that are errors cannot be raised here
                     tell(watched, waits)

@@ -20,7 +20,7 @@ def check_arguments(function: Callable[..., Any], name: str) -> None:
         raise AugmentError(f"augmentation {name} is a class: give an object of it, such as {name}()")
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # of compiled code, which tells nothing
+    except (TypeError, ValueError):  # compiled code has no signature
         return
     try:
         signature.bind(None, None)

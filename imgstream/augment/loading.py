@@ -105,7 +105,7 @@ def _deserialised(data: Any, name: str) -> Any:
             f"{name} is no albumentations policy: it must be what albumentations.save() writes, with a `transform` at the top"
         )
     left: list[Any] = [data]
-    while left:  # a name of another module would be looked up among the classes that are there, whoever has written them
+    while left:  # albumentations would look other modules' names up among all loaded classes
         part = left.pop()
         if isinstance(part, dict):
             left += part.values()
@@ -132,7 +132,7 @@ def _from_python(path: Path, function: str, name: str) -> Policy:
 
 
 def _is_albumentations(value: Any) -> bool:
-    albumentations = sys.modules.get("albumentations")  # not imported: then nobody can have given one
+    albumentations = sys.modules.get("albumentations")  # if it is not imported, the value cannot be one of its objects
     return albumentations is not None and isinstance(value, albumentations.BasicTransform | albumentations.BaseCompose)
 
 

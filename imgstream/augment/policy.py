@@ -35,7 +35,7 @@ class Policy:
         return {**self.__dict__, "_idle": collections.deque()}
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if self.function is not None and self.source is not None:  # its module is in no other process: it is read from its file again
+        if self.function is not None and self.source is not None:  # other processes lack its module, and load it from its file
             return _from_source, (self.source,)
         return super().__reduce_ex__(protocol)
 
@@ -79,7 +79,7 @@ class Policy:
             alone.p = 1.0
             try:
                 result = alone(image=image.copy())["image"]
-            except Exception:  # it cannot run alone: then it cannot be named, and the message above stands without it
+            except Exception:  # it cannot run alone, so it cannot be blamed
                 continue
             if result.shape != image.shape or result.dtype != image.dtype:
                 advice = "give it the size that the images have" if result.dtype == image.dtype else "have it give uint8"

@@ -128,7 +128,7 @@ class PixelCache:
             for path in [*folder.glob(_ROWS), *folder.glob(_PIXELS), folder / _DESCRIPTION]:
                 freed += _on_disk(path)
                 path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # something else is in it
+            with contextlib.suppress(OSError):  # it holds other files
                 folder.rmdir()
         (self.folder / _LOCK).unlink(missing_ok=True)
         return freed

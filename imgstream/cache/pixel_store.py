@@ -28,7 +28,7 @@ class _View(NamedTuple):
 
     keys: np.ndarray  # uint64 (n,), sorted: the first word of each record's key
     places: np.ndarray  # uint64 (n,): which shard, times 2**32, and which of its records
-    checked: np.ndarray  # bool (n,): this process has seen that the pixels add up
+    checked: np.ndarray  # bool (n,): this process has verified the checksum of the pixels
     counts: tuple[int, ...]  # records of each shard that are in here
 
 
@@ -64,9 +64,9 @@ class PixelStore:
                         self._names.add(rows.name)
                         self._shards.append(ShardReader(rows))
             for shard in self._shards:
-                with contextlib.suppress(OSError, ValueError):  # cleared away: what is mapped stays
+                with contextlib.suppress(OSError, ValueError):  # it was cleared away; what is mapped stays readable
                     shard.refresh()
-                    os.utime(shard.rows)  # when it was last used: what decides which shards may be replaced
+                    os.utime(shard.rows)  # marks it as used: the least recently used shards may be replaced
             before, counts = self._view, tuple(len(shard.records) for shard in self._shards)
             if counts != before.counts:
                 self._view = self._indexed(before, counts)

@@ -43,7 +43,7 @@ class Record(NamedTuple):
         height, width, channels = self.shape
         shape = height << 32 | width << 4 | channels
         words = (*self.key, self.version.size, self.version.modified & _MASK, self.offset, shape, self.total)
-        # _check, in Python's numbers: for one record NumPy takes ten times as long
+        # as in _check, but with Python's integers: for one record NumPy takes ten times as long
         check = sum((word ^ (word >> 29)) * factor for word, factor in zip(words, _FACTORS.tolist(), strict=True)) & _MASK ^ _MAGIC
         return _ALL_WORDS.pack(*words, check)
 

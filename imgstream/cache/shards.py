@@ -20,7 +20,7 @@ from imgstream.cache.records import RECORD_BYTES, WORDS, Record, ends, sound
 
 try:
     import fcntl
-except ImportError:  # Windows: every process then begins a shard of its own, and budgets are kept by each for itself
+except ImportError:  # Windows: every process starts its own shards, and keeps to the limit on its own
     fcntl = None  # type: ignore[assignment]
 
 NAMES = 12 * "[0-9a-f]"

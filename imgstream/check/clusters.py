@@ -28,7 +28,7 @@ class Links:
         at = self._up[rows]
         while ((higher := self._up[at]) != at).any():
             at = higher
-        self._up[rows] = at  # the next time is shorter
+        self._up[rows] = at  # path compression: the next search is shorter
         return at
 
     def roots(self) -> np.ndarray:

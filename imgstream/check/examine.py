@@ -98,7 +98,7 @@ def _parts(index: ImageIndex) -> tuple[np.ndarray, tuple[str, ...], str | None]:
         parts[positions] = names.index(name)
     if not explicit or ("train" in explicit and "val" not in explicit):
         _, val = index.split(val=0.2, seed=0)
-        in_train = parts < 1  # what folders do not say
+        in_train = parts < 1  # not decided by folders
         parts[in_train] = np.isin(index.rows[in_train], val.rows)
     return parts, names, "folders" if explicit else "hash"
 

@@ -25,7 +25,7 @@ KINDS = ("jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "heic")
 RECORD = np.dtype([("size", np.uint64), ("width", np.uint32), ("height", np.uint32), ("kind", np.uint8), ("reason", np.uint8)])
 """The record of one file: bytes, oriented pixels, position in KINDS; `reason` is 0 for a good file, else 1 + its position in REASONS."""
 
-_IN_MEMORY = 64 << 20  # bytes; a larger array lies in a file that has no name, and its pages go when memory is wanted
+_IN_MEMORY = 64 << 20  # bytes; a larger array lies in an unnamed file, whose pages the system can take back
 
 
 class BadFile(NamedTuple):

@@ -33,8 +33,8 @@ class ThumbnailReader:
         """
         data, header = self._reader.read(path, self._max_pixels)
         reduction = next((r for r in REDUCTIONS if min(header.width, header.height) >= r * _LEAST), 1)
-        stored = header._replace(orientation=1)  # 16 pixels are turned sooner than all
-        # The scale is told, not the size: the last block of a reduced picture may be cut, and counts for as much as there is of it.
+        stored = header._replace(orientation=1)  # turning the thumbnail afterwards is faster than turning the image
+        # The scale is given, not the size: the last block of a reduced image may be cut, and then counts by its size.
         across, down = SIDE * reduction / header.width, SIDE * reduction / header.height
         with within_budget(header, len(data), reduction):
             pixels = self._decoder.decode(data, stored, reduction, 3)

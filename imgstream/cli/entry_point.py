@@ -23,8 +23,8 @@ _GRACE = 10.0
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line with `arguments` (those of sys.argv when None) and exit with its code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # whoever calls main may have put another in its place
-        sys.stdout.reconfigure(errors="backslashreplace")  # as Python's stderr: an encoding that lacks an arrow is no reason to fail
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a caller of main may have replaced it
+        sys.stdout.reconfigure(errors="backslashreplace")  # like Python's stderr, so that a character that the encoding lacks is no error
     code = 1
     try:
         with _quiet_decoders():
@@ -68,12 +68,12 @@ def _run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         error_console().print("Stopped.", markup=False)
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away: its wish
+    except BrokenPipeError:  # the reader of our output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         if not hasattr(error, "exit_code"):
-            raise  # a fault of ours: the traceback is what a report needs
+            raise  # a bug: show the traceback
         if hasattr(error, "show"):
             error.show()
         return int(error.exit_code)

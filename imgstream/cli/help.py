@@ -7,6 +7,7 @@ copied. On a narrow terminal an option's text goes below its name.
 from __future__ import annotations
 
 import inspect
+import re
 import shutil
 from typing import Any, NamedTuple
 
@@ -87,10 +88,11 @@ def _write_help(command: TyperCommand | TyperGroup, ctx: Any, formatter: Any) ->
         record = parameter.get_help_record(ctx)
         if record is None:
             continue
+        name, meaning = record[0], _in_words(record[1])
         if isinstance(parameter, TyperArgument):
-            arguments.append((parameter.metavar or record[0], record[1]))  # without the type, which is a path's or a word's
+            arguments.append((parameter.metavar or name, meaning))  # without typer's <str>
         else:
-            options.append((getattr(parameter, "rich_help_panel", None) or HELP, record))  # --help itself is typer's, and in no group
+            options.append((getattr(parameter, "rich_help_panel", None) or HELP, (name, meaning)))  # typer's own --help has no group
     _write_section(formatter, "Arguments", arguments)
     if isinstance(command, TyperGroup):
         commands = [command.commands[name] for name in command.list_commands(ctx)]
@@ -105,6 +107,12 @@ def _write_section(formatter: Any, heading: str, rows: list[tuple[str, str]]) ->
     if rows:
         with formatter.section(_bold(heading)):
             formatter.write_dl(rows, col_max=_NAME_COLUMN if formatter.width >= _NARROW else _INDENT)
+
+
+def _in_words(text: str) -> str:
+    """An option's text with typer's ranges in words: x>=1 as "1 or more", 1<=x<=50 as "1 to 50"."""
+    text = re.sub(r"([\d.]+)<=x<=([\d.]+)", r"\1 to \2", text)
+    return re.sub(r"x>=([\d.]+)", r"\1 or more", text)
 
 
 def _bold(heading: str) -> str:

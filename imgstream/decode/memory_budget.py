@@ -24,7 +24,7 @@ class MemoryBudget:
 
     def __init__(self, total: int) -> None:
         self._total = self._free = total
-        self._door = threading.Lock()  # whoever waits for room stands in it, so that small ones cannot slip past a large one for ever
+        self._door = threading.Lock()  # held while waiting, so that small requests cannot overtake a large one for ever
         self._room = threading.Condition()
 
     @contextlib.contextmanager

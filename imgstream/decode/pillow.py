@@ -52,11 +52,11 @@ def load(data: memoryview, header: Header, reduction: int = 1, grey: bool = Fals
             if header.kind == "jpeg":
                 image.draft("L" if grey else None, (max(1, header.width // reduction), max(1, header.height // reduction)))
                 if image.size != (header.width, header.height):
-                    reduction = 1  # its decoder does it
+                    reduction = 1  # its decoder has reduced it already
                 image.load()
             else:
                 image.load()
-                _check_size(image, header)  # which may be another one now, of a HEIC
+                _check_size(image, header)  # the size of a HEIC may change when it is decoded
             return _pixels(image, reduction)
     except BadImage:
         raise
@@ -146,7 +146,7 @@ def _bare_iso(data: memoryview) -> bytearray:
             for item, at, past in iso_boxes(data, start + 4, min(end, len(data))):
                 if item == b"iinf":
                     bare[at:past] = bytes(data[at:past]).replace(b"Exif", b"none").replace(b"mime", b"none")
-    _check_end(data, end + 8 if end < len(data) else end)  # the head of one more box, cut
+    _check_end(data, end + 8 if end < len(data) else end)  # the header of one more box that is cut off
     return bare
 
 
@@ -195,12 +195,12 @@ _SIGNS_OF_A_LIMIT = ("unsupported", "not supported", "unknown", "not installed",
 def _as_bad_image(error: Exception, kind: str) -> BadImage:
     """The BadImage for a decoder's exception."""
     text = " ".join(str(error).split())[:200]
-    if not _WORD.search(text) or "0x" in text:  # some raise a number, or an object: whatever lay in memory, another one each time
+    if not _WORD.search(text) or "0x" in text:  # some raise a number, or an object's address, which differs each time
         text = type(error).__name__
     if isinstance(error, MemoryError) or type(error).__name__ == "DecompressionBombError":
         return BadImage("too large", f"needs more memory than can be had: {text}")
     signs = text.lower()
-    cut = isinstance(error, EOFError | struct.error) or (kind == "jpeg" and isinstance(error, IndexError))  # the last: Pillow before 13
+    cut = isinstance(error, EOFError | struct.error) or (kind == "jpeg" and isinstance(error, IndexError))  # IndexError: Pillow before 13
     if cut or any(sign in signs for sign in _SIGNS_OF_AN_END):
         return BadImage("truncated", text)
     if any(sign in signs for sign in _SIGNS_OF_A_LIMIT) or isinstance(error, NotImplementedError):

@@ -15,7 +15,7 @@ from imgstream.decode.area_mean import shrink
 from imgstream.errors import BadImage
 from imgstream.formats.header import Header
 
-_KEPT = 96 << 20  # bytes, 32 MP of RGB; a larger picture gets memory of its own, which goes when the caller lets go of it
+_KEPT = 96 << 20  # bytes, 32 MP of RGB; a larger image gets its own memory, which is freed with it
 
 
 class Decoder:
@@ -52,7 +52,7 @@ class Decoder:
                 min_height=height,
                 min_width=width,
                 buffer=self._decoded.room(height * width * channels),
-                strict=True,  # fail on warnings too: among them is the premature end. Without, it would not even fail on errors
+                strict=True,  # fails on warnings, such as a premature end; without it, not even on errors
             )
         except ValueError as error:
             if channels == 1 and "Unsupported color conversion" in str(error):  # a lossless JPEG of RGB has no luma of its own
@@ -73,7 +73,9 @@ def _jpeg_again(data: memoryview, header: Header, reduction: int, channels: int,
     except BadImage as error:
         if "cannot load this image" in error.detail and bytes(data[-2:]) != b"\xff\xd9":  # neither a scan nor an end
             raise BadImage("truncated", "ends before its pixels begin") from None
-        if error.reason == "corrupt" and not complaint.startswith("tj"):  # libjpeg says it better than Pillow, its wrapper does not
+        if error.reason == "corrupt" and not complaint.startswith(
+            "tj"
+        ):  # libjpeg's message is better than Pillow's; that of its wrapper is not
             raise BadImage("unsupported" if "Unsupported color" in complaint else "corrupt", complaint) from None
         raise
 

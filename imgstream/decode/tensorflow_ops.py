@@ -24,7 +24,7 @@ def decode_jpeg(data: Tensor, channels: int, reduction: Tensor, shape: Tensor) -
         return lambda: tf.io.decode_jpeg(data, channels, ratio=ratio, dct_method="INTEGER_ACCURATE", fancy_upscaling=True)
 
     pixels = tf.switch_case(reduction, [at(1), at(2), at(4), at(8)])
-    with tf.control_dependencies([tf.reshape(pixels, shape)]):  # the two do nothing but compare: sides of 1 would be made broad
+    with tf.control_dependencies([tf.reshape(pixels, shape)]):  # checks the size: broadcast_to alone would stretch sides of 1
         return tf.broadcast_to(pixels, shape)
 
 
@@ -33,7 +33,7 @@ def crop_and_resize(pixels: Tensor, start: Tensor, size: Tensor, out_size: Tenso
     `out_size` (height, width). `rounding`: float32, added to a level before its fraction is dropped; 0.5 rounds to nearest.
     """
     window = tf.expand_dims(tf.slice(pixels, start, size), 0)
-    window = tf.cast(window, tf.float32)  # from float32 it resizes in three quarters of the time that it takes from uint8
+    window = tf.cast(window, tf.float32)  # resizing float32 takes three quarters of the time of uint8
     resized = tf.raw_ops.ResizeBilinear(images=window, size=out_size, half_pixel_centers=True)
     return tf.cast(tf.squeeze(resized, 0) + rounding, tf.uint8)
 

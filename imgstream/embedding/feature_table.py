@@ -88,7 +88,7 @@ class _Rows:
         """Add the images at `positions`, all of which have labels: float32 (m, D)."""
         rest = memoryview(np.ascontiguousarray(features, np.float32).tobytes())
         with translated(self._folder):
-            while rest:  # written, not mapped: a full disk is an error then, and not the end of the process
+            while rest:  # written, not mapped: a full disk is then an error, and does not kill the process
                 rest = rest[self._file.write(rest) :]
         self._labels.append(self.labels_of(positions))
         weights = self._index.weights_at(positions)

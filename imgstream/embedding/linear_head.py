@@ -17,7 +17,7 @@ _CHUNK_NUMBERS = 1 << 22  # numbers of the features that are looked at together:
 # brings, and on a machine that has other work to do eight times as much. So chunks are small where that gives _FEWEST rows or more.
 _ONE_THREAD, _FEWEST = 1 << 19, 32
 _ITERATIONS, _GRADIENT, _GAIN = 300, 1e-4, 1e-7
-_SMALLEST_DEVIATION = 1e-6  # of the mean: less is a constant and rounding
+_SMALLEST_DEVIATION = 1e-6  # relative to the mean: less is rounding of a constant
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # eq: comparing arrays has no single answer
@@ -139,7 +139,7 @@ class _Problem:
         for x, _, weights in rows.chunks():
             variance += weights @ (x - self._mean) ** 2
         deviation = np.sqrt(variance)
-        # A feature that is the same for all images says nothing: divided by infinity, it has no part in anything.
+        # A feature that is the same for all images is divided by infinity, and so has no effect.
         self._deviation = np.where(deviation > _SMALLEST_DEVIATION * np.abs(self._mean), deviation, np.inf)
         self._present = np.flatnonzero(self._mass > 0)
 

@@ -39,7 +39,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         return float(((shares * shifted).sum(axis=1) - true).mean())
 
     low, high = 1 / HIGHEST, 1 / LOWEST
-    if slope(high) <= 0:  # the surer, the better, without end
+    if slope(high) <= 0:  # the likelihood still grows at the lowest temperature: all are correct
         return 1.0
     if slope(low) >= 0:
         return HIGHEST
@@ -55,7 +55,7 @@ class CalibrationError:
     """
 
     def __init__(self, bins: int = 15) -> None:
-        self._sums = np.zeros((3, bins))  # images, confidence, right ones
+        self._sums = np.zeros((3, bins))  # images, confidence, correct ones
 
     def update(self, confidence: np.ndarray, correct: np.ndarray) -> None:
         """Count a batch: float (B,) highest scores, 0 to 1, and bool (B,), whether they are correct. NaN is not counted."""

@@ -178,7 +178,9 @@ def _differs(before: Figures, now: Figures, matters: float) -> bool:
     """
     outside = now.share_below(before.quantiles[0] - matters / 2) + 1 - now.share_below(before.quantiles[-1] + matters / 2)
     places = np.array(before.quantiles + now.quantiles)
-    places = np.concatenate([places - matters / 20, places + matters / 20])  # beside, not at: many images may have the very same value
+    places = np.concatenate(
+        [places - matters / 20, places + matters / 20]
+    )  # next to the quantiles, not at them: many images may have the same value
     apart = np.abs(now.share_below(places) - before.share_below(places)).max()
     shift = abs(now.quantiles[9] - before.quantiles[9])
     return bool(outside > _MOST_OUTSIDE or (apart > _MOST_APART and shift > matters))

@@ -54,7 +54,7 @@ def atomic_file(path: str | os.PathLike[str], mode: Literal["wb", "w"] = "wb") -
             with translated(path):
                 os.fsync(raw.fileno())
         except BaseException:
-            raw.close()  # first, so that the layers above have nowhere to flush to: what they hold is not wanted
+            raw.close()  # first, so that the layers above cannot flush what they still hold
             raise
         with translated(path):
             file.close()
@@ -107,7 +107,7 @@ def check_target(path: str | os.PathLike[str]) -> Path:
             raise OutputError(
                 f"cannot write {_shown(path)}: no permission to write in {_shown(target.parent)}. Choose a folder that you may write to"
             )
-        if kind is not None and not os.access(target, os.W_OK):  # a rename would succeed, against the owner's wish
+        if kind is not None and not os.access(target, os.W_OK):  # a rename would succeed all the same
             raise OutputError(f"cannot write {_shown(path)}: it is there and write-protected. Choose another name, or allow writing")
     return target
 

@@ -18,7 +18,7 @@ CHECKSUM, FILES = "checksum", "files"
 
 def sealed(data: dict[str, Any]) -> dict[str, Any]:
     """`data`, which JSON can hold, with a checksum of itself added."""
-    rest = json.loads(json.dumps({name: value for name, value in data.items() if name != CHECKSUM}))  # as it will be read
+    rest = json.loads(json.dumps({name: value for name, value in data.items() if name != CHECKSUM}))  # in the form that reading gives
     return {**rest, CHECKSUM: hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
 
 

@@ -20,8 +20,8 @@ _FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 )
-_KEPT = 32 << 20  # bytes; a larger file gets memory of its own, which goes when the caller lets go of it
-_FIRST_PART = 1 << 20  # bytes of such a file that are read before it is worth the rest
+_KEPT = 32 << 20  # bytes; a larger file gets its own memory, which is freed with it
+_FIRST_PART = 1 << 20  # bytes of such a file that are read and checked before the rest
 JPEG = b"\xff\xd8\xff"
 """What every JPEG begins with."""
 _HEADER_PARTS = (1 << 14, 5 << 14, 1 << 20)
@@ -97,7 +97,7 @@ class FileReader:
         self.waited = _NO_WAIT is not None and done < size
         while done < size:
             count = _read_at(descriptor, data[done:] if done else data, done)
-            if not count:  # it shrank since it was opened: what is left will be judged as it is
+            if not count:  # it has shrunk since it was opened
                 break
             done += count
         return data[:done].toreadonly()
@@ -134,7 +134,7 @@ def read_digest(path: bytes | str, start: int = 0) -> bytes:
     with _opened(path) as (descriptor, version):
         if start:
             os.lseek(descriptor, start, os.SEEK_SET)
-        part = max(1, min(version.size - start + 1, _FIRST_PART))  # one byte more: a file that fits is read, and found to end, at once
+        part = max(1, min(version.size - start + 1, _FIRST_PART))  # one byte more, so that one read also finds the end of the file
         while data := os.read(descriptor, part):
             digest.update(data)
             if len(data) < part:
@@ -208,7 +208,7 @@ def _read_what_is_in_memory(descriptor: int, data: memoryview) -> int:
         return 0
     try:
         return os.preadv(descriptor, [data], 0, _NO_WAIT)
-    except OSError:  # nothing of it is there, or the file system cannot say; a fault of the disk is met when it is read
+    except OSError:  # not in memory, or the file system cannot tell; a disk error shows when it is read
         return 0
 
 

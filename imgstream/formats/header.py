@@ -26,14 +26,14 @@ class Header(NamedTuple):
     """What a file declares. It is not trusted: the decoder compares it with what it gets."""
 
     kind: str  # jpeg png gif bmp webp tiff avif heic
-    width: int  # as stored, before orientation; of a HEIC, whose decoder turns by itself, as decoded
+    width: int  # as stored, before orientation; for HEIC, which its decoder turns, as decoded
     height: int
     orientation: int  # EXIF 1..8: how the stored rows and columns are to be turned; 1 if none or invalid
     components: int = 0  # of a JPEG: 1 grey, 3 colour, 4 CMYK or YCCK; 0 for other kinds
-    pixel_bytes: int = 4  # that a pixel takes while it is decoded, of all kinds but JPEG; Pillow's own: 1 grey or palette, 2 of 16 bits
-    held: int = 0  # bytes that the decoder holds besides: a TIFF's largest part, a JPEG's coefficients where its scans are many
-    passes: int = 0  # of a JPEG of many scans: blocks of 8 × 8 that they pass over, together; of a BMP of runs: its pixels
-    least: int = 0  # bytes that the file must have to hold all pixels, where that is known and not plainly so
+    pixel_bytes: int = 4  # for each pixel while decoding, for all kinds but JPEG; Pillow's: 1 grey or palette, 2 for 16 bits
+    held: int = 0  # further bytes that the decoder needs: a TIFF's largest part, a JPEG's coefficients if it has many scans
+    passes: int = 0  # for a JPEG with many scans, the 8 × 8 blocks of all of them; for a run-length BMP, its pixels
+    least: int = 0  # fewest bytes that can hold all pixels, where known; else 0
 
     @property
     def oriented(self) -> tuple[int, int]:
@@ -78,7 +78,7 @@ def _jpeg(data: Bytes, size: int) -> Header:
     frame = read_frame(data)
     least = held = total = 0
     if not frame.is_arithmetic and frame.most_units > 8 * (size - frame.end):
-        least = frame.end + sum(frame.units()) // 8  # each block takes a bit at least, were it the shortest code there is
+        least = frame.end + sum(frame.units()) // 8  # each block takes at least one bit
     if not frame.one_scan_holds_all:
         if len(data) < size:
             raise IndexError  # its scans lie behind this part
@@ -146,7 +146,7 @@ def _gif(data: Bytes) -> Header:
     at = 13 + _colours(flags)
     for _ in range(_MOST_PARTS):
         block = data[at]
-        if block == 0x2C:  # the first frame; one that reaches over the canvas widens it, as browsers have it
+        if block == 0x2C:  # the first frame; as in browsers, it widens the canvas if it reaches over it
             x, y, frame_width, frame_height = struct.unpack_from("<HHHH", data, at + 1)
             if not frame_width or not frame_height:
                 raise BadImage("corrupt", f"its first frame is {frame_width}×{frame_height} pixels")
@@ -154,7 +154,7 @@ def _gif(data: Bytes) -> Header:
             return Header("gif", max(width, x + frame_width), max(height, y + frame_height), 1, pixel_bytes=2)
         if block == 0x3B:
             raise BadImage("corrupt", "a GIF without a frame")
-        if block != 0x21:  # decoders search on
+        if block != 0x21:  # skip it, as decoders do
             at += 1
             continue
         at += 2

@@ -162,7 +162,7 @@ class _Scan(NamedTuple):
     components: tuple[int, ...]
     first: int  # coefficients, in zigzag order
     last: int
-    before: int  # bits of them that were left out before this scan; 0 in the first one too
+    before: int  # low bits that the scan before left out; 0 in the first one
     after: int
 
 
@@ -241,7 +241,7 @@ class _Left:
             return False
         for identifier in scan.components:
             bits = self._bits[identifier]
-            if scan.first and bits[0] == self._ALL:  # its means come first
+            if scan.first and bits[0] == self._ALL:  # the DC coefficient has to come first
                 return False
             if any(bit != (scan.before or self._ALL) for bit in bits[scan.first : scan.last + 1]):
                 return False
@@ -262,7 +262,7 @@ def bare_jpeg(data: Bytes, frame: Frame) -> bytes:
     while at < frame.at:
         if data[at] != 0xFF or data[at + 1] in (0xFF, 0x00):
             found = _MARKER.search(data, at)
-            assert found is not None  # read_frame came by here
+            assert found is not None  # read_frame has found one here
             at = found.start()
         marker = data[at + 1]
         end = at + 2 if marker in _BARE else at + 2 + _U16(data, at + 2)[0]

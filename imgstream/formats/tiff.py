@@ -130,7 +130,7 @@ class Directory:
         for _, entry in kept:
             bare[at : at + self._entry_size] = self._data[entry.at : entry.at + self._entry_size]
             at += self._entry_size
-        if at + self._room <= size:  # what follows is where the next page's directory lies: nowhere
+        if at + self._room <= size:  # the offset of the next page's directory: none
             bare[at : at + self._room] = bytes(self._room)
         return bare
 

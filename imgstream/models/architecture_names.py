@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 _MARKS = {
-    # A layer that the network has, and one that only its larger sisters have. EfficientNetB1 and B2 have the same names.
+    # A layer that the model has, and one that only its larger variants have. EfficientNetB1 and B2 have the same names.
     "ConvNeXtTiny": ("convnext_tiny_stem", None),
     "ConvNeXtSmall": ("convnext_small_stem", None),
     "ConvNeXtBase": ("convnext_base_stem", None),

@@ -27,7 +27,7 @@ MODEL_NAMES = (
 """imgstream's own two models, and those of keras.applications that fit the memory of a usual machine."""
 
 _SCALES: tuple[tuple[str, Scale], ...] = (
-    # Each network's own preprocess_input in keras.applications; the "raw" ones have the scaling inside the model.
+    # Each model's own preprocess_input in keras.applications; the "raw" ones have the scaling inside the model.
     ("ConvNeXt", "raw"),
     ("EfficientNet", "raw"),
     ("MobileNetV3", "raw"),
@@ -192,7 +192,7 @@ def _file_info(name: str) -> ModelInfo:
     path = file_of(name)
     config = read_config(path)
     if config is None:
-        raise ModelError(f"{path} holds only weights: name the model too, such as --model SqueezeNet --weights {path}")
+        raise ModelError(f"{path} holds weights only: name the model too, such as --model SqueezeNet --weights {path}")
     layers = list(_flat(config))
     takes = _input_shape(config, layers)
     size = (takes[0], takes[1]) if takes[0] and takes[1] else (224, 224)
@@ -203,7 +203,7 @@ def _file_info(name: str) -> ModelInfo:
     scale, guessed = _file_scale(layers)
     channels = takes[2] if takes[2] in (1, 3) else None
     if scale in ("imagenet", "caffe") and channels == 1:
-        scale, guessed = "unit", True  # a known network's, made grey
+        scale, guessed = "unit", True  # a known model, changed to grey images
     return ModelInfo(name, scale, size, any_size=False, channels=channels, scale_guessed=guessed, is_saved=True)
 
 

@@ -74,13 +74,13 @@ def load_whole(path: Path) -> Any:
     Raises ModelError when that cannot be, as read_config does, and for a file that holds only weights.
     """
     if read_config(path) is None:
-        raise ModelError(f"{path} holds only weights: name the model too, such as --model SqueezeNet --weights {path}")
+        raise ModelError(f"{path} holds weights only: name the model too, such as --model SqueezeNet --weights {path}")
     with _as_model_error(path):
         if path.suffix.lower() == ".keras":
             with (
                 zipfile.ZipFile(path) as archive,
                 h5py.File(io.BytesIO(archive.read(_WEIGHTS)), "r") as file,
-            ):  # all of it: the CRC is checked
+            ):  # read completely, which checks the CRC
                 arrays_in(file, path)
         else:
             with h5py.File(path, "r") as file:
@@ -165,7 +165,7 @@ def _as_model_error(path: Path) -> Iterator[None]:
         yield
     except ModelError:
         raise
-    except Exception as error:  # zipfile, zlib, json and h5py raise of everything
+    except Exception as error:  # zipfile, zlib, json and h5py raise many kinds of errors
         raise ModelError(f"{path} cannot be read: {first_line(error)}. Was it fetched whole?") from error
 
 

@@ -28,7 +28,7 @@ def infer_model(weights: str) -> str | None:
         with h5py.File(path, "r") as file:
             arrays_in(file, path)
             return network_of_layers(_layer_names(file))
-    except Exception:  # whatever a hostile file makes of its readers: who loads it says what is wrong
+    except Exception:  # a hostile file may raise anything; loading it will say what is wrong
         return None
 
 

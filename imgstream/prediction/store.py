@@ -155,7 +155,7 @@ class PredictionStore:
     def batches(self) -> Iterator[tuple[int, np.ndarray]]:
         """(number, positions in the index) of every planned batch, in order; int64 (B,)."""
         last = -1
-        while True:  # a read transaction that stays open would keep the log from being emptied
+        while True:  # an open read transaction would keep the log from being emptied
             with _sqlite_errors(self.path):
                 found = self._database.execute(
                     f"SELECT batch, position FROM rows WHERE {_PLANNED} AND batch > ? ORDER BY batch, place LIMIT ?", (last, _CHUNK)
@@ -165,7 +165,7 @@ class PredictionStore:
             numbers, positions = np.array(found, np.int64).T
             edges = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
             if len(found) == _CHUNK and len(edges) > 2:
-                edges = edges[:-1]  # the last may go on
+                edges = edges[:-1]  # the last batch may be incomplete
             for start, stop in pairwise(edges.tolist()):
                 yield int(numbers[start]), positions[start:stop]
             last = int(numbers[edges[-1] - 1])
@@ -239,7 +239,7 @@ class PredictionStore:
         execute(f"UPDATE rows SET batch = NULL WHERE batch IN ({broken}) AND {_PLANNED}")
         removed = execute(f"DELETE FROM rows WHERE NOT {is_there}").rowcount
         retried = " OR ".join(f"error LIKE '{reason}:%'" for reason in _RETRIED)
-        # What was planned and has not been read is predicted as it is now; what has been predicted and is another now is planned anew.
+        # Planned files are predicted as they are now; predicted files that have changed are planned anew.
         execute(
             "UPDATE rows SET size = l.size, mtime = l.mtime FROM listing AS l "
             f"WHERE l.path = rows.path AND l.copy = rows.copy AND {_PLANNED}"
@@ -325,9 +325,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     """An exclusive connection: a second prediction into the same store would wait for the first, or undo it."""
     database = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
-        database.execute("PRAGMA trusted_schema = OFF")  # the file may be somebody else's
+        database.execute("PRAGMA trusted_schema = OFF")  # the file may come from somebody else
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        # A write-ahead log needs memory that processes share, which network disks do not give; there a rollback journal does it.
+        # A write-ahead log needs shared memory, which network disks lack; a rollback journal does not.
         if is_local(path):
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
@@ -405,7 +405,7 @@ def _remove(path: Path) -> None:
         if path.exists():
             _connect(path).close()
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):  # not under a process that predicts into it
+        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):  # another process predicts into it
             raise
     for suffix in ("", "-wal", "-shm", "-journal"):
         try:

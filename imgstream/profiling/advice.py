@@ -16,7 +16,7 @@ NEAR = 1.5
 """A loader that is less than this many times as fast as the slowest stage is worth mentioning too."""
 NEAR_ON_CPU = 5.0
 """The same if they share the cores: a loader that is five times as fast as the step still takes a sixth of the time."""
-_MUCH = 0.2  # of a loading thread's time: an augmentation below it is not worth a word
+_MUCH = 0.2  # of a loading thread's time: an augmentation that takes less is not mentioned
 _DOMINANT = 0.4  # of an augmentation: the transform that takes it is named
 _LARGER = 4.0  # times the pixels of a sample: files that hold more are larger than needed
 _SCALES = 0.6  # of the threads' number: what decoding on all of them should be faster by

@@ -142,7 +142,7 @@ def decode_stage(loaded: Sequence[Loaded], spec: SampleSpec, threads: int, secon
         return None
     files = list(made.values())
     rates: dict[int, list[Rate]] = {threads: [], 1: [first]}
-    for workers in (threads, 1, threads):  # by turns: what else the machine does comes and goes
+    for workers in (threads, 1, threads):  # in turns, as other load on the machine comes and goes
         rate = _decoding(decoder, itertools.cycle(files), workers, seconds / 4)
         assert rate is not None  # all of them are good
         rates[workers].append(rate)

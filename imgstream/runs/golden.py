@@ -50,7 +50,7 @@ def check_golden(file: Path, spec: SampleSpec, logits: Logits, device: str, mixe
         raise RunError(f"{file.parent} has no {file.name}: the run is incomplete. Train again, or copy the whole folder") from None
     except RunError:
         raise
-    except Exception as error:  # zipfile, zlib and NumPy raise of everything
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors
         raise RunError(f"{file} is damaged: {error}") from error
     found = logits(_samples(encoded, spec))
     tolerance = FLOAT32_TOLERANCE if saved_on == device and not mixed_precision else OTHER_TOLERANCE

@@ -92,9 +92,7 @@ class Run:
             RunError: The model is damaged, names anything but Keras' own layers, or gives other logits than when it was saved.
         """
         self.folder.check(self.state, "model.keras", "golden.npz")
-        if (
-            "files" not in self.state and self.state.get("fingerprint", self.fingerprint) != self.fingerprint
-        ):  # of before there were digests
+        if "files" not in self.state and self.state.get("fingerprint", self.fingerprint) != self.fingerprint:  # older runs have no digests
             raise RunError(f"{self.path} is not what it was when it was written: its model, spec, class names or temperature are others")
         try:
             model = load_whole(self.folder.model)
@@ -165,7 +163,7 @@ class Run:
         how: dict[str, Any] = {"temperature": self.temperature, "flip": flip}
         if callable(progress):
             return evaluate(self.model, self.class_names, stream, progress=progress, **how)
-        model = self.model  # is loaded before anything is counted
+        model = self.model  # loaded before progress is shown
         with counting("Evaluating", stream.sample_count, progress) as done:
             return evaluate(model, self.class_names, stream, progress=done, **how)
 

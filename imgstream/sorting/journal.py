@@ -23,7 +23,7 @@ from imgstream.files.atomic import translated
 
 try:
     import fcntl
-except ImportError:  # Windows: nobody keeps two commands from one file
+except ImportError:  # Windows: two commands may use one file
     fcntl = None  # type: ignore[assignment]
 
 FORMAT_VERSION = 1

@@ -114,7 +114,7 @@ def sort(predictions: Path, root: str, into: Path, action: Action, progress: Cal
     written.
     """
     planner, name, header = _prepared(predictions, root, into, action)
-    rows = sum(1 for _ in read_predictions(predictions))  # all of it can be read: known before anything is touched
+    rows = sum(1 for _ in read_predictions(predictions))  # fails before anything is touched if a row cannot be read
     if not into.is_dir():
         with translated(into):
             into.mkdir()

@@ -98,7 +98,7 @@ class Planner:
         source = os.path.join(self.root, path)
         found = status(source, follow=False)
         is_link = stat.S_ISLNK(found.st_mode)
-        if is_link and not (self.action == "move" and not os.path.exists(source)):  # one that leads nowhere can still be moved
+        if is_link and not (self.action == "move" and not os.path.exists(source)):  # a broken link can still be moved
             led_to = status(source, follow=True)
         else:
             led_to = found

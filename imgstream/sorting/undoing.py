@@ -48,7 +48,7 @@ def undo(path: Path, progress: Callable[[int], None] | None = None) -> UndoRepor
         if not journal.undoing:
             journal.add([{"undo": True}])
         first_undone, tried_again = _undone(journal)
-        results: dict[int, Line] = {}  # of a block: what came of a file stands behind its intent
+        results: dict[int, Line] = {}  # of a block: a file's result comes after its intent
         rows: list[int] = []
         left: list[int] = []
         for line in itertools.chain(journal.backwards(), [{"done": 0}]):
@@ -102,7 +102,7 @@ class _Undoing:
         self.root, self.into = exact(journal.header["from"]), exact(journal.header["into"])
         self._action, self._journal = journal.header["action"], journal.path
         lies_in = os.path.dirname(os.path.realpath(os.fsencode(journal.path)))
-        if self.into != lies_in:  # it is somebody else's, or has been moved: what it says of this machine's files is not true of them
+        if self.into != lies_in:  # it comes from another machine, or was moved: its paths do not apply here
             raise DatasetError(
                 f"{str(journal.path)!r} was made in {text(self.into)!r}, and lies in {text(lies_in)!r}: put it back where it was made. "
                 "An undo file moves files to where it says: undo only what you have sorted yourself"
@@ -133,7 +133,7 @@ class _Undoing:
     def _unlink_copy(self, intent: Intent, source: bytes, target: bytes) -> bool:
         """Remove a link or a copy."""
         if not os.path.lexists(target):
-            return True  # by an earlier undo, or by somebody else
+            return True  # removed by an earlier undo, or by the user
         if os.path.islink(target):
             if self._action != "link" or os.readlink(target) not in (source, files.linked_to(source)):
                 raise _CannotUndo("it is another link now")

@@ -38,17 +38,17 @@ class KerasStream(keras.utils.PyDataset):
         self._next = 0
         self._kept: list[tuple[np.ndarray, ...]] = []
         self._keras_drives = False
-        self._within = False  # of a pass of Keras
-        self._given = 0  # batches of it
-        self._complete = False  # the last pass was; the next one is another epoch
+        self._within = False  # inside a pass of Keras
+        self._given = 0  # batches given in this pass
+        self._complete = False  # the last pass was complete, so the next one is another epoch
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
         return len(self._plan)
 
-    # Keras asks for `num_batches` (a person asks len) before each pass, before it looks at the first batches for their shapes, and
-    # when it gives up a pass that was only begun to build the model; never in the middle of one. So an answer is a new beginning: of
-    # the next epoch if the pass before was read to its end and Keras said so, else of the same one.
+    # Keras reads `num_batches` (users call len) before each pass, before it looks at the first batches for their shapes, and
+    # when it drops a pass that only built the model; never within a pass. So reading it starts a pass:
+    # of the next epoch if the pass before was complete and Keras ended it, else of the same one.
 
     @property
     def num_batches(self) -> int:
@@ -97,7 +97,7 @@ class KerasStream(keras.utils.PyDataset):
         try:
             batch = next(self._batches)
         except BaseException:
-            self._batches = None  # it has ended: to ask it again would look like the end of the data
+            self._batches = None  # it has ended; another next() would look like the end of the data
             raise
         self._next = place + 1
         if place >= _KEPT:

@@ -43,7 +43,7 @@ def train_head(
     parts = []
     for stream in (train, val):
         part = stream.replace(index=_some(stream.index, most), batch_size=val.batch_size)
-        file = settings.features if stream.index.root == train.index.root else None  # of the training folder: --val may be another
+        file = settings.features if stream.index.root == train.index.root else None  # only for the training folder; --val may be another
         parts.append(head_data(model, part, file, class_names=train.index.class_names, folder=folder, progress=count))
         done += part.sample_count
     learnt, held_out = parts

@@ -182,7 +182,7 @@ class TrainingLoop:
         ended, first_batch = False, state.batch
         self._step_ended = time.monotonic()
         while not ended and not self._stop.is_set() and state.batch < len(self.train):
-            size = self.sizes.at(self._progress)  # a change in mid-epoch goes on with the epoch's next batch
+            size = self.sizes.at(self._progress)  # after a change within an epoch, its next batch follows
             for batch in self._streams[size].traced_batches(state.epoch, state.batch):
                 self._count(batch)
                 state.batch = batch.number + 1

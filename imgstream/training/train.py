@@ -112,7 +112,7 @@ def _run(
         tell(str(line))
     if state is None:
         prepared.index.save(folder.index)
-        index = ImageIndex.load(folder.index)  # what is found out of the files is kept with the run's own table: a resumed run compares
+        index = ImageIndex.load(folder.index)  # facts about files are kept with the run's table, for a resumed run to compare with
         train_index, val_index, _ = split(index, settings)
         prepared = dataclasses.replace(prepared, index=index, train=train_index, val=val_index)
         folder.write_json("spec.json", prepared.spec.to_json())

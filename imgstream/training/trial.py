@@ -26,7 +26,7 @@ def try_validation(served: Any, val: Stream, most: float) -> tuple[float, float]
     forward, began = Forward(served, val.batch_size), time.monotonic()
     batches = (batch.images for batch in val.traced_batches() if len(batch.images))
     first = next(batches, None)
-    if first is None:  # all files are bad: that was it
+    if first is None:  # all files are bad, so that was all of it
         return time.monotonic() - began, 0.0
     forward(first)
     compiled = time.monotonic()

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import typer
 
-from imgstream.cli import main
 from imgstream.cli.app import command
 from imgstream.cli.help import GROUPS, HelpText
 
@@ -33,9 +32,7 @@ every_command = pytest.mark.parametrize("name", COMMANDS)
 def help_of(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> str:
     """What --help prints on a terminal of so many columns, or into a pipe."""
     monkeypatch.setenv("COLUMNS", str(columns))
-    with pytest.raises(SystemExit) as exit_:
-        main([*name.split(), "--help"])
-    assert not exit_.value.code
+    assert not COMMANDS[""].main([*name.split(), "--help"], prog_name="imgstream", standalone_mode=False)
     return capsys.readouterr().out
 
 
@@ -57,7 +54,7 @@ def run_to_the_arguments(line: str) -> Any:
     words = shlex.split(line.split("|")[-1] if "|" in line and "imgstream" in line.split("|")[-1] else line.split(" | ")[0])
     words = words[: words.index(">")] if ">" in words else words
     assert words[0] == "imgstream"
-    group, arguments = command(), words[1:]
+    group, arguments = COMMANDS[""], words[1:]
     while hasattr(group, "commands"):
         group, arguments = group.commands[arguments[0]], arguments[1:]
     return group.make_context("imgstream", arguments)
@@ -135,6 +132,18 @@ def test_commands_are_in_groups(capsys: pytest.CaptureFixture[str], monkeypatch:
 def test_what_a_command_writes_has_the_same_spellings_everywhere() -> None:
     for name in ("train", "lr", "index", "show", "predict", "embed", "merge"):
         assert [param.opts for param in COMMANDS[name].params if "-o" in param.opts] == [["--out", "--output", "-o"]]
+
+
+def test_the_folder_that_paths_are_relative_to_is_root_everywhere() -> None:
+    for name in ("index", "check", "train", "lr", "predict", "evaluate", "embed", "sort"):
+        assert any("--root" in param.opts for param in COMMANDS[name].params), name
+
+
+def test_ranges_of_numbers_are_in_words(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    text = help_of("lr", capsys, monkeypatch, 200)
+    assert "[default: 120; 20 to 10000]" in text
+    assert "[1 or more]" in text
+    assert "x>" not in text
 
 
 @every_command

@@ -238,7 +238,7 @@ IN_TENSORFLOW = [
     "imgstream.stream.tf.row_plans:FileReader.read_jpeg",
     "imgstream.stream.stream:Stream.note_bad",
     "imgstream.stream.stream:Stream.ordered",
-    "imgstream.stream.tf.dataset:TfPipeline._mend",
+    "imgstream.stream.tf.dataset:TfPipeline._complete",
     "imgstream.stream.tf.dataset:bad_image",
     "imgstream.stalls:OpenFile.begin",
     "imgstream.stalls:StallWatch.watching",

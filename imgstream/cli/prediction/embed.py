@@ -107,7 +107,7 @@ def _network(network: str, weights: str | None, size: tuple[int, int] | None) ->
             raise typer.BadParameter(f"{network!r} is a run, which has its own weights and size: leave out --weights and --size")
         run = load_run(network)
         return run.body, run.spec, network
-    if weights is None and (inferred := infer_model(network)) not in (None, network):  # a file of weights that tells its network
+    if weights is None and (inferred := infer_model(network)) not in (None, network):  # a file of weights from which the model is known
         network, weights = str(inferred), network
     info = model_info(network)
     if weights is None and not info.is_saved:

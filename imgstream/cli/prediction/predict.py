@@ -229,7 +229,7 @@ def _runs(text: str) -> list[Run]:
 def _index(sources: list[str], **of_index: Any) -> ImageIndex:
     from imgstream.index import ImageIndex, kind_of
 
-    if sources == ["-"]:  # what a program lists is taken as it is: a row for each
+    if sources == ["-"]:  # a list from a program is taken as it is, one row for each path
         return options.open_images(ImageIndex.from_paths(_stdin_paths()), **of_index)
     if len(sources) > 1 and (others := {kind: source for source in sources if (kind := kind_of(source)) != "image"}):
         kind, source = others.popitem()

@@ -271,7 +271,7 @@ def train(
     )
     if "split" in state:
         console.print(printable(str(SplitReport(**state["split"]))), soft_wrap=True, markup=False)
-    if "pipeline" in state:  # not in runs of before there were two
+    if "pipeline" in state:  # older runs lack it
         console.print(f"Pipeline: {state['pipeline']} ({state['pipeline_why']})", soft_wrap=True)
     if cache != "off":
         kept = PixelCache(None if cache == "auto" else cache)

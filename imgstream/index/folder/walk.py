@@ -23,7 +23,7 @@ PARTS = {b"train": "train", b"val": "val", b"valid": "val", b"validation": "val"
 
 _EXTENSIONS = frozenset(extension.encode() for extension in IMAGE_EXTENSIONS)
 _USUAL = frozenset(e for extension in _EXTENSIONS if len(extension) == 4 for e in (extension, extension.upper()))
-_EXTENSIONS_KEPT = 1000  # different ones that are counted apart: file.000001, file.000002, … must not fill the memory
+_EXTENSIONS_KEPT = 1000  # different extensions that are counted; file.000001, file.000002, … must not fill the memory
 _OTHER_EXTENSIONS = "(other)"
 _UNREADABLE_SHOWN = 10
 _PROGRESS_EVERY = 0.05  # seconds
@@ -195,14 +195,14 @@ class Walk:
             with os.scandir(path) as entries:
                 more = True
                 while more:
-                    # Fetched many at a time, in C: between two entries another thread could take the interpreter, and often would.
+                    # Many entries at a time, in C: otherwise another thread would often take the interpreter lock between two.
                     some: list[os.DirEntry[bytes]] = []
                     try:
                         some.extend(islice(entries, _ENTRIES))
-                    finally:  # what was found before a disk failed is kept
+                    finally:  # keep what was found before the disk failed
                         files.extend(self._sorted_out(some, contents, folders))
                     more = len(some) == _ENTRIES
-        except OSError as error:  # it went away, or is not ours to read
+        except OSError as error:  # it was removed, or must not be read
             contents.error, contents.mtime = _why(error), 0
         return contents
 
@@ -211,7 +211,7 @@ class Walk:
         names: list[bytes] = []
         for entry in entries:
             name = entry.name
-            # What most entries are is seen at once: a regular file, not hidden, with a usual extension.
+            # The fast path for most entries: a regular file, not hidden, with a usual extension.
             if name[-4:] in _USUAL and name[0] != _DOT and entry.is_file(follow_symlinks=False):
                 names.append(name)
             else:
@@ -226,7 +226,7 @@ class Walk:
         if not entry.is_file(follow_symlinks=False):
             is_folder, is_link = _is_folder(entry), entry.is_symlink()
             if is_link and (is_folder or not os.path.exists(entry.path)):
-                contents.mtime = 0  # where a link leads does not show in the folder's mtime
+                contents.mtime = 0  # a changed target of a link does not change the folder's mtime
             if is_folder:
                 if name != b"__MACOSX" and not (is_link and self._lies_inside(entry.path)):
                     folders.extend([name])
@@ -270,7 +270,7 @@ def unchanged(root: bytes, before: Listing) -> bool:
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link in a circle, or into a folder that may not be searched: its name says what it is
+    except OSError:  # a circular link, or one into a folder that must not be read: its name decides
         return False
 
 

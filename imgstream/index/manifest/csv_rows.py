@@ -44,7 +44,7 @@ def read_delimited(file: Path, columns: Mapping[str, str], bad: BadRows) -> Rows
 def _dialect(file: Path, columns: Mapping[str, str]) -> _Dialect:
     start = head(file).removeprefix(UTF_8_MARK)
     if start.startswith(UTF_16):
-        next(blocks(file, lambda block, final: len(block)))  # says what to do
+        next(blocks(file, lambda block, final: len(block)))  # raises the error for UTF-16
     if b"\n" not in start:
         start = start.replace(b"\r", b"\n")
     delimiters = ["\t"] if file.suffix.lower() == ".tsv" else [",", ";", "\t"]
@@ -130,7 +130,7 @@ def _parsed(block: bytes, dialect: _Dialect) -> dict[str, pa.Array]:
     """Parse whole records. Raises ArrowInvalid when a record has too many or too few columns."""
     names = [str(at) for at in range(dialect.width)]
     wanted = [names[at] for at in dialect.chosen.values()]
-    if block.startswith(UTF_8_MARK):  # of a name, where a block happens to begin: the file's own is gone, and Arrow drops one from each
+    if block.startswith(UTF_8_MARK):  # part of a name: the file's own mark is gone, and Arrow drops one from each block
         block = UTF_8_MARK + block
     table = pyarrow.csv.read_csv(
         pa.py_buffer(block),

@@ -75,7 +75,7 @@ class Labels:
         match = _WHOLE.fullmatch(text)
         if match is None:
             return _UNKNOWN
-        if self._all_whole:  # a number is a name there, and no position
+        if self._all_whole:  # then a number is a name, not a position
             return self._numbers.get(str(int(match[1])), _UNKNOWN)
         return int(match[1]) if 0 <= int(match[1]) < len(self._numbers) else _UNKNOWN
 

@@ -170,7 +170,7 @@ def cannot_read(file: Path, error: Exception) -> DatasetError:
 
 def slices(data: pa.Buffer | bytes, starts: np.ndarray, ends: np.ndarray) -> pa.Array:
     """The bytes from each start to its end, binary (n,). They are in order and do not overlap."""
-    offsets = np.empty(2 * len(starts) + 1, np.int32)  # every second piece is what lies between two values
+    offsets = np.empty(2 * len(starts) + 1, np.int32)  # every second piece is the gap between two values
     offsets[:-1:2], offsets[1::2] = starts, ends
     offsets[-1] = ends[-1] if len(ends) else 0
     buffer = pa.py_buffer(data) if isinstance(data, bytes) else data
@@ -258,7 +258,7 @@ def read_json_lines(file: Path, columns: Mapping[str, str], bad: BadRows) -> Row
             for key, inner in value.items():
                 found.setdefault(key, set()).add(type(inner))
     if first.strip() and not found:
-        next(blocks(file, _whole_lines(b"\n")))  # says so of UTF-16, and of a line without end
+        next(blocks(file, _whole_lines(b"\n")))  # raises the errors for UTF-16 and for an endless line
         raise DatasetError(f'{one_line(str(file))} is no manifest: none of its first lines is a JSON object such as {{"path": …}}')
     names = list(found) or ["path"]
     keys = {field: names[at] for field, at in choose_columns(file, names, columns).items()}
@@ -399,7 +399,7 @@ def as_bytes(file: Path, name: str, column: pa.Array, *, weight: bool = False) -
     if weight and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return column.cast(pa.float64(), safe=False)
     if pa.types.is_floating(kind):
-        numbers = pa.compute.if_else(pa.compute.is_nan(column), None, column)  # NaN is pandas' empty
+        numbers = pa.compute.if_else(pa.compute.is_nan(column), None, column)  # pandas writes empty values as NaN
         try:
             column = numbers.cast(pa.int64())
         except pa.ArrowInvalid:  # not all of them are whole

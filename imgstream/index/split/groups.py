@@ -56,7 +56,7 @@ class FolderGroups:
         found, inverse = np.unique(table.folder_ids[index.positions_at(at)], return_inverse=True)
         folders = [table.folder(i) for i in found.tolist()]
         keys = keys_of(folders)[inverse]
-        if b"" in folders:  # a manifest of very many folders has some of them in its names
+        if b"" in folders:  # with very many folders, some are stored as part of the name
             for place in np.flatnonzero(inverse == folders.index(b"")).tolist():
                 folder, slash, _ = index.relative_bytes(int(at[place])).rpartition(b"/")
                 if slash:

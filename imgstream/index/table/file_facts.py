@@ -56,7 +56,7 @@ class FileFacts:
             folder = cache_folder() / "index"
         except OutputError:
             return None
-        root = os.path.abspath(os.fsencode(table.info.root))  # tables of two folders may come to lie at one path, and be equal but for it
+        root = os.path.abspath(os.fsencode(table.info.root))  # tables of two folders may follow one another at the same path
         key = hashlib.blake2b(os.fsencode(table.path) + b"\0" + root, digest_size=16).hexdigest()
         path = Path(table.path)
         name = path.stem if path.parent == folder else key
@@ -112,7 +112,7 @@ class FileFacts:
     def _write(self, row: int, values: tuple[int, ...]) -> None:
         try:
             record = bytearray(_RECORD.pack(*values, 0))
-        except struct.error:  # such as of a file that declares 2**63 columns: a fact that has no room here
+        except struct.error:  # such as a file that declares 2**63 columns, which does not fit
             return
         record[31] = zlib.crc32(record[:31]) & 0xFF
         try:
@@ -137,7 +137,7 @@ class FileFacts:
                         if os.pread(descriptor, 32, 0) == head and size == 32 + 32 * self._rows:
                             mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
                             self._descriptor = descriptor
-                            self._mapped = mapped  # last: other threads take it for the sign that all is ready
+                            self._mapped = mapped  # set last: other threads check it to see whether all is ready
                             return True
                         os.close(descriptor)
             self._is_off = True

@@ -43,7 +43,7 @@ class TableWriter:
         self._new_folders: list[bytes] = []
         self._folder_count = 0
         self._row_count = 0
-        # Rows of one folder with one label come together: they are kept as such until they are written.
+        # Rows of one folder with one label come together, and are kept as runs until they are written.
         self._run_names: list[Names] = []
         self._runs: list[tuple[int, int, int, int]] = []  # rows, folder id, label, part
         self._pending_rows = 0
@@ -159,5 +159,5 @@ def store_table(batch: pa.RecordBatch, info: TableInfo, path: Path | None, spool
         table = Table.open(path, check=False)
         if table.info.fingerprint == info.fingerprint:
             return table
-        # Another process wrote its own newer listing here in between: that is theirs to use, and this one lives on without a name.
+        # Another process has written its newer table here in the meantime: keep that, and use this one without a name.
     return unnamed_table(lambda file: write_table(batch, info, file), spool)

@@ -29,7 +29,7 @@ from imgstream.stream.plan import ORDER_BLOCK, BatchPlan
 from imgstream.stream.tf.row_plans import GEOMETRY, RowPlanner, bad_image, fault
 
 Tensor = Any
-_UNKNOWN = -1  # epoch: the next one
+_UNKNOWN = -1  # stands for the next epoch
 
 _CHUNK, _CHUNK_BYTES = 64, 2 << 20
 """The most rows, and bytes of samples, that a thread takes at a time. Each chunk is a small dataset, so that an error in it does not end
@@ -102,8 +102,8 @@ class TfPipeline:
         if self._plan.index.has_weights:
             empty = (*empty, tf.zeros((0,)))
         full = self._batches(epoch, start, traced=False).filter(_has_rows)
-        # The length is known, though a wholly bad batch is left out: take(n) of an endless dataset has n elements. This one is called
-        # endless because an endless one is among its choices; it is never chosen, and the choice ends with the first.
+        # The cardinality is known although wholly bad batches are left out: take(n) of an infinite dataset has n elements. This one
+        # counts as infinite because one of its choices is; that one is never chosen, and the dataset ends with the other.
         never = tf.data.Dataset.from_tensors(empty).repeat()
         always_first = tf.data.Dataset.from_tensors(tf.constant(0, tf.int64)).repeat()
         counted = tf.data.Dataset.choose_from_datasets([full, never], always_first, stop_on_empty_dataset=True)
@@ -123,7 +123,7 @@ class TfPipeline:
                 yield Batch(number, images, labels, positions[~is_bad], bad)
         except tf.errors.OpError:
             failure, self._failure = self._failure, None
-            if failure is not None:  # what Python raised says more than what TensorFlow made of it
+            if failure is not None:  # the Python error says more than TensorFlow's
                 raise failure from None
             raise
 
@@ -140,7 +140,7 @@ class TfPipeline:
         )
         options = tf.data.Options()
         options.deterministic = True
-        options.autotune.enabled = False  # nothing here is left to tune, and its buffers are what grows elsewhere
+        options.autotune.enabled = False  # there is nothing to tune, and autotuned buffers would grow
         options.threading.max_intra_op_parallelism = 1  # the threads are the parallelism
         if plan.workers is not None:
             options.threading.private_threadpool_size = plan.workers
@@ -164,7 +164,7 @@ class TfPipeline:
         positions = self._ordered(int(epoch), int(place))
         index = self._plan.index
         with self._thread_state() as state:
-            # With a cache, all rows are for the reference reader, which knows it: TensorFlow is told of none.
+            # With a cache, the reference reader reads all rows, because it uses the cache.
             for_tensorflow = positions if self._plan.cache is None else positions[:0]
             plans = state.planner([index.path_bytes(p) for p in for_tensorflow.tolist()], int(epoch), index.rows_at(positions).tolist())
         return Chunk(epoch, positions, index.labels_at(positions), *plans)
@@ -319,7 +319,7 @@ class TfPipeline:
                 return function(*arguments)
             except BaseException as error:
                 self._failure = error
-                text = str(error).encode("utf-8", "backslashreplace").decode()  # TensorFlow makes nothing of surrogates
+                text = str(error).encode("utf-8", "backslashreplace").decode()  # TensorFlow refuses surrogates
                 raise RuntimeError(f"{type(error).__name__}: {text}") from error
 
         outputs = tf.numpy_function(guarded, inputs, [part.dtype for part in signature], stateful=False)

@@ -119,7 +119,7 @@ class BatchLoader:
             batch_queue.cancel()
         was_waited_for = waited > _WAITED_FOR * (time.perf_counter() - began)
         if self._may_grow and self._workers > 1 and samples >= WORTH_PROCESSES and opened <= _FEW_DECODED * samples and was_waited_for:
-            with contextlib.suppress(OSError):  # where they cannot be had, the pass is none the worse
+            with contextlib.suppress(OSError):  # without them, threads go on
                 self._pool = self._processes(min(self._workers, MOST_PROCESSES_CACHED))
 
     def _finished(self, batch: OpenBatch) -> Batch:

@@ -68,7 +68,7 @@ class BufferPool:
         self._shape = shape
         self.memory = memory if memory is not None else PrivateMemory()
         self._bytes = 4 * math.prod(shape)
-        self._free: collections.deque[BufferLease[np.ndarray]] = collections.deque(maxlen=keep)  # whichever thread ends the lease
+        self._free: collections.deque[BufferLease[np.ndarray]] = collections.deque(maxlen=keep)  # any thread may end a lease
 
     def take(self) -> np.ndarray:
         """A float32 array of the pool's shape with undefined contents."""
@@ -77,7 +77,7 @@ class BufferPool:
         except IndexError:
             memory = self.memory.take(self._bytes)
         lent = memory.view(_PooledArray)
-        # Through a memoryview the array is no view of `lent` in NumPy's eyes, so views of it hold it, not `lent`: its end is theirs.
+        # Through a memoryview, NumPy does not take the array for a view of `lent`: its views hold the array, and it ends with them.
         array: np.ndarray = np.frombuffer(lent.data, np.float32).reshape(self._shape)
         owner = array.base
         assert isinstance(owner, np.ndarray)

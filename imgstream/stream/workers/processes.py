@@ -167,7 +167,9 @@ class _NamingPickler(pickle.Pickler):
 def _importable(package: str) -> bool:
     if package in ("imgstream", *sys.builtin_module_names):
         return True
-    return package != "__main__" and importlib.machinery.PathFinder.find_spec(package) is not None  # not what sys.modules alone knows
+    return (
+        package != "__main__" and importlib.machinery.PathFinder.find_spec(package) is not None
+    )  # not one that exists only in sys.modules
 
 
 class ProcessWorkers:
@@ -189,7 +191,7 @@ class ProcessWorkers:
                     self._running.stop()
                 memory = self.buffers.memory
                 assert isinstance(memory, SharedMemory)
-                self._job.begin_pass()  # here, where it can be told: a cache that cannot be made is no fault of a worker
+                self._job.begin_pass()  # here, so that the error of a cache that cannot be made reaches the user
                 self._running = _RunningWorkers(self._job, memory, self._processes, self._threads)
                 weakref.finalize(self, self._running.stop)
             return ProcessQueue(self._running, self._path_bytes, ahead, next(self._passes))
@@ -258,14 +260,14 @@ class _RunningWorkers:
     def _start(self, payload: bytes, descriptors: tuple[int, ...], threads: int) -> None:
         for first in range(0, self.thread_count, threads):
             command = [sys.executable, "-c", _START_CODE, json.dumps(sys.path), *map(str, (*descriptors, first, threads))]
-            # A session of its own: Ctrl-C is this process's to handle.
+            # In its own session, so that only this process gets Ctrl-C.
             worker = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=descriptors, start_new_session=True
             )
             self._workers.append(worker)
         for worker in self._workers:
             assert worker.stdin is not None
-            with contextlib.suppress(BrokenPipeError), worker.stdin as stdin:  # one that died at once is noticed when it is to be heard
+            with contextlib.suppress(BrokenPipeError), worker.stdin as stdin:  # one that ended at once is noticed by the receiving thread
                 stdin.write(payload)
 
     @property
@@ -332,7 +334,7 @@ class _RunningWorkers:
             else:
                 self._memory.reclaim()
             if data is None or time.monotonic() > next_check:
-                if gone:  # since the last look: its last words have been heard
+                if gone:  # since the last check, so its last messages have been received
                     return
                 next_check, gone = time.monotonic() + _CHECK_EVERY, any(worker.poll() is not None for worker in self._workers)
 
@@ -347,7 +349,7 @@ class _RunningWorkers:
         for text in result.told:
             try:
                 warnings.warn(text, CacheWarning, stacklevel=1)
-            except Exception as error:  # whoever made it an error is to get it; this thread has to go on
+            except Exception as error:  # if warnings are errors, the batch raises it; this thread goes on
                 if pending is not None:
                     pending[0].fail(error)
         if pending is not None:  # else it was given up
@@ -373,7 +375,7 @@ class _RunningWorkers:
             while self._pending:
                 self._pending.popitem()[1][0].fail(self.failed)
         with contextlib.suppress(OSError):
-            self._tasks.shutdown(socket.SHUT_RDWR)  # the others end, and nobody waits to send them more
+            self._tasks.shutdown(socket.SHUT_RDWR)  # the others end, and sending to them fails
 
     def stop(self) -> None:
         """Tell the workers to end, and wait until they have."""

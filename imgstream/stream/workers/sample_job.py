@@ -132,7 +132,7 @@ class SampleMaker:
             return self._make(path, epoch, row, pixels)
         except BadImage as error:
             error.path = os.fsdecode(path)
-            error.__traceback__ = error.__context__ = None  # it is a fact now: its frames would keep the batch, and this thread, alive
+            error.__traceback__ = error.__context__ = None  # its frames would keep the batch and this thread alive
             return error
         except BaseException as error:
             return error

@@ -103,7 +103,7 @@ class ThreadQueue:
                 return None
             batch, first = self._batches[0], self._slot
             past = min(first + most, batch.size)
-            claim = batch, first, past  # before anything is taken: a batch that is claimed is some thread's, or still here
+            claim = batch, first, past  # made before the state changes, so that an error here loses no batch
             self._slot = past if past < batch.size else 0
             if not self._slot:
                 self._batches.popleft()

@@ -88,7 +88,7 @@ class _Worker:
         return Result(task.number, outcomes, maker.waits - waits, self._take_warnings())
 
     def _keep_warning(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, CacheWarning):  # others are told by the process that the user sees, or by none
+        if issubclass(category, CacheWarning):  # other warnings are for the main process, or for nobody
             self._warnings.append(str(message))
 
     def _take_warnings(self) -> list[str]:

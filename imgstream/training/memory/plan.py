@@ -109,7 +109,7 @@ class Footprint:
     def expected(self, batch_size: int, validation_batch: int) -> int:
         """The peak in bytes."""
         loaders = self.sample * self._in_flight(batch_size) + self.full_sample * self._in_flight(validation_batch)
-        computing = self.activations * batch_size + self.forward * validation_batch  # what one has freed does not always fit the other
+        computing = self.activations * batch_size + self.forward * validation_batch  # memory freed by one does not always fit the other
         return round(_MARGIN * (self.fixed + _WASTE * (loaders + computing)))
 
     def _in_flight(self, batch_size: int) -> int:

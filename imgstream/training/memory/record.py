@@ -79,15 +79,15 @@ class MemoryRecord:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=5)  # a disk that hangs is not waited for
+            self._thread.join(timeout=5)  # do not wait for a disk that hangs
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError, MemoryError):  # the record ends; the training does not
+        with contextlib.suppress(OSError, MemoryError):  # the record ends, but training goes on
             self._watch()
 
     def _watch(self) -> None:
         if self._rows:
-            self._rewrite()  # without what a run that was killed left half written
+            self._rewrite()  # drops a line that a killed run left incomplete
         waiting: list[_RecordRow] = []
         ended = False
         while not ended:

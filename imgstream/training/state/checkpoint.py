@@ -47,7 +47,7 @@ class Checkpoints:
         arrays = {f"variable_{i}": _array(v).copy() for i, v in enumerate(_variables(model))}
         arrays |= {f"average_{i}": v.copy() for i, v in enumerate(average.values)}
         arrays |= {f"best_{i}": v for i, v in enumerate(best or [])}  # replaced as a whole, never written to
-        text = json.dumps(state | {_HAS_BEST: best is not None}).encode()  # told: where its arrays are damaged, they are not merely missing
+        text = json.dumps(state | {_HAS_BEST: best is not None}).encode()  # recorded, so that damaged arrays are not taken for missing ones
         self._writer = threading.Thread(target=self._write, args=(int(state["step"]), text, arrays), name="checkpoint")
         self._writer.start()
         self.count += 1
@@ -71,7 +71,7 @@ class Checkpoints:
                 with contextlib.suppress(OSError):
                     old.unlink()
             self.seconds = time.monotonic() - began
-        except BaseException as error:  # to be raised where it is waited for: no checkpoint is taken for written that is not
+        except BaseException as error:  # raised by wait(), so that a failed checkpoint is noticed
             self._error = error
 
 
@@ -107,7 +107,7 @@ def restore(file: Path, model: Any, average: WeightAverage) -> tuple[dict[str, A
             averaged = [data[f"average_{i}"] for i in range(len(average.values))]
     except RunError:
         raise
-    except Exception as error:  # zipfile, zlib and NumPy raise of everything
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors
         raise RunError(f"the checkpoint {file} cannot be used: {error}. Delete it to go on from the one before it") from error
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

@@ -19,7 +19,7 @@ def check_same(folder: RunFolder, recorded: dict[str, Any]) -> None:
     before = folder.read_json("settings.json")
     now = {**recorded, "size": list(recorded["size"]) if recorded["size"] else None}
     for options in (before, now):
-        options["cache"] = options.get("cache", "off") != "off"  # where it lies, and how large it may be, changes no pixel
+        options["cache"] = options.get("cache", "off") != "off"  # its place and limit do not change any pixel
     different = [name for name in now if name in before and name not in _FREE and now[name] != before[name]]
     if now["batch_size"] not in (None, before["batch_size"]):
         different.append("batch_size")

@@ -67,7 +67,7 @@ def served_model(settings: TrainSettings, name: str, shape: tuple[int | None, in
     if settings.minutes is None and keras.backend.backend() == "tensorflow" and device().endswith("cpu"):
         import tensorflow as tf
 
-        tf.config.experimental.enable_op_determinism()  # contract: equal to the bit on CPU, for --epochs
+        tf.config.experimental.enable_op_determinism()  # with --epochs, a resumed run equals an uninterrupted one to the bit on CPU
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_global_policy("float32")
     try:
@@ -86,7 +86,7 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
         try:
             model = keras.models.clone_model(served, clone_function=lambda layer: _clone(layer, policy), recursive=True)
             model.set_weights(served.get_weights())
-        except Exception as error:  # of layers that somebody else has written
+        except Exception as error:  # layers of others may raise anything
             raise ModelError(f"{served.name} cannot be trained: it cannot be cloned ({str(error).splitlines()[0]})") from error
         shares = None
         if is_transfer:
@@ -97,11 +97,11 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
             new_optimizer(policy, shares),
             keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-            jit_compile="auto" if on_gpu else False,  # on CPU, XLA trains these networks at two thirds of the speed
+            jit_compile="auto" if on_gpu else False,  # on CPU, XLA trains these models at two thirds of the speed
             auto_scale_loss=False,
         )
         model.optimizer.build(model.trainable_variables)
-        if len(replicas) > 1:  # Keras builds metrics from the first batch it sees, and cannot see into one that is spread already
+        if len(replicas) > 1:  # Keras builds metrics from the first batch, and cannot do so from one that is distributed
             images = np.zeros((1, *(n or 32 for n in model.input_shape[1:])), np.float32)
             model.test_on_batch(images, np.zeros((1, model.output_shape[-1]), np.float32))
         elif keras.backend.backend() == "tensorflow":

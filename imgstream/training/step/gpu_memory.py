@@ -27,12 +27,12 @@ def _tensorflow(limit: int | None) -> None:
     try:
         for gpu in gpus:
             if limit is None:
-                if not tf.config.get_logical_device_configuration(gpu):  # somebody's own limit stays
+                if not tf.config.get_logical_device_configuration(gpu):  # keep a limit that the caller has set
                     tf.config.experimental.set_memory_growth(gpu, True)
             else:
                 configuration = tf.config.LogicalDeviceConfiguration(memory_limit=max(1, limit // 2**20))  # in MiB
                 tf.config.set_logical_device_configuration(gpu, [configuration])
-    except (RuntimeError, ValueError) as error:  # what TensorFlow says once it has begun, or when growth was set before
+    except (RuntimeError, ValueError) as error:  # TensorFlow's devices are in use, or growth was set before
         if limit is not None:
             raise _too_late(str(error)) from error
 
