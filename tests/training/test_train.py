@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -65,20 +66,25 @@ def test_a_run_stopped_by_ctrl_c_in_mid_epoch_and_resumed_equals_an_undisturbed_
     two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widths: tuple[int, ...]
 ) -> None:
     monkeypatch.setattr("imgstream.models.cnn.WIDTHS", widths)
+    began = time.monotonic()
     undisturbed = ims.train(two_classes, out=tmp_path / "a", **SMALL)
+    assert 0 < undisturbed.state["seconds"] < 0.1 + time.monotonic() - began  # rounded to tenths
 
     def interrupt(status: Status) -> None:
         if status.step == 6 and status.validation is None:
             signal.raise_signal(signal.SIGINT)
 
+    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         ims.train(two_classes, out=tmp_path / "b", report=interrupt, **SMALL)
-    assert ims.load_run(tmp_path / "b").state["state"] == "interrupted"
+    first_part = ims.load_run(tmp_path / "b").state
+    assert first_part["state"] == "interrupted"
     assert len(list(ims.load_run(tmp_path / "b").predict(two_classes))) == 40
     resumed = ims.train(two_classes, out=tmp_path / "b", resume=True, **SMALL)
     for a, b in zip(weights(undisturbed), weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert undisturbed.metrics == resumed.metrics
+    assert first_part["seconds"] < resumed.state["seconds"] < 0.1 + time.monotonic() - began  # of both parts
 
 
 @pytest.mark.parametrize("widths", WIDTHS)
