@@ -28,39 +28,45 @@ pytestmark = pytest.mark.usefixtures("small_cnn")
 SMALL = {"size": (32, 32), "batch_size": 8, "epochs": 3, "augment": "light", "learning_rate": 0.005}
 
 
-WIDTHS = [pytest.param((8,), id="one block"), pytest.param((32, 64, 128, 256), id="as it is", marks=pytest.mark.slow)]
-"""The network `cnn` of one block, and the whole one: what is equal to the bit in the one must be in the other."""
+WHOLE = (32, 64, 128, 256)
+"""Channels of the blocks of `cnn` as it is."""
 
 
 def weights(run: ims.Run) -> list[np.ndarray]:
     return run.model.get_weights()
 
 
-def test_a_run_folder_holds_what_its_format_promises(two_classes: Path, tmp_path: Path) -> None:
-    run = ims.train(two_classes, out=tmp_path / "run", **SMALL)
-    names = {p.name for p in (tmp_path / "run").iterdir()}
+@pytest.fixture(scope="module")
+def plain(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> ims.Run:
+    """What comes of SMALL; to be read only."""
+    return ims.train(two_classes, out=tmp_path_factory.mktemp("plain") / "run", **SMALL)
+
+
+def test_a_run_folder_holds_what_its_format_promises(plain: ims.Run) -> None:
+    run, folder = plain, plain.folder.path
+    names = {p.name for p in folder.iterdir()}
     promised = {"model.keras", "spec.json", "class_names.json", "settings.json", "run.json", "index.arrow", "history.csv", "skipped.csv"}
     assert promised | {"golden.npz", "profile.json", "memory.csv", "checkpoints", "tensorboard"} == names
     assert run.class_names == ["dark", "light"]
     assert run.spec == ims.SampleSpec(size=(32, 32), scale="signed")
     assert run.state["state"] == "finished"
-    history = list(csv.DictReader((tmp_path / "run/history.csv").read_text().splitlines()))
+    history = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
     assert run.metrics["accuracy"] == pytest.approx(max(float(row["val_accuracy"]) for row in history), abs=1e-6)
-    assert json.loads((tmp_path / "run/settings.json").read_text())["augment"] == {"format": 1, "kind": "preset", "name": "light"}
+    assert json.loads((folder / "settings.json").read_text())["augment"] == {"format": 1, "kind": "preset", "name": "light"}
 
 
-def test_training_learns_and_the_run_evaluates_and_predicts_what_it_learnt(two_classes: Path, tmp_path: Path) -> None:
-    run = ims.train(two_classes, out=tmp_path / "run", **{**SMALL, "epochs": 8})
+def test_training_learns_and_the_run_evaluates_and_predicts_what_it_learnt(trained: Path, two_classes: Path) -> None:
+    run = ims.load_run(trained)
     assert run.metrics["accuracy"] == 1.0
-    assert ims.load_run(tmp_path / "run").evaluate(two_classes).accuracy == 1.0
-    predictions = list(ims.load_run(tmp_path / "run").predict(two_classes))
+    assert run.evaluate(two_classes).accuracy == 1.0
+    predictions = list(run.predict(two_classes))
     assert [p.label for p in predictions] == ["dark"] * 20 + ["light"] * 20
     assert [p.path for p in predictions][:2] == ["dark/00.jpg", "dark/01.jpg"]
     assert all(p.scores.shape == (2,) and abs(p.scores.sum() - 1) < 1e-6 and p.score == p.scores.max() for p in predictions)
 
 
-@pytest.mark.parametrize("widths", WIDTHS)
+@pytest.mark.parametrize("widths", [pytest.param((8,), id="one block"), pytest.param(WHOLE, id="as it is", marks=pytest.mark.slow)])
 def test_a_run_stopped_by_ctrl_c_in_mid_epoch_and_resumed_equals_an_undisturbed_one_to_the_bit(
     two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widths: tuple[int, ...]
 ) -> None:
@@ -81,15 +87,15 @@ def test_a_run_stopped_by_ctrl_c_in_mid_epoch_and_resumed_equals_an_undisturbed_
     assert undisturbed.metrics == resumed.metrics
 
 
-@pytest.mark.parametrize("widths", WIDTHS)
+@pytest.mark.slow
 def test_it_does_not_matter_which_batch_a_resumed_run_begins_with(
-    two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widths: tuple[int, ...]
+    two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A short one, one that a bad file left smaller, or the first of larger samples: a program made for its shape would round differently.
 
     All stops of two epochs, each in a new process: bench/resume.py.
     """
-    monkeypatch.setattr("imgstream.models.cnn.WIDTHS", widths)
+    monkeypatch.setattr("imgstream.models.cnn.WIDTHS", WHOLE)
     photos = tmp_path / "photos"
     shutil.copytree(two_classes, photos)
     (photos / "dark/03.jpg").write_bytes(b"")
@@ -231,6 +237,7 @@ def test_a_run_without_a_cache_is_not_resumed_with_one(two_classes: Path, tmp_pa
     assert PixelCache().held() == []
 
 
+@pytest.mark.slow
 def test_what_weighs_nothing_teaches_nothing_to_the_bit(two_classes: Path, tmp_path: Path) -> None:
     trained = []
     for number, wrong in enumerate(("light", "dark")):
@@ -450,10 +457,9 @@ def test_keras_callbacks_see_each_step_and_may_end_the_training(two_classes: Pat
     assert (run.state["state"], run.state["epochs"], run.state["steps"]) == ("finished", 2, stopper.steps)
 
 
-def test_a_head_alone_leaves_the_backbone_as_it_was_given(two_classes: Path, tmp_path: Path) -> None:
-    given = ims.train(two_classes, out=tmp_path / "given", **SMALL)
-    run = ims.train(two_classes, out=tmp_path / "head", size=(32, 32), weights=str(tmp_path / "given/model.keras"), head_only=True)
-    for a, b in zip(weights(given)[:-2], weights(run)[:-2], strict=True):
+def test_a_head_alone_leaves_the_backbone_as_it_was_given(plain: ims.Run, two_classes: Path, tmp_path: Path) -> None:
+    run = ims.train(two_classes, out=tmp_path / "head", size=(32, 32), weights=str(plain.folder.path / "model.keras"), head_only=True)
+    for a, b in zip(weights(plain)[:-2], weights(run)[:-2], strict=True):
         np.testing.assert_array_equal(a, b)
     assert (run.state["steps"], run.metrics["accuracy"]) == (0, 1.0)
     assert run.evaluate(two_classes).accuracy == 1.0
@@ -462,16 +468,15 @@ def test_a_head_alone_leaves_the_backbone_as_it_was_given(two_classes: Path, tmp
     assert not (tmp_path / "none").exists()
 
 
-def test_given_weights_get_a_head_first_and_are_then_trained_as_a_whole(two_classes: Path, tmp_path: Path) -> None:
-    given = ims.train(two_classes, out=tmp_path / "given", **SMALL)
+def test_given_weights_get_a_head_first_and_are_then_trained_as_a_whole(plain: ims.Run, two_classes: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     run = ims.train(
-        two_classes, out=tmp_path / "run", model=str(tmp_path / "given"), size=(32, 32), batch_size=8, epochs=1, notice=lines.append
+        two_classes, out=tmp_path / "run", model=str(plain.folder.path), size=(32, 32), batch_size=8, epochs=1, notice=lines.append
     )
     assert any("The head alone" in line for line in lines)
-    assert run.spec == given.spec
+    assert run.spec == plain.spec
     assert run.metrics["accuracy"] == 1.0
-    assert any((a != b).any() for a, b in zip(weights(given)[:-2], weights(run)[:-2], strict=True))
+    assert any((a != b).any() for a, b in zip(weights(plain)[:-2], weights(run)[:-2], strict=True))
 
 
 def test_a_memory_ceiling_is_planned_for_held_and_recorded(two_classes: Path, tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ def until(condition: Callable[[], bool]) -> bool:
 COMPOSE = A.Compose([A.HorizontalFlip(p=0.5), A.GaussNoise(p=0.8), A.CoarseDropout(p=0.5)])
 
 
+@pytest.mark.quick("strong", "function")
 @pytest.mark.parametrize("augment", [None, "light", "strong", "compose", "function"])
 def test_batches_and_skipped_files_are_those_of_threads_to_the_bit(
     folder: Folder, spec: ims.SampleSpec, functions: Path, augment: Any
@@ -274,6 +275,7 @@ def test_on_bad_raise_raises_the_first_with_its_path_and_the_next_pass_goes_on(f
         assert (caught.value.path, caught.value.reason) == (index.path(7), "wrong kind")
 
 
+@pytest.mark.quick("2")
 @pytest.mark.parametrize("number", [1, 2])
 def test_workers_that_are_killed_end_the_pass_with_an_error_and_the_next_pass_has_others(
     folder: Folder, functions: Path, number: int
@@ -389,6 +391,7 @@ def test_workers_end_when_their_parent_is_killed(folder: Folder, tmp_path: Path)
     assert until(lambda: not any(map(running, workers)))
 
 
+@pytest.mark.quick("waits")
 @pytest.mark.parametrize("function", ["shift", "waits"])
 def test_ctrl_c_ends_it_all_with_one_traceback(folder: Folder, tmp_path: Path, functions: Path, function: str) -> None:
     body = "print('begun', flush=True)\n" + textwrap.dedent(ENDLESS)
