@@ -326,8 +326,10 @@ def test_groups_of_every_kind_decide_the_split_that_is_told(two_classes: Path, t
         assert text.endswith("; nothing is on both sides")
 
 
-def mixed_up(two_classes: Path, folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def mixed_up(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five times as many images, of which every fourth lies in the wrong class: none can be sure of them."""
+    folder = tmp_path_factory.mktemp("mixed up")
     for file in sorted(two_classes.glob("*/*")):
         for i in range(5):
             name = {"dark": "light", "light": "dark"}[file.parent.name] if (int(file.stem) + i) % 4 == 0 else file.parent.name
@@ -336,11 +338,17 @@ def mixed_up(two_classes: Path, folder: Path) -> Path:
     return folder
 
 
-def test_a_run_keeps_the_temperature_of_its_best_validation_and_what_its_images_were_like(two_classes: Path, tmp_path: Path) -> None:
-    photos = mixed_up(two_classes, tmp_path / "photos")
-    options = {**SMALL, "val_share": 0.4, "label_smoothing": 0.0, "epochs": 4}
-    run = ims.train(photos, out=tmp_path / "run", **options)
-    _, val = ims.scan(photos).split(val=0.4, seed=0)
+CALIBRATED = {**SMALL, "val_share": 0.4, "label_smoothing": 0.0, "epochs": 4}
+
+
+@pytest.fixture(scope="module")
+def calibrated(mixed_up: Path, tmp_path_factory: pytest.TempPathFactory) -> ims.Run:
+    return ims.train(mixed_up, out=tmp_path_factory.mktemp("calibrated") / "run", **CALIBRATED)
+
+
+def test_a_run_keeps_the_temperature_of_its_best_validation_and_what_its_images_were_like(mixed_up: Path, calibrated: ims.Run) -> None:
+    run = calibrated
+    _, val = ims.scan(mixed_up).split(val=0.4, seed=0)
     assert run.temperature != 1.0
     result = run.evaluate(val)
     assert run.state["calibration"] == {
@@ -359,15 +367,18 @@ def test_a_run_keeps_the_temperature_of_its_best_validation_and_what_its_images_
     assert run.profile.brightness.mean == pytest.approx(np.mean(drawn) / 255, abs=0.02)
     assert run.profile.confidence.mean == pytest.approx(run.state["calibration"]["confidence"], abs=1e-5)
 
+
+@pytest.mark.slow
+def test_a_resumed_run_keeps_the_same_temperature_and_the_same_profile(mixed_up: Path, calibrated: ims.Run, tmp_path: Path) -> None:
     def interrupt(status: Status) -> None:
         if status.epoch == 3 and status.validation is None:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        ims.train(photos, out=tmp_path / "resumed", report=interrupt, **options)
-    resumed = ims.train(photos, out=tmp_path / "resumed", resume=True, **options)
-    assert (resumed.temperature, resumed.profile) == (run.temperature, run.profile)
-    assert resumed.state["calibration"] == run.state["calibration"]
+        ims.train(mixed_up, out=tmp_path / "resumed", report=interrupt, **CALIBRATED)
+    resumed = ims.train(mixed_up, out=tmp_path / "resumed", resume=True, **CALIBRATED)
+    assert (resumed.temperature, resumed.profile) == (calibrated.temperature, calibrated.profile)
+    assert resumed.state["calibration"] == calibrated.state["calibration"]
 
 
 def test_a_run_stopped_before_its_first_validation_has_no_temperature_and_no_profile(two_classes: Path, tmp_path: Path) -> None:
