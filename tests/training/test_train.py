@@ -191,7 +191,18 @@ def test_impossible_requests_say_what_to_do_before_anything_is_written(two_class
         ims.train(one, out=tmp_path / "run")
 
 
-def test_a_training_that_diverges_says_so_instead_of_going_on_with_numbers_that_are_none(two_classes: Path, tmp_path: Path) -> None:
+def test_a_training_whose_weights_are_no_numbers_says_so_instead_of_going_on(two_classes: Path, tmp_path: Path) -> None:
+    class Breaker(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+            self.model.set_weights([np.full_like(w, np.nan) for w in self.model.get_weights()])
+
+    with pytest.raises(ModelError, match="--learning-rate"):
+        ims.train(two_classes, out=tmp_path / "run", callbacks=[Breaker()], **SMALL)
+
+
+@pytest.mark.slow
+def test_a_training_that_diverges_says_so_too(two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgstream.models.cnn.WIDTHS", WHOLE)
     with pytest.raises(ModelError, match="--learning-rate"):
         ims.train(two_classes, out=tmp_path / "run", **{**SMALL, "learning_rate": 100, "epochs": 30})
 
