@@ -30,6 +30,15 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("quick" if config.option.markexpr == "not slow" else "all")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m is heeded
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What the mark `quick` does not name among the cases of its test is slow."""
+    for item in items:
+        mark = item.get_closest_marker("quick")
+        if mark is not None and item.callspec.id not in mark.args:  # type: ignore[attr-defined]
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nor does a fixture that several tests share: it is made before a test's own_cache."""

@@ -7,6 +7,7 @@ from imgstream.models import MODEL_NAMES
 from imgstream.models.architecture_names import network_of_layers, network_of_name
 
 
+@pytest.mark.quick("MobileNet", "VGG16", "ResNet50")
 @pytest.mark.parametrize("name", ["MobileNet", "MobileNetV2", "MobileNetV3Small", "ResNet50", "ResNet50V2", "VGG16", "VGG19", "Xception"])
 def test_a_network_is_known_by_its_layers_and_by_its_own_name(name: str) -> None:
     model = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(96, 96, 3))

@@ -47,6 +47,7 @@ def test_caffe_samples_are_what_keras_feeds_its_resnet() -> None:
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.quick("SqueezeNet")
 @pytest.mark.parametrize("name", ["SqueezeNet", "MobileNetV2", "VGG16"])
 def test_a_network_of_any_size_gives_the_same_whether_its_size_was_open_or_not(name: str) -> None:
     assert model_info(name).any_size
@@ -77,6 +78,7 @@ def test_a_model_of_other_classes_gives_its_body(tmp_path: Path) -> None:
     assert model.get_layer("logits").get_weights()[0].shape == (256, 2)
 
 
+@pytest.mark.usefixtures("small_cnn")
 def test_wrong_weights_say_what_is_wrong_with_them(tmp_path: Path) -> None:
     (tmp_path / "pointer.h5").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
     (tmp_path / "html.keras").write_text("<html>")

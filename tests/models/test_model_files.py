@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -23,6 +24,9 @@ from imgstream.models.model_files import load_whole, read_config
 MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
 
 
+pytestmark = pytest.mark.usefixtures("small_cnn")
+
+
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
     inputs = keras.Input((8, 8, 3))
@@ -36,10 +40,16 @@ def ran(tmp_path: Path) -> Path:
     return tmp_path / "ran"
 
 
+@pytest.fixture(scope="module")
+def saved(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "a.keras"
+    model.save(path)
+    return path
+
+
 @pytest.fixture
-def archive(model: keras.Model, tmp_path: Path) -> Path:
-    model.save(tmp_path / "a.keras")
-    return tmp_path / "a.keras"
+def archive(saved: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(saved, tmp_path))
 
 
 def parts(path: Path) -> dict[str, bytes]:
@@ -209,6 +219,7 @@ def test_models_of_keras_own_layers_functions_and_operations_are_loaded(tmp_path
     np.testing.assert_array_equal(load_whole(tmp_path / "a.keras")(images, training=False), source(images, training=False))
 
 
+@pytest.mark.quick("MobileNetV3Small")
 @pytest.mark.parametrize("name", ["ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small"])
 def test_the_networks_of_keras_applications_are_allowed(name: str) -> None:
     network = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(32, 32, 3))

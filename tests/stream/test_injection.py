@@ -245,6 +245,15 @@ IN_TENSORFLOW = [
 ]
 
 
+@pytest.mark.quick(
+    "imgstream.decode.sample:SampleReader.read-RuntimeError",
+    "imgstream.decode.sample:SampleReader.read-KeyboardInterrupt",
+    "imgstream.stream.tf.row_plans:RowPlanner.__call__-RuntimeError",
+    "imgstream.stream.tf.row_plans:FileReader.read_jpeg-RuntimeError",
+    "imgstream.stream.tf.dataset:TfPipeline._mend-RuntimeError",
+    "imgstream.stream.stream:Stream.note_bad-RuntimeError",
+    "imgstream.stalls:StallWatch.watching-RuntimeError",
+)
 @pytest.mark.parametrize(
     ("place", "kind"),
     [

@@ -29,39 +29,45 @@ pytestmark = pytest.mark.usefixtures("small_cnn")
 SMALL = {"size": (32, 32), "batch_size": 8, "epochs": 3, "augment": "light", "learning_rate": 0.005}
 
 
-WIDTHS = [pytest.param((8,), id="one block"), pytest.param((32, 64, 128, 256), id="as it is", marks=pytest.mark.slow)]
-"""The network `cnn` of one block, and the whole one: what is equal to the bit in the one must be in the other."""
+WHOLE = (32, 64, 128, 256)
+"""Channels of the blocks of `cnn` as it is."""
 
 
 def weights(run: ims.Run) -> list[np.ndarray]:
     return run.model.get_weights()
 
 
-def test_a_run_folder_holds_what_its_format_promises(two_classes: Path, tmp_path: Path) -> None:
-    run = ims.train(two_classes, out=tmp_path / "run", **SMALL)
-    names = {p.name for p in (tmp_path / "run").iterdir()}
+@pytest.fixture(scope="module")
+def plain(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> ims.Run:
+    """What comes of SMALL; to be read only."""
+    return ims.train(two_classes, out=tmp_path_factory.mktemp("plain") / "run", **SMALL)
+
+
+def test_a_run_folder_holds_what_its_format_promises(plain: ims.Run) -> None:
+    run, folder = plain, plain.folder.path
+    names = {p.name for p in folder.iterdir()}
     promised = {"model.keras", "spec.json", "class_names.json", "settings.json", "run.json", "index.arrow", "history.csv", "skipped.csv"}
     assert promised | {"golden.npz", "profile.json", "memory.csv", "checkpoints", "tensorboard"} == names
     assert run.class_names == ["dark", "light"]
     assert run.spec == ims.SampleSpec(size=(32, 32), scale="signed")
     assert run.state["state"] == "finished"
-    history = list(csv.DictReader((tmp_path / "run/history.csv").read_text().splitlines()))
+    history = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
     assert run.metrics["accuracy"] == pytest.approx(max(float(row["val_accuracy"]) for row in history), abs=1e-6)
-    assert json.loads((tmp_path / "run/settings.json").read_text())["augment"] == {"format": 1, "kind": "preset", "name": "light"}
+    assert json.loads((folder / "settings.json").read_text())["augment"] == {"format": 1, "kind": "preset", "name": "light"}
 
 
-def test_training_learns_and_the_run_evaluates_and_predicts_what_it_learnt(two_classes: Path, tmp_path: Path) -> None:
-    run = ims.train(two_classes, out=tmp_path / "run", **{**SMALL, "epochs": 8})
+def test_training_learns_and_the_run_evaluates_and_predicts_what_it_learnt(trained: Path, two_classes: Path) -> None:
+    run = ims.load_run(trained)
     assert run.metrics["accuracy"] == 1.0
-    assert ims.load_run(tmp_path / "run").evaluate(two_classes).accuracy == 1.0
-    predictions = list(ims.load_run(tmp_path / "run").predict(two_classes))
+    assert run.evaluate(two_classes).accuracy == 1.0
+    predictions = list(run.predict(two_classes))
     assert [p.label for p in predictions] == ["dark"] * 20 + ["light"] * 20
     assert [p.path for p in predictions][:2] == ["dark/00.jpg", "dark/01.jpg"]
     assert all(p.scores.shape == (2,) and abs(p.scores.sum() - 1) < 1e-6 and p.score == p.scores.max() for p in predictions)
 
 
-@pytest.mark.parametrize("widths", WIDTHS)
+@pytest.mark.parametrize("widths", [pytest.param((8,), id="one block"), pytest.param(WHOLE, id="as it is", marks=pytest.mark.slow)])
 def test_a_run_stopped_by_ctrl_c_in_mid_epoch_and_resumed_equals_an_undisturbed_one_to_the_bit(
     two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widths: tuple[int, ...]
 ) -> None:
@@ -87,15 +93,15 @@ def test_a_run_stopped_by_ctrl_c_in_mid_epoch_and_resumed_equals_an_undisturbed_
     assert first_part["seconds"] < resumed.state["seconds"] < 0.1 + time.monotonic() - began  # of both parts
 
 
-@pytest.mark.parametrize("widths", WIDTHS)
+@pytest.mark.slow
 def test_it_does_not_matter_which_batch_a_resumed_run_begins_with(
-    two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widths: tuple[int, ...]
+    two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A short one, one that a bad file left smaller, or the first of larger samples: a program made for its shape would round differently.
 
     All stops of two epochs, each in a new process: bench/resume.py.
     """
-    monkeypatch.setattr("imgstream.models.cnn.WIDTHS", widths)
+    monkeypatch.setattr("imgstream.models.cnn.WIDTHS", WHOLE)
     photos = tmp_path / "photos"
     shutil.copytree(two_classes, photos)
     (photos / "dark/03.jpg").write_bytes(b"")
@@ -191,7 +197,18 @@ def test_impossible_requests_say_what_to_do_before_anything_is_written(two_class
         ims.train(one, out=tmp_path / "run")
 
 
-def test_a_training_that_diverges_says_so_instead_of_going_on_with_numbers_that_are_none(two_classes: Path, tmp_path: Path) -> None:
+def test_a_training_whose_weights_are_no_numbers_says_so_instead_of_going_on(two_classes: Path, tmp_path: Path) -> None:
+    class Breaker(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+            self.model.set_weights([np.full_like(w, np.nan) for w in self.model.get_weights()])
+
+    with pytest.raises(ModelError, match="--learning-rate"):
+        ims.train(two_classes, out=tmp_path / "run", callbacks=[Breaker()], **SMALL)
+
+
+@pytest.mark.slow
+def test_a_training_that_diverges_says_so_too(two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgstream.models.cnn.WIDTHS", WHOLE)
     with pytest.raises(ModelError, match="--learning-rate"):
         ims.train(two_classes, out=tmp_path / "run", **{**SMALL, "learning_rate": 100, "epochs": 30})
 
@@ -237,6 +254,7 @@ def test_a_run_without_a_cache_is_not_resumed_with_one(two_classes: Path, tmp_pa
     assert PixelCache().held() == []
 
 
+@pytest.mark.slow
 def test_what_weighs_nothing_teaches_nothing_to_the_bit(two_classes: Path, tmp_path: Path) -> None:
     trained = []
     for number, wrong in enumerate(("light", "dark")):
@@ -325,8 +343,10 @@ def test_groups_of_every_kind_decide_the_split_that_is_told(two_classes: Path, t
         assert text.endswith("; nothing is on both sides")
 
 
-def mixed_up(two_classes: Path, folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def mixed_up(two_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five times as many images, of which every fourth lies in the wrong class: none can be sure of them."""
+    folder = tmp_path_factory.mktemp("mixed up")
     for file in sorted(two_classes.glob("*/*")):
         for i in range(5):
             name = {"dark": "light", "light": "dark"}[file.parent.name] if (int(file.stem) + i) % 4 == 0 else file.parent.name
@@ -335,11 +355,17 @@ def mixed_up(two_classes: Path, folder: Path) -> Path:
     return folder
 
 
-def test_a_run_keeps_the_temperature_of_its_best_validation_and_what_its_images_were_like(two_classes: Path, tmp_path: Path) -> None:
-    photos = mixed_up(two_classes, tmp_path / "photos")
-    options = {**SMALL, "val_share": 0.4, "label_smoothing": 0.0, "epochs": 4}
-    run = ims.train(photos, out=tmp_path / "run", **options)
-    _, val = ims.scan(photos).split(val=0.4, seed=0)
+CALIBRATED = {**SMALL, "val_share": 0.4, "label_smoothing": 0.0, "epochs": 4}
+
+
+@pytest.fixture(scope="module")
+def calibrated(mixed_up: Path, tmp_path_factory: pytest.TempPathFactory) -> ims.Run:
+    return ims.train(mixed_up, out=tmp_path_factory.mktemp("calibrated") / "run", **CALIBRATED)
+
+
+def test_a_run_keeps_the_temperature_of_its_best_validation_and_what_its_images_were_like(mixed_up: Path, calibrated: ims.Run) -> None:
+    run = calibrated
+    _, val = ims.scan(mixed_up).split(val=0.4, seed=0)
     assert run.temperature != 1.0
     result = run.evaluate(val)
     assert run.state["calibration"] == {
@@ -358,15 +384,18 @@ def test_a_run_keeps_the_temperature_of_its_best_validation_and_what_its_images_
     assert run.profile.brightness.mean == pytest.approx(np.mean(drawn) / 255, abs=0.02)
     assert run.profile.confidence.mean == pytest.approx(run.state["calibration"]["confidence"], abs=1e-5)
 
+
+@pytest.mark.slow
+def test_a_resumed_run_keeps_the_same_temperature_and_the_same_profile(mixed_up: Path, calibrated: ims.Run, tmp_path: Path) -> None:
     def interrupt(status: Status) -> None:
         if status.epoch == 3 and status.validation is None:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        ims.train(photos, out=tmp_path / "resumed", report=interrupt, **options)
-    resumed = ims.train(photos, out=tmp_path / "resumed", resume=True, **options)
-    assert (resumed.temperature, resumed.profile) == (run.temperature, run.profile)
-    assert resumed.state["calibration"] == run.state["calibration"]
+        ims.train(mixed_up, out=tmp_path / "resumed", report=interrupt, **CALIBRATED)
+    resumed = ims.train(mixed_up, out=tmp_path / "resumed", resume=True, **CALIBRATED)
+    assert (resumed.temperature, resumed.profile) == (calibrated.temperature, calibrated.profile)
+    assert resumed.state["calibration"] == calibrated.state["calibration"]
 
 
 def test_a_run_stopped_before_its_first_validation_has_no_temperature_and_no_profile(two_classes: Path, tmp_path: Path) -> None:
@@ -456,10 +485,9 @@ def test_keras_callbacks_see_each_step_and_may_end_the_training(two_classes: Pat
     assert (run.state["state"], run.state["epochs"], run.state["steps"]) == ("finished", 2, stopper.steps)
 
 
-def test_a_head_alone_leaves_the_backbone_as_it_was_given(two_classes: Path, tmp_path: Path) -> None:
-    given = ims.train(two_classes, out=tmp_path / "given", **SMALL)
-    run = ims.train(two_classes, out=tmp_path / "head", size=(32, 32), weights=str(tmp_path / "given/model.keras"), head_only=True)
-    for a, b in zip(weights(given)[:-2], weights(run)[:-2], strict=True):
+def test_a_head_alone_leaves_the_backbone_as_it_was_given(plain: ims.Run, two_classes: Path, tmp_path: Path) -> None:
+    run = ims.train(two_classes, out=tmp_path / "head", size=(32, 32), weights=str(plain.folder.path / "model.keras"), head_only=True)
+    for a, b in zip(weights(plain)[:-2], weights(run)[:-2], strict=True):
         np.testing.assert_array_equal(a, b)
     assert (run.state["steps"], run.metrics["accuracy"]) == (0, 1.0)
     assert run.evaluate(two_classes).accuracy == 1.0
@@ -468,16 +496,15 @@ def test_a_head_alone_leaves_the_backbone_as_it_was_given(two_classes: Path, tmp
     assert not (tmp_path / "none").exists()
 
 
-def test_given_weights_get_a_head_first_and_are_then_trained_as_a_whole(two_classes: Path, tmp_path: Path) -> None:
-    given = ims.train(two_classes, out=tmp_path / "given", **SMALL)
+def test_given_weights_get_a_head_first_and_are_then_trained_as_a_whole(plain: ims.Run, two_classes: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     run = ims.train(
-        two_classes, out=tmp_path / "run", model=str(tmp_path / "given"), size=(32, 32), batch_size=8, epochs=1, notice=lines.append
+        two_classes, out=tmp_path / "run", model=str(plain.folder.path), size=(32, 32), batch_size=8, epochs=1, notice=lines.append
     )
     assert any("The head alone" in line for line in lines)
-    assert run.spec == given.spec
+    assert run.spec == plain.spec
     assert run.metrics["accuracy"] == 1.0
-    assert any((a != b).any() for a, b in zip(weights(given)[:-2], weights(run)[:-2], strict=True))
+    assert any((a != b).any() for a, b in zip(weights(plain)[:-2], weights(run)[:-2], strict=True))
 
 
 def test_a_memory_ceiling_is_planned_for_held_and_recorded(two_classes: Path, tmp_path: Path) -> None:

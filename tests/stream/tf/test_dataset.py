@@ -113,6 +113,7 @@ def equal(one: Batches, other: Batches) -> bool:
 # ---- the same batches
 
 
+@pytest.mark.quick("crop-3-None", "crop-3-strong", "pad-1-None", "pad-3-standard", "stretch-1-strong", "stretch-3-light")
 @pytest.mark.parametrize("augment", [None, "light", "standard", "strong"])
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
@@ -132,6 +133,7 @@ def test_both_paths_agree_on_every_kind_of_file(mixed_index: ims.ImageIndex, fit
     assert {reason for _, reason in other.skipped} == {"truncated", "wrong kind", "empty", "missing"}
 
 
+@pytest.mark.quick("None-unit-3", "None-imagenet-3", "strong-signed-1", "strong-raw-3")
 @pytest.mark.parametrize(("scale", "channels"), [("unit", 3), ("signed", 1), ("imagenet", 3), ("caffe", 3), ("raw", 3)])
 @pytest.mark.parametrize("augment", [None, "strong"])
 def test_every_scale_gives_the_same_floats(folder: Folder, scale: Any, channels: int, augment: str | None) -> None:
@@ -242,6 +244,7 @@ def test_files_that_are_no_jpegs_are_no_matter_for_the_log(folder: Folder, spec:
     assert "OP_REQUIRES failed" not in capfd.readouterr().err
 
 
+@pytest.mark.quick("0")
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_jpegs_have_the_same_fate_on_both_paths(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -338,6 +341,7 @@ def test_an_impossible_epoch_or_start_is_refused(folder: Folder, arguments: dict
         stream.to_tf(**arguments)
 
 
+@pytest.mark.quick("0-none", "3-strong", "3-callable")
 @pytest.mark.parametrize("augment", [None, "strong", mirrored], ids=["none", "strong", "callable"])
 @pytest.mark.parametrize("done", [0, 3])
 def test_a_checkpointed_iterator_goes_on_with_the_same_batches(
@@ -359,6 +363,7 @@ def test_a_checkpointed_iterator_goes_on_with_the_same_batches(
     assert equal(rest, batches(first))
 
 
+@pytest.mark.quick("1-60-0", "3-6-1")
 @pytest.mark.parametrize(("done", "size", "initial_epoch"), [(1, 60, 0), (32, 60, 0), (3, 6, 1)])
 def test_a_restored_repetition_goes_on_to_the_next_epoch(
     folder: Folder, spec: ims.SampleSpec, tmp_path: Path, done: int, size: int, initial_epoch: int

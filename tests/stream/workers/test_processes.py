@@ -121,6 +121,11 @@ def running(process: int) -> bool:
         return False
 
 
+def shared_memory() -> set[str]:
+    """What this package or multiprocessing has named on this machine; other programs and other tests have files there too."""
+    return {name for name in os.listdir("/dev/shm") if name.startswith(("imgstream", "psm_"))}
+
+
 def until(condition: Callable[[], bool]) -> bool:
     end = time.monotonic() + PATIENCE
     while not (met := condition()) and time.monotonic() < end:
@@ -134,6 +139,7 @@ def until(condition: Callable[[], bool]) -> bool:
 COMPOSE = A.Compose([A.HorizontalFlip(p=0.5), A.GaussNoise(p=0.8), A.CoarseDropout(p=0.5)])
 
 
+@pytest.mark.quick("strong", "function")
 @pytest.mark.parametrize("augment", [None, "light", "strong", "compose", "function"])
 def test_batches_and_skipped_files_are_those_of_threads_to_the_bit(
     folder: Folder, spec: ims.SampleSpec, functions: Path, augment: Any
@@ -274,6 +280,7 @@ def test_on_bad_raise_raises_the_first_with_its_path_and_the_next_pass_goes_on(f
         assert (caught.value.path, caught.value.reason) == (index.path(7), "wrong kind")
 
 
+@pytest.mark.quick("2")
 @pytest.mark.parametrize("number", [1, 2])
 def test_workers_that_are_killed_end_the_pass_with_an_error_and_the_next_pass_has_others(
     folder: Folder, functions: Path, number: int
@@ -337,14 +344,14 @@ def test_a_worker_whose_thread_cannot_begin_ends_the_pass_instead_of_letting_it_
 
 def test_when_the_stream_is_gone_so_are_its_processes_and_its_memory(folder: Folder, spec: ims.SampleSpec) -> None:
     gc.collect()
-    before, shared = children(), set(os.listdir("/dev/shm"))
+    before, shared = children(), shared_memory()
     descriptors = len(os.listdir("/proc/self/fd"))
     stream = ims.Stream(ims.scan(folder(40)), spec, batch_size=4, workers=2)
     left = stream.batches()
     images, _ = next(left)
     as_it_was = images.copy()
     assert len(children() - before) == 2
-    assert set(os.listdir("/dev/shm")) == shared
+    assert shared_memory() == shared
     left.close()
     del stream, left
     gc.collect()
@@ -353,7 +360,7 @@ def test_when_the_stream_is_gone_so_are_its_processes_and_its_memory(folder: Fol
     del images
     gc.collect()
     assert until(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
-    assert set(os.listdir("/dev/shm")) == shared
+    assert shared_memory() == shared
 
 
 @contextlib.contextmanager
@@ -389,6 +396,7 @@ def test_workers_end_when_their_parent_is_killed(folder: Folder, tmp_path: Path)
     assert until(lambda: not any(map(running, workers)))
 
 
+@pytest.mark.quick("waits")
 @pytest.mark.parametrize("function", ["shift", "waits"])
 def test_ctrl_c_ends_it_all_with_one_traceback(folder: Folder, tmp_path: Path, functions: Path, function: str) -> None:
     body = "print('begun', flush=True)\n" + textwrap.dedent(ENDLESS)

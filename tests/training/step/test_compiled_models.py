@@ -61,9 +61,22 @@ def test_a_backbone_learns_at_a_tenth_of_the_heads_rate() -> None:
     assert set(shares.values()) == {0.1}
 
 
-def test_a_network_of_keras_applications_is_trained_so_too() -> None:
+@pytest.fixture(scope="module")
+def application() -> tuple[keras.Model, keras.Model]:
+    """A network of keras.applications, as it is served and as it is trained."""
     settings = TrainSettings()
     served = served_model(settings, "MobileNetV3Small", (32, 32, 3), 2)
-    trained = trained_model(served, "mixed_bfloat16", settings, Replicas([]))
+    return served, trained_model(served, "mixed_bfloat16", settings, Replicas([]))
+
+
+def test_a_network_of_keras_applications_is_cloned_so_too(application: tuple[keras.Model, keras.Model]) -> None:
+    served, trained = application
     assert [tuple(w.shape) for w in served.weights] == [tuple(w.shape) for w in trained.weights]
+    assert {type(layer).__name__ for layer in trained.layers if "Norm" in type(layer).__name__} == {"FusedBatchNormalization"}
+    assert trained.get_layer("logits").compute_dtype == "float32"
+
+
+@pytest.mark.slow
+def test_a_network_of_keras_applications_is_trained_so_too(application: tuple[keras.Model, keras.Model]) -> None:
+    _, trained = application
     assert np.isfinite(trained.train_on_batch(IMAGES, LABELS, return_dict=True)["loss"])
