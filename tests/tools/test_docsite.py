@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import check_docs
 import imgstream as ims
+from docsite import hooks
 from docsite.command_pages import commands, commands_markdown
 from docsite.external_assets import external_assets
 from docsite.folder_tables import folders_markdown
@@ -52,6 +55,38 @@ def test_the_command_line_page_has_every_command_and_option() -> None:
         assert [
             option for option in shown if f"{option}`" not in section and f"{option} " not in section and f"{option}, " not in section
         ] == []
+
+
+def test_the_examples_in_the_help_of_a_command_are_commands_that_it_takes() -> None:
+    page = commands_markdown()
+    assert sum(1 for block in check_docs.blocks(page) for _ in check_docs.commands_of(block.body) if block.info == ["console"]) > 20
+    assert list(check_docs.broken_blocks("command-line.md", page, ROOT, commands())) == []
+
+
+def test_tutorials_are_listed_in_the_order_of_reading_and_left_out_where_there_are_none(tmp_path: Path) -> None:
+    (tmp_path / "tutorials").mkdir()
+    (tmp_path / "decisions").mkdir()
+    for name in (
+        "tutorials/another.ipynb",
+        "tutorials/sort_a_folder.ipynb",
+        "tutorials/cats_and_dogs.ipynb",
+        "decisions/0002-b.md",
+        "decisions/0001-a.md",
+    ):
+        (tmp_path / name).touch()
+    nav = [{"Start": "index.md"}, {"Tutorials": "tutorials/"}, {"How": [{"Decisions": "decisions/"}]}]
+    decisions = {"How": [{"Decisions": ["decisions/0001-a.md", "decisions/0002-b.md"]}]}
+    tutorials = ["tutorials/cats_and_dogs.ipynb", "tutorials/sort_a_folder.ipynb", "tutorials/another.ipynb"]
+    assert hooks.on_config({"docs_dir": str(tmp_path), "nav": nav})["nav"] == [{"Start": "index.md"}, {"Tutorials": tutorials}, decisions]
+    for notebook in tmp_path.glob("tutorials/*"):
+        notebook.unlink()
+    assert hooks.on_config({"docs_dir": str(tmp_path), "nav": nav})["nav"] == [{"Start": "index.md"}, decisions]
+
+
+def test_scripts_that_a_notebook_would_take_from_another_host_are_taken_out_of_it() -> None:
+    own, other = "<script>copy()</script>", '<script type="module">import m from "https://example.org/m.mjs"</script>'
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="tutorials/a.ipynb"))
+    assert hooks.on_page_content(f"<p>1</p>{own}{other}<p>2</p>", page) == f"<p>1</p>{own}<p>2</p>"
 
 
 def test_the_folders_of_the_package_are_described_by_their_own_docstrings() -> None:

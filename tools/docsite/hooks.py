@@ -21,7 +21,7 @@ TUTORIALS = ("cats_and_dogs.ipynb", "swap_augmentations.ipynb", "sort_a_folder.i
 
 
 def on_config(config: Any) -> Any:
-    """List the pages of the folders that the navigation names, in their order."""
+    """List the pages of the folders that the navigation names, in their order; tutorials are there when they are written."""
     docs = Path(config["docs_dir"])
     notebooks = [page for page in TUTORIALS if (docs / "tutorials" / page).exists()]
     notebooks += sorted({page.name for page in (docs / "tutorials").glob("*.ipynb")} - set(notebooks))
@@ -66,6 +66,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 def _named(link: re.Match[str]) -> str:
     text, path = link.groups()
     return f"`{path}`" if path.endswith(text) else f"{text} (`{path}`)"
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Take out of notebooks the scripts for diagrams and formulas, which would come from another host: ours have none."""
+    if not page.file.src_uri.endswith(".ipynb"):
+        return html
+    return re.sub(r"<script\b.*?</script>", lambda script: "" if external_assets(script[0]) else script[0], html, flags=re.DOTALL)
 
 
 def on_post_build(config: Any) -> None:
