@@ -103,10 +103,10 @@ def test_a_start_gives_the_tail_of_the_epoch(folder: Folder, spec: ims.SampleSpe
 def test_order_is_right_beyond_one_block_of_it(folder: Folder) -> None:
     index = ims.scan(folder(5)).take(np.arange(4500) % 5)
     stream = ims.Stream(index, ims.SampleSpec(size=(1, 1)), batch_size=1000, shuffle=True, seed=1)
-    requests = list(stream._requests(0, 0))
+    requests = list(stream.requests(0, 0))
     assert np.array_equal(np.concatenate([r.positions for r in requests]), permute(np.arange(4500), 4500, 1, 0))
     assert [r.number for r in requests] == [0, 1, 2, 3, 4]
-    assert np.array_equal(requests[3].positions, next(stream._requests(0, 3)).positions)
+    assert np.array_equal(requests[3].positions, next(stream.requests(0, 3)).positions)
 
 
 def test_strong_gives_float_shares_that_sum_to_one(folder: Folder, spec: ims.SampleSpec) -> None:
