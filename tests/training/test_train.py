@@ -244,18 +244,18 @@ def test_an_unknown_pipeline_is_refused_before_anything_is_written(two_classes: 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_with_a_cache_keeps_images_and_is_not_resumed_without(tiny: dict[str, Any], two_classes: Path, tmp_path: Path) -> None:
+def test_a_run_with_a_cache_keeps_images_and_is_not_resumed_without(two_classes: Path, tmp_path: Path) -> None:
     def interrupt(status: Status) -> None:
         signal.raise_signal(signal.SIGINT)
 
     for path in two_classes.rglob("*.jpg"):
         os.utime(path, (1e9, 1e9))  # written long ago
-    cached = {**tiny, "cache": str(tmp_path / "kept")}
+    cached = {**SMALL, "cache": str(tmp_path / "kept")}
     with pytest.raises(KeyboardInterrupt):
         ims.train(two_classes, out=tmp_path / "run", report=interrupt, **cached)
     assert json.loads((tmp_path / "run/settings.json").read_text())["cache"] == str(tmp_path / "kept")
     with pytest.raises(RunError, match="cache=True"):
-        ims.train(two_classes, out=tmp_path / "run", resume=True, **tiny)
+        ims.train(two_classes, out=tmp_path / "run", resume=True, **SMALL)
     assert ims.train(two_classes, out=tmp_path / "run", resume=True, **cached).state["state"] == "finished"
     assert sum(held.images for held in PixelCache(tmp_path / "kept").held()) == 40
 
