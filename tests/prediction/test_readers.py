@@ -35,6 +35,7 @@ def test_what_the_writers_wrote_is_read_back(
     assert list(read_predictions(path)) == [PredictedRow(name, None if error else "cat", error) for name, error in files]
 
 
+@pytest.mark.quick(".csv", ".parquet")
 @pytest.mark.parametrize("extension", [".csv", ".jsonl", ".parquet"])
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path, extension: str) -> None:
     path = write(tmp_path / f"out{extension}", [(b"x" * 100, None)] * 20_000)

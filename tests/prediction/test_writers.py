@@ -171,6 +171,7 @@ def test_a_writer_that_is_interrupted_leaves_the_earlier_file(tmp_path: Path, ex
     assert os.listdir(tmp_path) == [path.name]
 
 
+@pytest.mark.quick(".csv", ".parquet")
 @pytest.mark.parametrize("extension", [".csv", ".jsonl", ".parquet"])
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path, extension: str) -> None:
     row = good("folder/" + "x" * 100 + ".jpg", 0.1, 0.7, 0.2)

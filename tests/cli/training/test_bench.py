@@ -19,8 +19,11 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 
 
 def test_json_is_one_object_with_the_documented_fields(two_classes: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capsys, two_classes, "--json", "--size", "24x32", "--batch-size", 8, "--seconds", 2)
-    result = json.loads(out)
+    for seconds in (2, 15, 75):  # on a busy machine little time may be too short to try every file
+        code, out, err = run(capsys, two_classes, "--json", "--size", "24x32", "--batch-size", 8, "--seconds", seconds)
+        result = json.loads(out)
+        if result["bad"]["files_tried"] == 40:
+            break
     assert (code, err) == (0, "")
     assert out.count("\n") == 1
     assert set(result) == {

@@ -139,6 +139,7 @@ def test_a_presets_windows_of_kept_images_are_close_to_those_of_the_files(tmp_pa
         assert 0 < np.abs(images - others).mean() < 3 / 255
 
 
+@pytest.mark.quick("callable", "light")
 @EVERY
 def test_both_pipelines_give_the_same_samples_from_a_cache(photos: Path, tmp_path: Path, spec: ims.SampleSpec, augment: Any) -> None:
     stream = ims.Stream(ims.scan(photos), spec, augment=augment, batch_size=5, shuffle=True, cache=tmp_path / "kept")

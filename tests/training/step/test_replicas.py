@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -34,6 +36,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_two_devices_take_the_step_that_one_takes_short_batches_and_weights_too() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "equal", done.stderr[-3000:]
