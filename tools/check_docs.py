@@ -8,8 +8,8 @@ and their options, and extras to install exist. tests/tools/test_documents.py ru
 
 A comment in the line before a block says what is special about it:
 
-    <!-- dry run: REASON -->      `imgstream train` is run with --dry-run
-    <!-- parsed only: REASON -->  a command's arguments are parsed, or Python compiled, and nothing is run
+    <!-- not trained: REASON -->  the arguments of `imgstream train` are parsed; the block's other commands are run
+    <!-- parsed only: REASON -->  the arguments of all commands are parsed, or Python compiled, and nothing is run
     <!-- file: NAME -->           the block is a file of this name, which later blocks use
     <!-- before                   Python that is run before the block, and that a reader does not see
     ... -->
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FENCE = re.compile(
-    r"(?:^<!-- (?P<mark>dry run|parsed only|file|before):?\s*(?P<said>.*?)\s*-->\n)?"
+    r"(?:^<!-- (?P<mark>not trained|parsed only|file|before):?\s*(?P<said>.*?)\s*-->\n)?"
     r"^(?P<indent> *)(?P<fence>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=indent)(?P=fence)[ ]*$",
     re.MULTILINE | re.DOTALL,
 )
@@ -48,7 +48,7 @@ class Block(NamedTuple):
     line: int
     """Of the file, on which the body starts."""
     mark: str = ""
-    """`dry run`, `parsed only`, `file`, `before`, or nothing."""
+    """`not trained`, `parsed only`, `file`, `before`, or nothing."""
     said: str = ""
     """The mark's reason, name or code."""
 

@@ -61,11 +61,11 @@ def test_python_that_does_not_compile_is_found_with_its_line() -> None:
 
 
 def test_a_block_in_a_list_is_read_without_its_indent_and_a_mark_belongs_to_the_block_below_it() -> None:
-    text = "- item\n\n    ```python\n    if x:\n        y\n    ```\n\n<!-- dry run: it takes an hour -->\n```console\n$ a\n```\n\n"
+    text = "- item\n\n    ```python\n    if x:\n        y\n    ```\n\n<!-- not trained: it takes an hour -->\n```console\n$ a\n```\n\n"
     text += "```console\nb\n```\n"
     assert check_docs.blocks(text) == [
         check_docs.Block(["python"], "if x:\n    y\n", 4),
-        check_docs.Block(["console"], "$ a\n", 10, "dry run", "it takes an hour"),
+        check_docs.Block(["console"], "$ a\n", 10, "not trained", "it takes an hour"),
         check_docs.Block(["console"], "b\n", 14),
     ]
 
@@ -123,6 +123,10 @@ def test_targets_scripts_and_extras_that_do_not_exist_are_found(project: Path, c
         "runs bench/tea.py, which is not there",
         "runs rm, which nothing here checks",
     ]
+
+
+def test_the_documents_of_this_project_keep_their_promises(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_docs.main(str(Path(__file__).parents[2])) == 0, capsys.readouterr().out
 
 
 def test_every_page_of_the_docs_is_looked_at(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+import check_docs
 import draw_architecture
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_picture_in_the_docs_is_that_of_the_code() -> None:
@@ -34,3 +40,11 @@ def test_boxes_of_a_row_do_not_overlap() -> None:
     half = draw_architecture._box_width("aaaa") / 2
     assert middles[0] + half < middles[1] - half
     assert middles[1] + half < middles[2] - half
+
+
+def test_the_files_and_folders_that_the_page_names_are_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = [code for code in check_docs.INLINE_CODE.findall(page) if re.fullmatch(r"[\w/]+(?:\.py|/)", code)]
+    assert len(named) > 15
+    beside = ["processes.py", "plan.py", "batch_loader.py"]  # named again, without their folders
+    assert [name for name in named if name not in beside and not any((ROOT / above / name).exists() for above in ("imgstream", "."))] == []

@@ -8,6 +8,7 @@ from typing import Any
 
 MARKUP = re.compile(r"\[/?[a-z]+(?: [a-z]+)*\]")
 """Rich markup of help texts, such as [bold]. Metavars are upper case: [DIR]."""
+EXAMPLE = re.compile(r"\s+(?:imgstream|find|python) .*")
 
 
 def commands() -> dict[str, Any]:
@@ -46,24 +47,23 @@ def _section(name: str, command: Any) -> str:
 
 
 def _help(text: str) -> Iterator[str]:
-    """Paragraphs of a help text; commands that follow each other become one block."""
-    block: list[str] = []
-    for paragraph in re.split(r"\n\s*\n", MARKUP.sub("", text)):
-        lines = [line.strip() for line in paragraph.strip().splitlines()]
-        if lines and all(re.search(r"\bimgstream [a-z]", line) and line.split()[0] in ("imgstream", "find", "python") for line in lines):
-            block += lines
-            continue
-        if block:
-            yield _console(block)
-            block = []
-        if lines:
-            yield "\n".join(_escaped(line) for line in lines)
-    if block:
-        yield _console(block)
+    """Paragraphs of a help text; indented commands become a block."""
+    kind, lines = "", [""]
+    for line in MARKUP.sub("", text).splitlines():
+        found = "command" if EXAMPLE.match(line) else "prose" if line.strip() else ""
+        if (found and found != kind) or (not found and kind == "prose"):
+            yield from _part(kind, lines)
+            kind, lines = found, []
+        if found:
+            lines.append(line.strip())
+    yield from _part(kind, lines)
 
 
-def _console(lines: list[str]) -> str:
-    return "```console\n" + "\n".join(lines) + "\n```"
+def _part(kind: str, lines: list[str]) -> Iterator[str]:
+    if kind == "command":
+        yield "```console\n" + "\n".join(lines) + "\n```"
+    elif kind == "prose":
+        yield "\n".join(_escaped(line) for line in lines)
 
 
 def _names(option: Any) -> str:
