@@ -88,6 +88,7 @@ def test_the_library_gives_the_same_rows_and_takes_images_in_memory(
     assert np.allclose(only.features, last.features, atol=0.05)
 
 
+@pytest.mark.usefixtures("small_cnn")
 def test_a_network_is_given_by_its_name_or_by_its_file(
     trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
