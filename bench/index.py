@@ -149,7 +149,7 @@ def random_rows(table: str) -> dict[str, Any]:
 def order(n: str) -> dict[str, Any]:
     """Seconds for one batch of indices of an epoch of n, alone and as a part of a block, as a stream asks for them."""
     from imgstream.order import permute
-    from imgstream.stream.stream import ORDER_BLOCK
+    from imgstream.stream.plan import ORDER_BLOCK
 
     def one(size: int) -> float:
         places = np.random.default_rng(0).integers(int(n) - size, size=200)

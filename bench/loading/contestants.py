@@ -204,12 +204,12 @@ def _cached(augment: str, folder: tempfile.TemporaryDirectory[str], files: list[
     from imgstream.decode.sample import plan_sample
     from imgstream.files.reader import file_version
     from imgstream.order import SampleDraws
-    from imgstream.stream.workers.cached_samples import Kept
+    from imgstream.stream.workers.cached_samples import CacheForm
 
     spec, preset, cache = ims.SampleSpec(size=(size, size), fit="stretch"), resolve(augment), PixelCache(folder.name)
-    shelf, draws, windows = Kept.of(spec, preset, cache).shelf(cache), SampleDraws(0), []
+    store, draws, windows = CacheForm.of(spec, preset, cache).store(cache), SampleDraws(0), []
     for row in np.random.default_rng(0).permutation(len(files)).tolist():
-        kept = shelf.find(os.fsencode(files[row]), file_version(files[row]))
+        kept = store.find(os.fsencode(files[row]), file_version(files[row]))
         numbers = draws(0, row)
         box = functools.partial(preset.box, numbers) if isinstance(preset, Preset) else None
         plan = plan_sample(spec, kept.shape[1], kept.shape[0], box, reductions=())

@@ -29,6 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_page_becomes_html_and_search_needs_no_server(site: Path) -> None:
     pages = [page.relative_to(ROOT / "docs") for page in sorted((ROOT / "docs").rglob("*")) if page.suffix in (".md", ".ipynb")]
     assert [page for page in pages if not (site / page.with_suffix(".html")).exists()] == []
@@ -36,11 +37,13 @@ def test_every_page_becomes_html_and_search_needs_no_server(site: Path) -> None:
     assert "assets/iframe-worker.js" in (site / "index.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_api_page_has_every_public_name(site: Path) -> None:
     page = (site / "api.html").read_text("utf-8")
     assert [name for name in ims.__all__ if name != "__version__" and f'id="imgstream.{name}"' not in page] == []
 
 
+@pytest.mark.slow
 def test_a_link_to_the_code_becomes_the_name_of_its_file(site: Path) -> None:
     page = (site / "decisions" / "0018-muon.html").read_text("utf-8")
     assert "<code>imgstream/training/step/optimizers.py</code>" in page
