@@ -116,6 +116,7 @@ def test_evaluating_shows_a_bar_on_a_terminal_and_what_is_printed_into_a_file_ge
     assert "Evaluating" not in terminal.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_cnn")
 def test_a_training_says_where_it_is_unless_it_is_to_be_silent_or_reports_to_somebody(
     two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

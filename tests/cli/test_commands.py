@@ -32,6 +32,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return int(exit_.value.code or 0), out, err
 
 
+@pytest.mark.slow
 def test_train_py_is_imgstream_train(two_classes: Path, tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "train.py"
     command = [sys.executable, script, two_classes, "--out", tmp_path / "run", "--epochs", "1", "--size", "32"]
@@ -202,6 +203,7 @@ def test_a_fold_that_cannot_be_exits_with_1_and_one_line(two_classes: Path, tmp_
         assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_fold_in_groups_without_some_files_is_resumed_with_the_same_options_alone(
     two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -319,6 +321,7 @@ def test_lr_suggests_a_rate_and_draws_the_curve(two_classes: Path, tmp_path: Pat
     assert json.loads(run(capsys, *command, "--json")[1])["learning_rate"] > 0
 
 
+@pytest.mark.slow
 def test_lr_says_where_nothing_was_learnt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
     for i in range(40):  # one kind of noise under two names

@@ -135,6 +135,7 @@ def test_a_feature_that_is_always_the_same_in_training_has_no_part() -> None:
     assert head.accuracy > 0.9
 
 
+@pytest.mark.slow
 def test_features_that_are_mapped_from_a_file_take_no_memory_of_their_own(tmp_path: Path) -> None:
     n, dimensions = 60_000, 512  # 123 MB
     mapped = np.lib.format.open_memmap(tmp_path / "f.npy", "w+", np.float32, (n, dimensions))

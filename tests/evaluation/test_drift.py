@@ -79,6 +79,7 @@ def test_a_profile_is_read_back_and_another_version_or_a_damaged_one_is_refused(
         Profile.from_json([])
 
 
+@pytest.mark.slow
 def test_images_of_one_kind_with_those_of_training_are_no_drift() -> None:
     rng = np.random.default_rng(5)
     for seed in range(20):

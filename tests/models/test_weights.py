@@ -134,6 +134,7 @@ def test_an_open_size_is_224(tmp_path: Path) -> None:
     assert model_info(saved(network(size=None), tmp_path / "a.keras")).size == (224, 224)
 
 
+@pytest.mark.slow
 def test_weights_of_other_classes_give_the_body_in_every_layout(tmp_path: Path) -> None:
     source = build_model("cnn", (32, 32, 3), 10)
     source.save_weights(tmp_path / "new.weights.h5")

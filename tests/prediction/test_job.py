@@ -567,6 +567,7 @@ def test_a_file_of_a_shard_that_changes_is_predicted_anew_in_that_shard(numbers:
     assert rows_of(tmp_path / "out.csv")[1]["label"] == "class 2"
 
 
+@pytest.mark.slow
 def test_very_many_batches_are_all_predicted_with_their_own_numbers(tmp_path: Path) -> None:
     """More than the store gives at a time, and more than one stream takes."""
 

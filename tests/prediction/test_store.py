@@ -148,6 +148,7 @@ def test_a_batch_that_cannot_be_recorded_whole_is_not_recorded(path: Path) -> No
         assert store.counts() == (8, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_list_with_a_path_very_many_times_is_planned(path: Path) -> None:
     """Each repetition is a row, and they are not compared with each other one by one: that would take hours."""
     with PredictionStore(path, IDENTITY, ranks=2) as store:

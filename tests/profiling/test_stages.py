@@ -184,6 +184,7 @@ def test_the_loader_goes_round_a_tiny_folder_and_notes_bad_files(mixed: Path) ->
     assert {index.relative_bytes(i) for i in bad} == {b"only/cut.jpg", b"only/text.jpg", b"only/none.jpg"}
 
 
+@pytest.mark.slow
 def test_a_loader_whose_files_have_all_gone_says_so_and_ends(mixed: Path) -> None:
     index = ims.scan(mixed)
     for file in mixed.glob("only/*"):

@@ -46,6 +46,7 @@ def test_tf_is_taken_where_it_is_clearly_faster(
     assert f"python reads {python} images/s of these files, tf {tf}" in chosen.why
 
 
+@pytest.mark.slow
 def test_both_are_measured_on_files_spread_over_the_index(many: ims.Stream) -> None:
     chosen = choose_pipeline(many)
     assert chosen.pipeline in ("python", "tf")

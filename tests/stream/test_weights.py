@@ -86,6 +86,7 @@ def test_weights_stay_with_their_rows_in_selections_shards_and_saved_tables(fold
             assert [weights.tolist() for _, _, weights in batches] == [[weight(3), weight(0)]], name
 
 
+@pytest.mark.slow
 def test_labels_that_are_mixed_keep_the_weights_of_their_images(folder: Folder, spec: ims.SampleSpec) -> None:
     stream = ims.Stream(weighted(folder(12)), spec, augment="strong", batch_size=5)
     for name, batches in ways(stream, 1):

@@ -70,7 +70,7 @@ def run_command(words: Sequence[str], *, train: bool) -> None:
     assert ended.value.code in (0, found_something), " ".join(words)
 
 
-@pytest.mark.quick("README.md", "docs/index.md")
+@pytest.mark.slow
 @pytest.mark.parametrize("page", EXAMPLES)
 def test_the_examples_of_a_page_work_from_top_to_bottom(page: str, reader: Path) -> None:
     names: dict[str, object] = {}  # one for all: a later example may go on from an earlier one, as a reader would

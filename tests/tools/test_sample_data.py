@@ -27,6 +27,7 @@ def pixels(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), np.int16)
 
 
+@pytest.mark.slow
 def test_redrawing_gives_the_committed_files(redrawn: dict[str, bytes]) -> None:
     files = committed()
     assert sorted(files) == sorted(redrawn)

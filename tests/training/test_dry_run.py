@@ -46,6 +46,7 @@ def test_a_dry_run_says_what_training_would_do_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_person_is_told_in_lines_and_a_folder_that_is_there_stays_empty(
     two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_person_is_told_in_lines_and_a_folder_that_is_there_stays_empty(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_that_is_there_is_told_of_and_not_touched(two_classes: Path, tmp_path: Path) -> None:
     def interrupt(status: Status) -> None:
         if status.step == 6:

@@ -27,6 +27,7 @@ def test_rates_grow_until_the_loss_does(two_classes: Path) -> None:
     assert curve.chance == pytest.approx(np.log(2), abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_scale_of_a_manifests_weights_does_not_change_the_curve(two_classes: Path, tmp_path: Path) -> None:
     curves = []
     for weight in (1, 10):
@@ -54,6 +55,7 @@ def test_nothing_is_suggested_where_the_loss_stays_near_chance(tmp_path: Path) -
     assert "suggested" not in drawn
 
 
+@pytest.mark.slow
 def test_chance_is_the_entropy_of_the_classes_shares_in_the_training_images(two_classes: Path) -> None:
     index = ims.scan(two_classes).take(np.arange(25))  # 20 dark ones and 5 light ones
     dark, light = index.split(val=0.2, seed=0)[0].class_counts()

@@ -220,6 +220,7 @@ def test_impossible_requests_say_what_to_do_before_anything_is_written(two_class
         ims.train(one, out=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_training_whose_weights_are_no_numbers_says_so_instead_of_going_on(two_classes: Path, tmp_path: Path) -> None:
     class Breaker(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
@@ -250,6 +251,7 @@ def test_an_unknown_pipeline_is_refused_before_anything_is_written(two_classes: 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_with_a_cache_keeps_images_and_is_not_resumed_without(two_classes: Path, tmp_path: Path) -> None:
     def interrupt(status: Status) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -477,6 +479,7 @@ def test_a_run_killed_at_any_step_goes_on_from_its_last_checkpoint_to_the_same_b
     assert [[row[name] for name in same] for row in histories[0]] == [[row[name] for name in same] for row in histories[1]]
 
 
+@pytest.mark.slow
 def test_images_that_came_or_went_while_a_run_lay_still_are_told_and_not_taken(
     tiny: dict[str, Any], two_classes: Path, tmp_path: Path
 ) -> None:
@@ -532,6 +535,7 @@ def test_a_head_alone_leaves_the_backbone_as_it_was_given(plain: ims.Run, two_cl
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_given_weights_get_a_head_first_and_are_then_trained_as_a_whole(plain: ims.Run, two_classes: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     run = ims.train(
@@ -543,6 +547,7 @@ def test_given_weights_get_a_head_first_and_are_then_trained_as_a_whole(plain: i
     assert any((a != b).any() for a, b in zip(weights(plain)[:-2], weights(run)[:-2], strict=True))
 
 
+@pytest.mark.slow
 def test_a_memory_ceiling_is_planned_for_held_and_recorded(two_classes: Path, tmp_path: Path) -> None:
     run = ims.train(two_classes, out=tmp_path / "run", memory=8 * 10**9, **SMALL)
     rows = list(csv.DictReader((tmp_path / "run/memory.csv").read_text().splitlines()))
@@ -553,6 +558,7 @@ def test_a_memory_ceiling_is_planned_for_held_and_recorded(two_classes: Path, tm
     assert not (tmp_path / "small").exists()
 
 
+@pytest.mark.slow
 def test_images_smaller_than_half_of_a_networks_size_are_only_doubled(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, level in (("dark", 40), ("light", 200)):

@@ -206,6 +206,7 @@ def test_help_of_check_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert "imgstream check photos/ --decode --quarantine bad.csv" in out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_cnn")
 def test_what_check_wrote_keeps_every_picture_on_one_side_of_training(
     planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

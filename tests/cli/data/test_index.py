@@ -159,6 +159,7 @@ def test_columns_root_and_patterns_are_heeded(photos: Path, tmp_path: Path, caps
     assert by_number["classes"] == {"0": 20, "1": 20}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_cnn")
 def test_the_table_stands_for_the_folder_or_the_list_in_every_command(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

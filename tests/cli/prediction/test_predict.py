@@ -191,6 +191,7 @@ def test_predictions_of_another_run_are_not_mixed_with_those_that_are_there(
     assert output.read_bytes() != before
 
 
+@pytest.mark.slow
 def test_together_and_mirrored_scores_are_the_mean(
     trained: Path, second: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

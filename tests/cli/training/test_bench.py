@@ -69,6 +69,7 @@ def test_the_table_names_the_stages_what_binds_and_the_bad_files(
     assert "empty: 0 bytes" in out
 
 
+@pytest.mark.slow
 def test_what_cannot_be_done_exits_with_1_and_one_line(two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.jpg").write_text("no image")
     for arguments, words in (

@@ -162,6 +162,7 @@ def test_files_that_need_neither_crop_nor_resize_are_equal_to_the_bit(tmp_path: 
     assert equal(batches(stream.to_tf()), list(stream.batches()))
 
 
+@pytest.mark.slow
 def test_the_order_is_right_beyond_one_block_of_it(folder: Folder) -> None:
     index = ims.scan(folder(5)).take(np.arange(2500) % 5)
     stream = ims.Stream(index, ims.SampleSpec(size=(1, 1)), batch_size=700, shuffle=True, seed=1)
@@ -568,6 +569,7 @@ def test_keras_predicts_and_evaluates_every_image_once(folder: Folder, spec: ims
     assert loss == pytest.approx(float(np.mean((predicted[:, 0] - labels) ** 2)), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_keras_warns_of_a_wholly_bad_batch_and_loses_nothing_else(folder: Folder, spec: ims.SampleSpec, summing_model: Any) -> None:
     stream = ims.Stream(ims.scan(folder(14, bad=(4, 5, 6, 7))), spec, batch_size=4)
     with pytest.warns(UserWarning, match="ran out of data"):

@@ -139,7 +139,7 @@ def test_a_presets_windows_of_kept_images_are_close_to_those_of_the_files(tmp_pa
         assert 0 < np.abs(images - others).mean() < 3 / 255
 
 
-@pytest.mark.quick("callable", "light")
+@pytest.mark.quick("light")
 @EVERY
 def test_both_pipelines_give_the_same_samples_from_a_cache(photos: Path, tmp_path: Path, spec: ims.SampleSpec, augment: Any) -> None:
     stream = ims.Stream(ims.scan(photos), spec, augment=augment, batch_size=5, shuffle=True, cache=tmp_path / "kept")
@@ -323,6 +323,7 @@ def test_a_full_disk_changes_no_batch(photos: Path, tmp_path: Path, spec: ims.Sa
 # ---- a process that is killed while it fills the cache
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_what_killed_processes_left_in_a_cache_is_right(folder: Folder, tmp_path: Path) -> None:
     code = (

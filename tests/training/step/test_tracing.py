@@ -76,6 +76,7 @@ def graphs() -> int:
     return sum(issubclass(type(each), tf.Graph) for each in gc.get_objects())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_transfer", [False, True])
 def test_a_model_that_is_gone_leaves_no_graph_of_its_steps(is_transfer: bool) -> None:
     before = graphs()
