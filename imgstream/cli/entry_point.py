@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import io
 import os
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 _INTERRUPTED = 130
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a write to stdout may fail with, beside a pipe that nobody reads."""
 _GRACE = 10.0
 """Seconds that threads have to finish their current file after the command is done."""
 
@@ -29,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         with _quiet_decoders():
             code = _run(list(sys.argv[1:] if arguments is None else arguments))
-            sys.stdout.flush()
+    except KeyboardInterrupt:  # before the command began, or when it was over
+        print("Stopped.", file=sys.stderr)
+        code = _INTERRUPTED
     finally:
         if arguments is None:  # this process is the command
             threading.Thread(target=_leave, args=(code,), daemon=True).start()
@@ -61,6 +66,8 @@ def _run(arguments: list[str]) -> int:
         result = command().main(arguments, prog_name="imgstream", standalone_mode=False)
         if result == _INTERRUPTED:  # typer turns Ctrl-C into a result
             raise KeyboardInterrupt
+        if sys.stdout is not None:  # it is None where the shell has closed it
+            sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except ImgstreamError as error:
         error_console().print(f"imgstream: {printable(str(error))}", style="red", markup=False, soft_wrap=True)
@@ -69,7 +76,13 @@ def _run(arguments: list[str]) -> int:
         error_console().print("Stopped.", markup=False)
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of our output has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+        return 1
+    except OSError as error:
+        if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
+            raise  # a bug: show the traceback
+        _drop_output()
+        error_console().print(f"imgstream: the output cannot be written: {error.strerror}", style="red", markup=False, soft_wrap=True)
         return 1
     except Exception as error:
         if not hasattr(error, "exit_code"):
@@ -79,6 +92,11 @@ def _run(arguments: list[str]) -> int:
         return int(error.exit_code)
     finally:
         warnings.showwarning = shown
+
+
+def _drop_output() -> None:
+    """Send what is left for stdout nowhere: Python would fail again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(others: Callable[..., None]) -> Callable[..., None]:

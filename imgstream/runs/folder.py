@@ -71,6 +71,19 @@ class RunFolder:
         """tensorboard/: event files, with the TensorFlow backend."""
         return self.path / "tensorboard"
 
+    def check_new(self, source: str | bytes | os.PathLike[str] | None) -> None:
+        """Raise RunError where a run would lie among other files: in `source`, the folder of images, or beside what is of no run."""
+        if source is not None and os.path.isdir(source):
+            images, out = os.path.realpath(os.fsdecode(source)), os.path.realpath(self.path)
+            if os.path.commonpath([images, out]) == images:
+                raise RunError(f"{self.path} lies in the folder of images, and would be one of its classes. Choose an --out outside of it")
+        try:
+            found = set(os.listdir(self.path))
+        except OSError:  # not there: or what `make` tells of
+            return
+        if found and not found & {*_SEALED, "run.json", "settings.json", "index.arrow", "checkpoints", "tensorboard", "memory.csv"}:
+            raise RunError(f"{self.path} is not empty, and is no run folder: it holds {min(found)!r}. Choose another --out")
+
     def make(self) -> None:
         """Create the folder. Raises OutputError when that is not possible."""
         try:
@@ -82,7 +95,9 @@ class RunFolder:
         """The contents of one of the JSON files, an object. Raises RunError when it is missing or damaged."""
         try:
             data = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            if not self.path.is_dir():
+                raise RunError(f"there is no run folder {self.path}. A run folder is what `imgstream train DIR --out RUN` writes") from None
             raise RunError(
                 f"{self.path} is no run folder: it has no {name}. A run folder is what `imgstream train DIR --out RUN` writes"
             ) from None

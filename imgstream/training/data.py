@@ -32,7 +32,7 @@ def sample_spec(settings: TrainSettings, info: ModelInfo, index: ImageIndex) -> 
     channels = info.channels or settings.channels
     from_new = settings.weights == "none" and not info.is_saved and info.any_size
     return SampleSpec(
-        size=settings.size or (_not_much_larger(info.size, index) if from_new else info.size),
+        size=settings.size if settings.size is not None else _not_much_larger(info.size, index) if from_new else info.size,
         fit=settings.fit,  # type: ignore[arg-type]  # SampleSpec checks it
         channels=channels,
         scale="signed" if channels == 1 and info.scale in ("imagenet", "caffe") else info.scale,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -91,10 +92,12 @@ def prepare(
     if state is not None:
         if not resume:
             raise RunError(f"{folder.path} holds a run already ({state['state']}). Go on with it with --resume, or choose another --out")
-        if state["state"] == "finished":
-            return None
         folder.check(state, "spec.json", "class_names.json", "settings.json")
         check_same(folder, recorded)
+        if state["state"] == "finished":
+            return None
+    else:
+        folder.check_new(source if isinstance(source, str | bytes | os.PathLike) else None)
     if settings.memory is not None:
         limit_arenas()
     limit_gpu(settings.gpu_memory)

@@ -56,9 +56,12 @@ def test_wrong_arguments_exit_with_2_and_say_which(tmp_path: Path, capsys: pytes
 
 
 def test_what_cannot_be_done_exits_with_1_and_one_line(tmp_path: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "notes.txt").write_text("x")
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "notes.txt").write_text("x")
     for arguments, words in (
-        (["train", tmp_path, "--out", tmp_path / "r"], "found 1 .txt"),
+        (["train", documents, "--out", tmp_path / "r"], "found 1 .txt"),
+        (["train", documents, "--out", documents / "r"], "lies in the folder of images"),
         (["train", tmp_path / "gone", "--out", tmp_path / "r"], "gone"),
         (["predict", tmp_path, tmp_path, "-o", tmp_path / "o.csv"], "no run folder"),
         (["predict", trained, tmp_path, "-o", tmp_path / "o.xls"], ".parquet"),

@@ -156,6 +156,8 @@ def test_a_run_that_is_there_is_not_overwritten_and_a_finished_one_is_given_back
         ims.train(two_classes, out=tmp_path / "run", **tiny)
     assert ims.train(two_classes, out=tmp_path / "run", resume=True, **tiny).state["state"] == "finished"
     assert (tmp_path / "run/model.keras").stat().st_mtime_ns == before
+    with pytest.raises(RunError, match="was started with other options"):
+        ims.train(two_classes, out=tmp_path / "run", resume=True, **{**tiny, "epochs": 9})
 
 
 def test_resuming_with_other_options_names_them(tiny: dict[str, Any], two_classes: Path, tmp_path: Path) -> None:

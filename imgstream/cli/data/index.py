@@ -73,7 +73,7 @@ def index(
     from imgstream.index import IMAGE_EXTENSIONS, kind_of, open_index
     from imgstream.index.header_scan import scan_headers
     from imgstream.index.look_alikes import joined, quoted
-    from imgstream.index.manifest.read import MANIFEST_EXTENSIONS, is_manifest
+    from imgstream.index.manifest.read import is_manifest
     from imgstream.index.manifest.write import write_manifest
     from imgstream.index.opening import warn_of_look_alikes
     from imgstream.progress import counting
@@ -88,7 +88,7 @@ def index(
                 f"{str(output)!r} is named as an image, or is a list of images that is there already: those are never written to. Give "
                 "another name, in .arrow for a table or .csv for a manifest"
             )
-        if output.suffix.lower() in MANIFEST_EXTENSIONS and not as_manifest:
+        if output.suffix.lower() not in (".csv", ".arrow"):
             raise OutputError(f"a manifest is written as .csv, a table as .arrow; {str(output)!r} is named as neither")
         check_target(output)
     if (root or columns or classes or allow_outside) and kind_of(source) != "manifest":

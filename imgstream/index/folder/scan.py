@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imgstream.errors import DatasetError, NoImagesError, OutputError
+from imgstream.errors import CacheWarning, DatasetError, NoImagesError, OutputError
 from imgstream.files.locations import cache_folder
 from imgstream.index.changes import Changes
 from imgstream.index.folder.comparison import TableComparison
@@ -201,5 +201,6 @@ def place_for(root: bytes, label_pattern: str | None) -> Path | None:
             return folder / f"{key}.arrow"
     except (OSError, OutputError) as error:
         advice = "Set IMGSTREAM_CACHE to a folder that can be written"
-        warnings.warn(f"the cache folder cannot be used ({error}): this list of images is kept in a temporary file. {advice}", stacklevel=3)
+        message = f"the cache folder cannot be used ({error}): this list of images is kept in a temporary file. {advice}"
+        warnings.warn(message, CacheWarning, stacklevel=3)
         return None
