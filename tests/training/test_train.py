@@ -501,7 +501,7 @@ def test_images_that_came_or_went_while_a_run_lay_still_are_told_and_not_taken(
     told = "\n".join(lines)
     assert "1 new (such as" in told
     assert "dark/new.jpg" in told
-    assert "1 files have changed" in told
+    assert "1 file has changed" in told
     assert "dark/01.jpg" in told
 
 
