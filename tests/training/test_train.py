@@ -331,7 +331,7 @@ def test_each_step_is_given_the_weights_of_its_images_times_those_of_their_class
 def test_a_file_on_both_sides_of_the_split_is_refused_before_anything_is_written(two_classes: Path, tmp_path: Path) -> None:
     rows = [f"{name}/{i:02}.jpg,{name},{'train' if i < 4 else 'val'}\n" for name in ("dark", "light") for i in range(6)]
     (tmp_path / "list.csv").write_text("path,label,split\n" + "".join(rows) + "light/../dark/00.jpg,dark,val\n")
-    with pytest.raises(DatasetError, match=r"5 \(38\.5 %\) to validate on; 1 are on both sides: a file or group"):
+    with pytest.raises(DatasetError, match=r"5 \(38\.5 %\) to validate on; 1 is on both sides: a file or group"):
         ims.train(tmp_path / "list.csv", out=tmp_path / "run", root=str(two_classes), **SMALL)
     assert not (tmp_path / "run").exists()
 
