@@ -23,3 +23,7 @@ def test_every_folder_of_the_package_says_what_its_files_are_for() -> None:
             continue
         for file in folder.glob("*.py"):
             assert file.name == "__init__.py" or file.name in said, f"{file.name} is not in the docstring of {folder.name}/__init__.py"
+
+
+def test_only_public_names_are_offered_by_the_package() -> None:
+    assert dir(imgstream) == sorted(imgstream.__all__)

@@ -86,6 +86,8 @@ def _by_name(name: str) -> Preset | Policy | None:
 def _from_policy_file(path: Path) -> Policy:
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise AugmentError(f"no such file: {path} (from --augment {path})") from None
     except (OSError, UnicodeDecodeError) as error:
         raise AugmentError(f"cannot read the augmentation policy {path}: {error}") from error
     import yaml  # a dependency of albumentations; YAML includes JSON

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from imgstream.cli.help import DATA, OUTPUT, PREDICTION, PREPROCESSING, SPEED
+from imgstream.wording import quantity
 
 if TYPE_CHECKING:
     from imgstream.index import ImageIndex, Source
@@ -205,5 +206,5 @@ def tell_changed(index: ImageIndex) -> None:
     from imgstream.terminal.tables import printable
 
     if changed := index.changed():
-        text = f"{len(changed):,} files have changed since they were first opened, such as {printable(changed[0])}"
+        text = f"{quantity(len(changed), 'file has', 'files have')} changed since first opened, such as {printable(changed[0])}"
         error_console().print(text, markup=False, soft_wrap=True)

@@ -36,7 +36,7 @@ class Evaluation:
     skipped: list[tuple[str, str]]
     """(path, reason) of the bad files that were left out."""
     unknown_classes: list[str]
-    """Folders that are no class of the model; their images were left out."""
+    """Labels that are no class of the model; their images were left out."""
     unknown_images: int
     """Number of readable images that were left out for that."""
     unlabelled: int
@@ -90,9 +90,10 @@ def evaluate(
     counts = stream.index.class_counts()
     there = {n for n, count in zip(stream.index.class_names, counts, strict=True) if count}
     if not (to_model >= 0).any():
+        found = f"the labels {', '.join(unknown[:20])}" if unknown else "no labels"
         raise DatasetError(
-            f"no image under {stream.index.root or 'the paths given'} lies in a folder named for one of the model's classes "
-            f"({', '.join(names[:20])}); found {', '.join(unknown[:20]) or 'no class folders'}"
+            f"no image under {stream.index.root or 'the paths given'} has one of the model's classes as its label "
+            f"({', '.join(names[:20])}); found {found}"
         )
     forward, confusion = Forward(model, stream.batch_size), ConfusionMatrix(names)
     calibrated, uncalibrated = CalibrationError(), CalibrationError()

@@ -10,6 +10,7 @@ import numpy as np
 from imgstream.index.names import one_line
 from imgstream.index.selection import RowSelection
 from imgstream.index.split.path_hash import path_hashes
+from imgstream.wording import quantity
 
 EXAMPLES = 5
 """How many paths of new, and of gone, images are given as examples."""
@@ -32,11 +33,15 @@ class Changes:
         return bool(self.added or self.removed)
 
     def __str__(self) -> str:
+        if not self:
+            return "Since the last time no image was added or removed"
         parts = []
-        for count, what, examples in ((self.added, "new", self.added_examples), (self.removed, "gone", self.removed_examples)):
-            if count:
-                parts.append(f"{count:,} {what} (such as {one_line(os.fsencode(examples[0]))})")
-        return f"Since the last time: {' and '.join(parts) or 'nothing'} of the images"
+        if self.added:
+            parts.append(f"{quantity(self.added, 'new image')} (such as {one_line(os.fsencode(self.added_examples[0]))})")
+        if self.removed:
+            gone = f"{self.removed:,} gone" if self.added else f"{quantity(self.removed, 'image')} gone"
+            parts.append(f"{gone} (such as {one_line(os.fsencode(self.removed_examples[0]))})")
+        return f"Since the last time: {', '.join(parts)}"
 
 
 def changes_between(before: RowSelection, now: RowSelection) -> Changes:

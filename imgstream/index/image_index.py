@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import operator
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -262,7 +263,7 @@ class ImageIndex(RowSelection):
         Raises:
             DatasetError: `val` is not between 0 and 1, or the given split has no train.
         """
-        if not 0 < val < 1:
+        if not isinstance(val, numbers.Real) or not 0 < val < 1:
             raise DatasetError(f"val is the share of the images to validate on, between 0 and 1 such as 0.2; got {val!r}")
         seed = operator.index(seed)
         index, given = self._for_training()

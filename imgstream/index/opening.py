@@ -14,6 +14,7 @@ from imgstream.index.image_index import ImageIndex
 from imgstream.index.manifest.read import MANIFEST_EXTENSIONS, ManifestReport, read_manifest
 from imgstream.index.path_lists import read_paths
 from imgstream.index.source_kinds import AnyPath, checked, kind_of
+from imgstream.wording import quantity
 
 Source = AnyPath | ImageIndex | Iterable[AnyPath]
 """A folder, a manifest, a table that was saved as .arrow, an image file, an index, or paths of images."""
@@ -117,6 +118,10 @@ def open_index(
         raise DatasetError(f"a label pattern takes labels from the paths in a folder, and {shown} is none: leave it out")
     if isinstance(source, ImageIndex):
         found = source
+    elif not isinstance(source, str | bytes | os.PathLike | Iterable):
+        raise DatasetError(
+            f"scan takes the path of a folder, a manifest, a table or an image, paths of images, or an index; got {source!r}"
+        )
     elif not isinstance(source, str | bytes | os.PathLike):
         found = ImageIndex.from_paths(checked(source))
     elif kind == "manifest":
@@ -138,7 +143,7 @@ def open_index(
         return found
     unwanted = read_paths(exclude)
     rest = found.without(unwanted)
-    tell(f"Left out: {len(found) - len(rest):,} images, by the {len(unwanted):,} paths in {os.fspath(exclude)}")
+    tell(f"Left out: {quantity(len(found) - len(rest), 'image')}, by the {quantity(len(unwanted), 'path')} in {os.fspath(exclude)}")
     if not len(rest):
         raise NoImagesError(f"No images: {os.fspath(exclude)} names all {len(found):,} of {found.root}")
     return rest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from imgstream.prediction.scorer import Scored, Scorer
 from imgstream.prediction.store import RANK, Plan, PredictionStore, described
 from imgstream.prediction.writers import open_writer
 from imgstream.stream.plan import Pipeline
+from imgstream.wording import quantity
 
 LEAST_RANKS = 5
 """Classes that are kept for each image, so that a slightly larger --top-k needs no new prediction."""
@@ -113,18 +114,13 @@ def merge_stores(shards: Sequence[Path], target: Path, top_k: int = 1) -> Predic
     first, meta = next(iter(metas.items()))
     for path, other in metas.items():
         if other["open"] or "planned" not in other:
-            left = f": {other['open']:,} images are to be predicted" if other["open"] else ""
+            left = f": {quantity(other['open'], 'image is', 'images are')} to be predicted" if other["open"] else ""
             raise RunError(f"{path} is not finished{left}. Run its imgstream predict again first")
     for path, other in metas.items():
         for key, what in (("identity", "of the same run"), ("planned", "of the same files"), ("batch_size", "in the same batches")):
             if other.get(key) != meta.get(key):
                 raise RunError(f"{path} and {first} are no shards {what}: only what one set of commands predicted can be merged")
-    found = sorted(tuple(other.get("shard", (0, 1))) for other in metas.values())
-    n = found[0][1]
-    if missing := sorted(set(range(n)) - {k for k, of in found if of == n}):
-        raise RunError(f"shards {', '.join(f'{k + 1}/{n}' for k in missing)} are missing: give the stores of all {n}")
-    if len(found) != n or {of for _, of in found} != {n}:
-        raise RunError(f"these are shards of different wholes, or one was given twice: {', '.join(f'{k + 1}/{of}' for k, of in found)}")
+    _check_whole({path: tuple(other.get("shard", (0, 1))) for path, other in metas.items()})
     ranks, asked = min(other["ranks"] for other in metas.values()), min(top_k, len(meta["class_names"]))
     if ranks < asked:
         raise RunError(
@@ -142,6 +138,23 @@ def merge_stores(shards: Sequence[Path], target: Path, top_k: int = 1) -> Predic
         store.__exit__()
         raise
     return store
+
+
+def _check_whole(shards: Mapping[Path, tuple[int, int]]) -> None:
+    """Raise RunError unless the shards (k, n) of the stores at these paths are each of the n once."""
+    given = [f"{k + 1}/{n}" for k, n in sorted(shards.values())]
+    if len({n for _, n in shards.values()}) > 1:
+        raise RunError(f"these are shards of different wholes: {', '.join(given)}. Give the stores of one")
+    n = next(iter(shards.values()))[1]
+    missing = [shard for k in range(n) if (shard := f"{k + 1}/{n}") not in given]
+    twice = sorted({shard for shard in given if given.count(shard) > 1})
+    wrong = [
+        f"{'shards' if len(these) > 1 else 'shard'} {', '.join(these)} {'are' if len(these) > 1 else 'is'} {what}"
+        for these, what in ((missing, "missing"), (twice, "given twice"))
+        if these
+    ]
+    if wrong:
+        raise RunError(f"{', and '.join(wrong)}: give the store of each of the {n} shards once")
 
 
 def _groups_of_batches(batches: Iterator[tuple[int, np.ndarray]], size: int) -> Iterator[tuple[np.ndarray, list[int]]]:

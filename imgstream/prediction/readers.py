@@ -6,11 +6,12 @@ import base64
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from imgstream.errors import DatasetError
+from imgstream.wording import either
 
 _GROUP = 4096  # rows of a Parquet file that are held at once
 
@@ -33,7 +34,7 @@ def read_predictions(path: str | os.PathLike[str]) -> Iterator[PredictedRow]:
     """
     reader = _READERS.get(Path(path).suffix.lower())
     if reader is None:
-        raise DatasetError(f"cannot tell the format of {os.fspath(path)!r}: predictions end in {', '.join(_READERS)}")
+        raise DatasetError(f"cannot tell the format of {os.fspath(path)!r}: predictions end in {either(_READERS)}")
     number = 0
     try:
         for number, record in enumerate(reader(Path(path)), 1):  # noqa: B007  # for the message
@@ -49,11 +50,20 @@ def _row(record: dict[str, Any]) -> PredictedRow:
     return PredictedRow(path, record["label"] or None, record["error"] or None)
 
 
+def _check_columns(path: Path, names: Collection[str]) -> None:
+    """Raise DatasetError if a table lacks a column that is read."""
+    if not {"path", "label", "error"} <= set(names):
+        missing = [name for name in ("path", "label", "score", "error") if name not in names]
+        raise DatasetError(
+            f"{str(path)!r} holds no predictions: it has no {'columns' if len(missing) > 1 else 'column'} {', '.join(missing)}; it has "
+            f"{', '.join(names) or 'none'}. Give what imgstream predict wrote"
+        )
+
+
 def _csv(path: Path) -> Iterable[dict[str, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
-        if "path" not in (reader.fieldnames or ()):
-            raise KeyError("path")
+        _check_columns(path, reader.fieldnames or ())
         yield from reader
 
 
@@ -68,6 +78,7 @@ def _parquet(path: Path) -> Iterable[dict[str, Any]]:
 
     with pq.ParquetFile(path) as file:
         wanted = ("path", "label", "error", "path_b64")
+        _check_columns(path, file.schema_arrow.names)
         names = [name for name in wanted if name in file.schema_arrow.names]
         for batch in file.iter_batches(_GROUP, columns=names):
             yield from batch.to_pylist()

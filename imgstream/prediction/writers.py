@@ -16,6 +16,7 @@ from imgstream.errors import OutputError
 from imgstream.files.atomic import atomic_file, check_target
 from imgstream.files.csv_output import csv_writer, path_b64, utf8
 from imgstream.prediction.rows import Prediction, StoredPrediction
+from imgstream.wording import either
 
 FORMAT_VERSION = 1
 ROW_GROUP = 4096
@@ -51,7 +52,7 @@ def check_output(path: str | os.PathLike[str]) -> None:
     """Raise OutputError if predictions plainly cannot be written to `path`, to be called before hours of work. Creates nothing."""
     if _extension(path) not in _KINDS:
         found = repr(_extension(path)) if _extension(path) else "no extension"
-        raise OutputError(f"cannot tell the format of {os.fspath(path)!r}: it has {found}. End the name in {', '.join(_KINDS)}")
+        raise OutputError(f"cannot tell the format of {os.fspath(path)!r}: it has {found}. End the name in {either(_KINDS)}")
     check_target(path)
 
 

@@ -43,12 +43,17 @@ class BatchPlan:
     ) -> None:
         if not isinstance(index, ImageIndex):
             raise SpecError(f"Stream reads an index: Stream(imgstream.scan({index!r}), …)")
+        if spec is not None and not isinstance(spec, SampleSpec):
+            size = spec if isinstance(spec, int | tuple | list) else (224, 224)
+            raise SpecError(f"spec must be a SampleSpec, such as SampleSpec(size={size!r}); got {spec!r}")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise SpecError(f"batch_size must be a whole number, 1 or more; got {batch_size!r}")
         if on_bad not in get_args(OnBad):
             raise SpecError(f'on_bad must be "skip" or "raise"; got {on_bad!r}')
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise SpecError(f"workers must be None or a whole number of threads, 1 or more; got {workers!r}")
+        if cache is not None and not isinstance(cache, str | os.PathLike | PixelCache):
+            raise SpecError(f'cache must be None, "auto" or the path of a folder; got {cache!r}')
         if not 0 <= shard[0] < shard[1]:
             raise SpecError(f"shard must be (k, n) with 0 <= k < n; got {shard!r}")
         if pipeline not in get_args(Pipeline):

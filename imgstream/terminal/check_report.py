@@ -14,6 +14,7 @@ from imgstream.check.findings import EXTREME_ASPECT, Findings
 from imgstream.index.look_alikes import quoted
 from imgstream.progress import duration
 from imgstream.terminal.tables import amount, printable
+from imgstream.wording import quantity
 
 _MOST_CLASSES = 20
 _MOST_LISTED = 10
@@ -40,7 +41,7 @@ def _summary(findings: Findings) -> str:
     size = amount(int(findings.facts.records["size"].sum()))
     how = "all decoded" if findings.decoded else "headers read, not decoded"
     root = printable(findings.index.root) or "The paths given"
-    return f"{root}: {files:,} files, {size}; {how}: {duration(seconds)}, {files / seconds:,.0f} files/s."
+    return f"{root}: {quantity(files, 'file')}, {size}; {how}: {duration(seconds)}, {files / seconds:,.0f} files/s."
 
 
 def _classes(findings: Findings) -> Table:

@@ -11,6 +11,7 @@ from rich.text import Text
 from imgstream.spec import SampleSpec
 from imgstream.stream.parity import ParityResult
 from imgstream.terminal.tables import printable
+from imgstream.wording import quantity
 
 _MOST_ROWS = 20
 
@@ -21,7 +22,7 @@ def parity_report(
     """A table of the comparisons, everything beyond the bounds, the predictions that change if there are class names, and a verdict."""
     height, width, channels = spec.shape
     how = f"{height}x{width}, {spec.fit}, {'RGB' if channels == 3 else 'grey'}"
-    yield f"The python and the tf pipeline over {files:,} files, {how}. Differences in levels of 1/255."
+    yield f"The python and the tf pipeline over {quantity(files, 'file')}, {how}. Differences in levels of 1/255."
     yield _table(comparisons)
     for comparison in comparisons:
         yield from _beyond(comparison)
@@ -62,15 +63,26 @@ def _allowed(bound: float | None) -> str:
 def _beyond(comparison: ParityResult) -> Iterator[RenderableType]:
     name = printable(comparison.augment)
     if comparison.over:
-        yield Text(f"augment {name}: {comparison.over:,} images differ by more than {comparison.most:g}/255. The most:", "red")
+        yield Text(
+            f"augment {name}: {quantity(comparison.over, 'image differs', 'images differ')} "
+            f"by more than {comparison.most:g}/255. The most:",
+            "red",
+        )
         for difference, path in comparison.worst:
             yield Text(f"  {difference:6.2f}  {printable(path)}")
     if comparison.skips:
-        yield Text(f"augment {name}: {len(comparison.skips):,} files are skipped by one pipeline alone, or for other reasons:", "red")
+        yield Text(
+            f"augment {name}: {quantity(len(comparison.skips), 'file is', 'files are')} skipped by one pipeline alone, "
+            "or for other reasons:",
+            "red",
+        )
         for skip in comparison.skips[:_MOST_ROWS]:
             yield Text(f"  {printable(skip.path)}: python {printable(skip.python) or 'reads it'}; tf {printable(skip.tf) or 'reads it'}")
     if comparison.lost:
-        yield Text(f"augment {name}: {len(comparison.lost):,} files are neither given nor skipped by one pipeline, such as", "red")
+        yield Text(
+            f"augment {name}: {quantity(len(comparison.lost), 'file is', 'files are')} neither given nor skipped by one pipeline, such as",
+            "red",
+        )
         yield Text(f"  {printable(comparison.lost[0])}")
     if comparison.labels:
         yield Text(f"augment {name}: {comparison.labels:,} labels or places differ", "red")

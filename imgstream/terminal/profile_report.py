@@ -12,6 +12,7 @@ from imgstream.profiling.advice import Advice, number
 from imgstream.profiling.figures import FIRST_BAD, Figures, Reading
 from imgstream.progress import duration
 from imgstream.terminal.tables import printable
+from imgstream.wording import quantity
 
 _LOADER = ("read", "decode", "augment")
 
@@ -22,7 +23,8 @@ def bench_report(figures: Figures, advice: Advice) -> Iterator[RenderableType]:
     classes = f"{figures.classes:,} {'class' if figures.classes == 1 else 'classes'}"
     place, size = printable(figures.directory), f"about {figures.folder_bytes / 1e6:,.0f} MB"
     yield Text(
-        f"{place}: {figures.files:,} images, {classes}, {size}. A random sample of {figures.tried:,} files, to {height}x{width}, "
+        f"{place}: {quantity(figures.files, 'image')}, {classes}, {size}. A random sample of "
+        f"{quantity(figures.tried, 'file')}, to {height}x{width}, "
         f"batches of {figures.batch_size}, {_threads(figures.threads)}, {figures.device}."
     )
     yield _table(figures, advice)
@@ -89,4 +91,4 @@ def _table(figures: Figures, advice: Advice) -> Table:
 
 
 def _threads(count: int) -> str:
-    return f"{count} thread{'s' if count > 1 else ''}"
+    return quantity(count, "thread")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgstream.progress import display, duration, error_console, is_watched
+from imgstream.wording import quantity
 
 if TYPE_CHECKING:
     from imgstream.training.loop import Status
@@ -32,7 +33,7 @@ class TrainingProgress:
 
     def embedded(self, images: int) -> None:
         """Show for how many images the features have been computed."""
-        self._line.show(f"Features for the head: {images:,} images")
+        self._line.show(f"Features for the head: {quantity(images, 'image')}")
 
     def notice(self, text: str) -> None:
         """Print a permanent line."""

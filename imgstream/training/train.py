@@ -23,6 +23,7 @@ from imgstream.training.preparation import Preparation, known_settings, prepare
 from imgstream.training.progress import TrainingProgress
 from imgstream.training.state.checkpoint import latest
 from imgstream.versions import versions
+from imgstream.wording import quantity
 
 _PACKAGES = ("imgstream", "keras", "tensorflow", "numpy", "opencv-python-headless", "simplejpeg", "pillow", "albumentations")
 
@@ -134,7 +135,7 @@ def _run(
             loop.restore()
         finished = loop.finish() if settings.head_only else loop.run()
         if changed := prepared.index.changed():
-            tell(f"{len(changed):,} files have changed since they were first read, such as {changed[0]!r}")
+            tell(f"{quantity(len(changed), 'file has', 'files have')} changed since first read, such as {changed[0]!r}")
         _write_run(folder, loop, prepared.spec, finished, {"planned_bytes": memory.expected_bytes, "peak_bytes": record.peak})
     return finished
 

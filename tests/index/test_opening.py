@@ -37,8 +37,14 @@ def test_a_folder_is_scanned_and_refreshed_and_what_changed_is_told(photos: Path
     tree("a/0.jpg")
     (photos / "b" / "3.jpg").unlink()
     assert relative(open_index(photos, notice=told.append)) == ["a/0.jpg", "a/1.jpg", "a/2.jpg", "b/deep/4.jpg"]
-    assert told == ["Since the last time: 1 new (such as a/0.jpg) and 1 gone (such as b/3.jpg) of the images"]
+    assert told == ["Since the last time: 1 new image (such as a/0.jpg), 1 gone (such as b/3.jpg)"]
     assert relative(open_index(photos)) == ["a/0.jpg", "a/1.jpg", "a/2.jpg", "b/deep/4.jpg"]  # nobody has to listen
+
+
+@pytest.mark.parametrize("source", [None, 7])
+def test_what_cannot_be_scanned_says_what_can(source: Any) -> None:
+    with pytest.raises(DatasetError, match=f"^scan takes the path of a folder, .* or an index; got {source}$"):
+        scan(source)
 
 
 def test_a_pattern_gives_the_labels_of_a_folder(photos: Path) -> None:

@@ -516,9 +516,10 @@ def test_only_the_finished_shards_of_one_whole_are_merged(numbers: Path, tmp_pat
     (tmp_path / "text.store").write_text("hello, this is no database of any kind whatever. " * 30)
     target = tmp_path / "all.csv.store"
     for stores, words in (
-        (third[:2], "shards 1/3 are missing: give the stores of all 3"),
+        (third[:2], "^shard 1/3 is missing: give the store of each of the 3 shards once$"),
         (third[2:], "shards 2/3, 3/3 are missing"),
-        ([*third, copied], "different wholes, or one was given twice"),
+        ([*third, copied], "^shard 2/3 is given twice: give the store of each of the 3"),
+        ([third[0], copied], "^shards 1/3, 3/3 are missing, and shard 2/3 is given twice"),
         ([*third, halves[0]], "different wholes"),
         ([third[2], third[0], store_path(tmp_path / "b.csv")], "no shards of the same run"),
         ([third[2], third[0], store_path(tmp_path / "less.csv")], "no shards of the same files"),

@@ -65,3 +65,9 @@ def test_what_is_no_file_of_predictions_is_refused(tmp_path: Path, name: str, da
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DatasetError, match="predictions"):
         list(read_predictions(tmp_path / name))
+
+
+def test_a_table_of_something_else_says_which_columns_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("path,species\na.jpg,cat\n")
+    with pytest.raises(DatasetError, match=r"a\.csv' holds no predictions: it has no columns label, score, error; it has path, species\."):
+        list(read_predictions(tmp_path / "a.csv"))

@@ -196,7 +196,7 @@ def test_parquet_is_written_in_row_groups(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["out.xlsx", "out", "out.csv.gz", ".csv"])
 def test_an_unknown_extension_is_refused_with_the_known_ones(tmp_path: Path, name: str) -> None:
-    with pytest.raises(OutputError, match=r"End the name in \.csv, \.jsonl, \.parquet"):
+    with pytest.raises(OutputError, match=r"End the name in \.csv, \.jsonl or \.parquet"):
         check_output(tmp_path / name)
 
 

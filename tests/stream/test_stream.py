@@ -364,6 +364,8 @@ def test_an_augmentation_that_returns_no_sample_is_named_with_its_file(
         ({"on_bad": "ignore"}, "on_bad"),
         ({"workers": 0}, "workers"),
         ({"shard": (2, 2)}, "shard"),
+        ({"spec": (32, 32)}, r"a SampleSpec, such as SampleSpec\(size=\(32, 32\)\); got \(32, 32\)"),
+        ({"cache": True}, 'None, "auto" or the path of a folder; got True'),
     ],
 )
 def test_impossible_arguments_are_refused(folder: Folder, arguments: dict[str, Any], message: str) -> None:

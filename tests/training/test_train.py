@@ -333,7 +333,7 @@ def test_each_step_is_given_the_weights_of_its_images_times_those_of_their_class
 def test_a_file_on_both_sides_of_the_split_is_refused_before_anything_is_written(two_classes: Path, tmp_path: Path) -> None:
     rows = [f"{name}/{i:02}.jpg,{name},{'train' if i < 4 else 'val'}\n" for name in ("dark", "light") for i in range(6)]
     (tmp_path / "list.csv").write_text("path,label,split\n" + "".join(rows) + "light/../dark/00.jpg,dark,val\n")
-    with pytest.raises(DatasetError, match=r"5 \(38\.5 %\) to validate on; 1 are on both sides: a file or group"):
+    with pytest.raises(DatasetError, match=r"5 \(38\.5 %\) to validate on; 1 is on both sides: a file or group"):
         ims.train(tmp_path / "list.csv", out=tmp_path / "run", root=str(two_classes), **SMALL)
     assert not (tmp_path / "run").exists()
 
@@ -503,7 +503,7 @@ def test_images_that_came_or_went_while_a_run_lay_still_are_told_and_not_taken(
     told = "\n".join(lines)
     assert "1 new (such as" in told
     assert "dark/new.jpg" in told
-    assert "1 files have changed" in told
+    assert "1 file has changed" in told
     assert "dark/01.jpg" in told
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import Annotated
 
@@ -42,7 +43,7 @@ def ls(folder: Folder = None, as_json: options.Json = False) -> None:
     from imgstream.cache import PixelCache
     from imgstream.terminal.tables import amount, printable
 
-    cache = PixelCache(folder)
+    cache = PixelCache(_existing(folder))
     held = cache.held()
     total = sum(shelf.bytes for shelf in held)
     if as_json:
@@ -77,12 +78,22 @@ def clear(folder: Folder = None, as_json: options.Json = False) -> None:
     from imgstream.cache import PixelCache
     from imgstream.terminal.tables import amount, printable
 
-    cache = PixelCache(folder)
+    cache = PixelCache(_existing(folder))
     freed = cache.clear()
     if as_json:
         print(json.dumps({"folder": str(cache.folder), "freed_bytes": freed}))
     else:
         output_console().print(f"{amount(freed)} freed in {printable(str(cache.folder))}", soft_wrap=True, markup=False)
+
+
+def _existing(folder: str | None) -> str | None:
+    """The folder that the user named, or None for the default one, which need not exist yet. Raises DatasetError for what is no folder."""
+    from imgstream.errors import DatasetError
+
+    if folder is not None and not os.path.isdir(path := os.path.expanduser(folder)):
+        what = f"{folder!r} is a file, not a folder" if os.path.lexists(path) else f"there is no folder {folder!r}"
+        raise DatasetError(f"{what}: give the one that was given to train --cache, or none for the user's cache folder")
+    return folder
 
 
 def _words(form: dict[str, object]) -> tuple[Text, Text]:

@@ -12,6 +12,7 @@ import typer
 from imgstream.cli import options
 from imgstream.cli.help import CHECKS, OUTPUT, PREPROCESSING
 from imgstream.terminal.console import output_console
+from imgstream.wording import quantity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,10 +134,10 @@ def check(
     console, written = output_console(), []
     if quarantine is not None:
         count = write_quarantine(findings, quarantine)
-        written.append(f"{printable(str(quarantine))}: {count:,} files to leave out, for --exclude")
+        written.append(f"{printable(str(quarantine))}: {quantity(count, 'file')} to leave out, for --exclude")
     if groups is not None:
         count = write_groups(findings, groups)
-        written.append(f"{printable(str(groups))}: {count:,} groups to keep together, for --group")
+        written.append(f"{printable(str(groups))}: {quantity(count, 'group')} to keep together, for --group")
     if as_json:
         print(json.dumps(findings.to_json()))
     else:

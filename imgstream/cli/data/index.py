@@ -14,6 +14,7 @@ from rich.text import Text
 from imgstream.cli import options
 from imgstream.cli.help import DATA, OUTPUT
 from imgstream.terminal.console import output_console
+from imgstream.wording import quantity
 
 if TYPE_CHECKING:
     from imgstream.index import ImageIndex
@@ -167,9 +168,9 @@ def _print(found: ImageIndex, report: ManifestReport | None) -> None:
         table.add_row(Text("(no class)", "dim"), f"{unlabelled:,}")
     output_console().print(table)
     others = ", ".join(f"{count:,} {extension or '(none)'}" for extension, count in list(found.skipped_extensions.items())[:20])
-    _line(f"{len(found):,} images{f'; other files: {others}' if others else ''}")
+    _line(f"{quantity(len(found), 'image')}{f'; other files: {others}' if others else ''}")
     if found.unreadable_count:
-        _line(f"{found.unreadable_count:,} folders could not be read{_such_as(found.unreadable_folders)}")
+        _line(f"{quantity(found.unreadable_count, 'folder')} could not be read{_such_as(found.unreadable_folders)}")
     if found.changes is not None:
         _line(str(found.changes))
     if report is not None:

@@ -13,6 +13,7 @@ from rich.text import Text
 from imgstream.cli import options
 from imgstream.cli.help import DATA, OUTPUT, SORTING
 from imgstream.terminal.console import output_console
+from imgstream.wording import quantity
 
 if TYPE_CHECKING:
     from imgstream.sorting import Preview, SortReport
@@ -109,9 +110,11 @@ def _tell(report: SortReport, into: Path, as_json: bool) -> None:
         f"{report.in_place:,} in their place already" if report.in_place else "",
         f"{report.failed:,} not sorted" if report.failed else "",
     ]
-    console.print(f"{report.rows:,} files: {', '.join(filter(None, parts)) or 'nothing to do'}.", soft_wrap=True)
+    console.print(f"{quantity(report.rows, 'file')}: {', '.join(filter(None, parts)) or 'nothing to do'}.", soft_wrap=True)
     if report.symbolic:
-        console.print(f"{report.symbolic:,} links are symbolic: these files allow no hard links there.", soft_wrap=True)
+        console.print(
+            f"{quantity(report.symbolic, 'link is', 'links are')} symbolic: these files allow no hard links there.", soft_wrap=True
+        )
     console.print(f"Of those: {report.unsure:,} unsure, {report.unreadable:,} unreadable, {report.renamed:,} under another name.")
     if report.failed:
         console.print(f"Not sorted: {', '.join(f'{count:,} {reason}' for reason, count in report.reasons.items())}", markup=False)
@@ -148,9 +151,9 @@ def _tell_preview(plan: Preview, action: Action, into: Path, as_json: bool) -> N
     console.print(table)
     for path, to in plan.first:
         console.print(f"{printable(path)}  →  {printable(to)}", markup=False, soft_wrap=True)
-    before = f", of which {plan.done:,} are done" if plan.done else ""
+    before = f" ({plan.done:,} done before)" if plan.done else ""
     console.print(
-        f"Nothing was touched. Without --dry-run: --{action} {plan.rows:,} files{before} into {printable(str(into))}",
+        f"Nothing was touched. Without --dry-run: --{action} {quantity(plan.rows, 'file')}{before} into {printable(str(into))}",
         markup=False,
         soft_wrap=True,
     )
@@ -170,8 +173,8 @@ def _undo(path: Path, as_json: bool) -> None:
         print(json.dumps({"back": report.back, "left": report.left, "first_left": _files(report.first_left), "undo": str(path)}))
     else:
         console = output_console()
-        console.print(f"{report.back:,} files are back as they were.")
+        console.print(f"{quantity(report.back, 'file is back as it was', 'files are back as they were')}.")
         for name, why in report.first_left[:_MOST_SHOWN]:
             console.print(f"{printable(name)}: left, {printable(why)}", markup=False, soft_wrap=True)
     if report.left:
-        raise OutputError(f"{report.left:,} files could not be put back and are where they were. Once that is mended, give --undo again")
+        raise OutputError(f"{quantity(report.left, 'file')} could not be put back: left in place. Once that is mended, give --undo again")

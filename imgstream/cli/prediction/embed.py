@@ -14,6 +14,7 @@ from imgstream.cli import options
 from imgstream.cli.clock import STARTED
 from imgstream.cli.help import MODEL, OUTPUT
 from imgstream.terminal.console import output_console
+from imgstream.wording import quantity
 
 if TYPE_CHECKING:
     from imgstream.spec import SampleSpec
@@ -87,7 +88,7 @@ def embed(
     if bad:
         console.print(bad.table())
     console.print(
-        f"{rows:,} images: {rows - len(bad):,} with {info.dimensions:,} features each, {len(bad):,} bad. {rate:,.0f} images/s. "
+        f"{quantity(rows, 'image')}: {rows - len(bad):,} with {info.dimensions:,} features each, {len(bad):,} bad. {rate:,.0f} images/s. "
         f"Pipeline: {chosen.pipeline} ({chosen.why}).",
         soft_wrap=True,
     )

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from imgstream.cli import options
 from imgstream.terminal.console import output_console
+from imgstream.wording import quantity
 
 
 def evaluate(
@@ -61,24 +62,23 @@ def evaluate(
     table.add_row(Text(f"(mean of {average['classes']:,})", "dim"), *_figures(average), f"{report['images']:,}")
     console.print(table)
     if report["images"]:
-        console.print(f"Accuracy {100 * result.accuracy:.2f} % on {report['images']:,} images, loss {result.loss:.4f}")
-        console.print(
-            f"Calibration error (ECE) {100 * result.ece:.2f} %, {100 * result.ece_uncalibrated:.2f} % without the run's temperature of "
-            f"{result.temperature:.3f}",
-            soft_wrap=True,
-        )
+        console.print(f"Accuracy {100 * result.accuracy:.2f} % on {quantity(report['images'], 'image')}, loss {result.loss:.4f}")
+        error = f"Calibration error (ECE) {100 * result.ece:.2f} %"
+        if result.temperature != 1:
+            error += f", {100 * result.ece_uncalibrated:.2f} % without the run's temperature of {result.temperature:.3f}"
+        console.print(error, soft_wrap=True)
     else:
         console.print("Nothing was measured: no image of the model's classes could be read")
     console.print(f"Pipeline: {chosen.pipeline} ({chosen.why})", soft_wrap=True)
     for what, classes, count in (
-        ("Left out, as no class of the model", result.unknown_classes, f" ({_images(result.unknown_images)})"),
+        ("Left out, as no class of the model", result.unknown_classes, f" ({quantity(result.unknown_images, 'image')})"),
         ("No image here of the model's", result.missing_classes, ""),
     ):
         if classes:
             more = f" and {len(classes) - 10:,} more" if len(classes) > 10 else ""
             console.print(f"{what}: {', '.join(printable(n) for n in classes[:10])}{more}{count}", markup=False, soft_wrap=True)
     if result.unlabelled:
-        console.print(f"Left out, without a class: {_images(result.unlabelled)}")
+        console.print(f"Left out, without a class: {quantity(result.unlabelled, 'image')}")
     if result.skipped:
         console.print(Reasons(result.skipped).table())
 
@@ -88,7 +88,3 @@ def _figures(scores: dict[str, Any]) -> Iterator[str]:
     from imgstream.evaluation.metrics import FIGURES
 
     return ("–" if scores[key] is None else f"{scores[key]:.3f}" for key in FIGURES)
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image{'s' if count != 1 else ''}"

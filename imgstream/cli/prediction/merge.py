@@ -10,6 +10,7 @@ import typer
 
 from imgstream.cli import options
 from imgstream.cli.help import OUTPUT
+from imgstream.wording import quantity
 
 
 def merge(
@@ -52,4 +53,7 @@ def merge(
     if as_json:
         print(json.dumps({"rows": rows, "ok": rows - bad, "bad": bad, "stores": len(paths)}))
     else:
-        print(f"{rows:,} images: {rows - bad:,} predicted, {bad:,} bad, from {len(paths)} stores.\nPredictions: {printable(str(output))}")
+        print(
+            f"{quantity(rows, 'image')}: {rows - bad:,} predicted, {bad:,} bad, from {quantity(len(paths), 'store')}."
+            f"\nPredictions: {printable(str(output))}"
+        )

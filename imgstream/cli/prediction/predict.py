@@ -18,6 +18,7 @@ from imgstream.cli import options
 from imgstream.cli.clock import STARTED
 from imgstream.cli.help import OUTPUT, PREDICTION
 from imgstream.terminal.console import output_console
+from imgstream.wording import quantity
 
 if TYPE_CHECKING:
     from imgstream.index import ImageIndex
@@ -106,7 +107,7 @@ def predict(
         with counting("Looking for what is new", len(index)) as looked:
             plan = store.plan(index, batch_size, shard or (0, 1), looked)
         if plan.removed or plan.changed:
-            text = f"Since the last time: {plan.added:,} images are new, {plan.changed:,} have changed, {plan.removed:,} are gone"
+            text = f"Since the last time: {quantity(plan.added, 'new image')}, {plan.changed:,} changed, {plan.removed:,} gone"
             error_console().print(text, soft_wrap=True)
         drift = Drift(runs[0], alone=len(runs) == 1 and tta is None)
         summary = _predict(store, runs, index, plan, tta, pipeline, workers, drift)
@@ -182,7 +183,7 @@ def _predict(
         return predict_into(store, None, index, plan)
     done = plan.rows - plan.planned
     if done:
-        error_console().print(f"{done:,} of {plan.rows:,} images were predicted before; {plan.planned:,} are left", soft_wrap=True)
+        error_console().print(f"{done:,} of {quantity(plan.rows, 'image')} predicted before; {plan.planned:,} left", soft_wrap=True)
     if chosen is None or (pipeline != "auto" and pipeline != chosen[0] and not done):
         choice = options.choose(runs[0].stream(index, workers=workers), pipeline)
         chosen = [choice.pipeline, choice.why]
@@ -198,7 +199,7 @@ def _predict(
     except KeyboardInterrupt:
         rows, good, bad = store.counts()
         error_console().print(
-            f"{good + bad:,} of {rows:,} images are predicted and kept; the same command goes on from there.", soft_wrap=True
+            f"{good + bad:,} of {quantity(rows, 'image')} predicted and kept; the same command goes on from there.", soft_wrap=True
         )
         raise
 
@@ -210,7 +211,7 @@ def _print(first: list[StoredPrediction], bad: Any, summary: Summary, used: list
     console.print(prediction_table(first, summary.rows))
     if bad:
         console.print(bad.table())
-    text = f"{summary.rows:,} images: {summary.ok:,} predicted, {summary.bad:,} bad."
+    text = f"{quantity(summary.rows, 'image')}: {summary.ok:,} predicted, {summary.bad:,} bad."
     if summary.reused:
         text += f" {summary.reused:,} of them from before, {summary.decoded:,} now."
     if summary.decoded and used is not None:

@@ -13,6 +13,7 @@ from imgstream.cli import options
 from imgstream.cli.clock import STARTED
 from imgstream.cli.help import DATA, MODEL, OUTPUT, PREPROCESSING, SPEED, TRAINING
 from imgstream.terminal.console import output_console
+from imgstream.wording import quantity
 
 if TYPE_CHECKING:
     from imgstream.runs import Run
@@ -265,8 +266,8 @@ def train(
     if was_finished:
         console.print("This run was finished before: there is nothing left to do.")
     console.print(
-        f"Trained {state['steps']:,} steps in {duration(state['seconds'])} at {state['images_per_second']:,.0f} images/s. Best validation "
-        f"accuracy {100 * metrics['accuracy']:.2f} % on {metrics['images']:,} images.",
+        f"Trained {quantity(state['steps'], 'step')} in {duration(state['seconds'])} at {state['images_per_second']:,.0f} images/s. "
+        f"Best validation accuracy {100 * metrics['accuracy']:.2f} % on {quantity(metrics['images'], 'image')}.",
         soft_wrap=True,
     )
     if "split" in state:
@@ -281,7 +282,9 @@ def train(
     with run.folder.skipped.open(encoding="utf-8", newline="") as file:
         skipped = sum(1 for _ in csv.reader(file)) - 1
     if skipped:
-        console.print(f"Left out as bad: {skipped:,} files, listed in {printable(str(run.folder.skipped))}", soft_wrap=True, markup=False)
+        console.print(
+            f"Left out as bad: {quantity(skipped, 'file')}, listed in {printable(str(run.folder.skipped))}", soft_wrap=True, markup=False
+        )
     console.print(f"The run is in {printable(run.path)}: model.keras, history.csv, settings.json and more", soft_wrap=True, markup=False)
 
 
@@ -303,9 +306,11 @@ def _tell(plan: DryRun | None, as_json: bool) -> None:
     else:
         batch = plan.split.train // plan.memory.batch_size or 1
         passes = (
-            f"{plan.epochs:,} epochs" if plan.epochs is not None else f"about {plan.steps / batch:,.1f} epochs in {plan.minutes:g} minutes"
+            quantity(plan.epochs, "epoch")
+            if plan.epochs is not None
+            else f"about {plan.steps / batch:,.1f} epochs in {plan.minutes:g} minutes"
         )
-        work = f"{passes}, {plan.steps:,} steps of {plan.step_seconds:.3g} s at the full size"
+        work = f"{passes}, {quantity(plan.steps, 'step')} of {plan.step_seconds:.3g} s at the full size"
     begun = "a new run" if plan.resumed_from_step is None else f"the run that is there goes on from step {plan.resumed_from_step:,}"
     for line in (
         f"Model: {printable(plan.model)}, {plan.parameters:,} parameters, from {begins}; precision {plan.precision}",

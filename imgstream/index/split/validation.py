@@ -11,6 +11,7 @@ import numpy as np
 from imgstream.index.selection import RowSelection
 from imgstream.index.split.groups import Groups
 from imgstream.index.split.path_hash import folder_states, hash_names, mix, path_hashes, seed_state
+from imgstream.wording import quantity
 
 _WORD = (1 << 64) - 1
 
@@ -85,11 +86,11 @@ class SplitReport:
 
     def __str__(self) -> str:
         share = 100 * self.val / max(1, self.train + self.val)
-        text = f"Split ({self.how}): {self.train:,} images to train on, {self.val:,} ({share:.1f} %) to validate on"
+        text = f"Split ({self.how}): {quantity(self.train, 'image')} to train on, {self.val:,} ({share:.1f} %) to validate on"
         if self.without_validation:
             few = ", ".join(self.without_validation[:5])
-            text += f"; {len(self.without_validation):,} classes have none to validate on, such as {few}"
-        return text + (f"; {self.crossing:,} are on both sides" if self.crossing else "; nothing is on both sides")
+            text += f"; {quantity(len(self.without_validation), 'class has', 'classes have')} none to validate on, such as {few}"
+        return text + (f"; {quantity(self.crossing, 'is', 'are')} on both sides" if self.crossing else "; nothing is on both sides")
 
     def to_json(self) -> dict[str, Any]:
         """The report as values that JSON can hold."""

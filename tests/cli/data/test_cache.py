@@ -70,11 +70,27 @@ def test_ls_tells_what_is_kept(filled: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_ls_and_clear_of_nothing_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = run(capsys, "cache", "ls", tmp_path / "none")
+    code, out, _ = run(capsys, "cache", "ls", tmp_path)
     assert (code, out.startswith("Nothing is kept in")) == (0, True)
-    assert json.loads(run(capsys, "cache", "ls", tmp_path / "none", "--json")[1])["shelves"] == []
-    assert json.loads(run(capsys, "cache", "clear", tmp_path / "none", "--json")[1])["freed_bytes"] == 0
+    assert json.loads(run(capsys, "cache", "ls", tmp_path, "--json")[1])["shelves"] == []
+    assert json.loads(run(capsys, "cache", "clear", tmp_path, "--json")[1])["freed_bytes"] == 0
+
+
+def test_the_default_folder_need_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMGSTREAM_CACHE", str(tmp_path / "none"))
+    assert run(capsys, "cache", "ls")[0] == 0
+    assert run(capsys, "cache", "clear")[0] == 0
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("command", ["ls", "clear"])
+def test_a_folder_that_is_named_must_be_one(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    for name, words in (("none", f"there is no folder '{tmp_path / 'none'}': "), ("file", "file' is a file, not a folder: ")):
+        code, out, err = run(capsys, "cache", command, tmp_path / name)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert words in err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_clear_frees_it_and_leaves_other_files(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,7 +72,7 @@ def test_pipelines_that_disagree_exit_with_3_and_name_the_files(
     monkeypatch.setattr(TfPipeline, "traced_batches", wrong)
     code, out, _ = run(capsys, two_classes, "--parity", "--size", "16", "--augment", "none")
     assert code == 3
-    assert "1 images differ by more than 1/255" in out
+    assert "1 image differs by more than 1/255" in out
     assert "light/05.jpg" in out
     assert "disagree" in out
 

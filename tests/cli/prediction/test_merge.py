@@ -71,8 +71,8 @@ def test_what_cannot_be_merged_is_told_in_one_line_and_nothing_is_written(
     Path(tmp_path / "half.csv.store").write_bytes(Path(f"{parts[2]}.store").read_bytes()[:6000])
     before = sorted(os.listdir(tmp_path))
     for given, output, words in (
-        (parts[:2], "all.csv", "shards 3/3 are missing: give the stores of all 3"),
-        ([*parts, tmp_path / "copy.store"], "all.csv", "one was given twice"),
+        (parts[:2], "all.csv", "shard 3/3 is missing: give the store of each of the 3 shards once"),
+        ([*parts, tmp_path / "copy.store"], "all.csv", "shard 1/3 is given twice"),
         ([*parts[:2], tmp_path / "gone.csv"], "all.csv", "gone.csv.store is no prediction store"),
         ([*parts[:2], tmp_path / "half.csv"], "all.csv", "half.csv.store is damaged"),
         (parts, "part1.csv", "is what one of the shards was written to: choose another -o"),

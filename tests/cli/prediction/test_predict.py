@@ -116,7 +116,7 @@ def test_ctrl_c_says_what_is_kept_and_the_same_command_gives_the_same_bytes(
         with stopped_after(1 if kept == 8 else 2):
             code, out, err = run(capsys, "predict", trained, photos, "-o", output)
         assert (code, out) == (130, "")
-        assert f"{kept} of 31 images are predicted and kept; the same command goes on from there." in err
+        assert f"{kept} of 31 images predicted and kept; the same command goes on from there." in err
         assert not output.exists()
     assert run(capsys, "predict", trained, photos, "-o", output)[0] == 0
     assert output.read_bytes() == (tmp_path / "calm.csv").read_bytes()
@@ -151,7 +151,7 @@ def test_a_command_that_is_killed_goes_on_to_the_same_bytes(
     assert not output.exists()
     code, out, err = run(capsys, "predict", trained, photos, "-o", output)
     assert code == 0
-    assert "16 of 31 images were predicted before; 15 are left\n" in err
+    assert "16 of 31 images predicted before; 15 left\n" in err
     assert "16 of them from before, 15 now" in out
     assert output.read_bytes() == (tmp_path / "calm.csv").read_bytes()
 

@@ -55,7 +55,7 @@ def test_a_file_that_a_manifest_lists_on_both_sides_crosses(rows: int, tmp_path:
     )
     report = SplitReport.of(*index.split(), how="as given")
     assert report == SplitReport(how="as given", train=3, val=2, crossing=1, without_validation=[])
-    assert str(report).endswith("; 1 are on both sides")
+    assert str(report).endswith("; 1 is on both sides")
     everything = SplitReport.of(index, index, how="as given")
     assert (everything.train, everything.val, everything.crossing) == (6, 6, 6)
 

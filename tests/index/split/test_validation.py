@@ -2,6 +2,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,8 +154,8 @@ def test_each_class_has_a_training_file_and_if_it_can_a_validation_file(labels: 
     assert set(val.rows.tolist()) == expected
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, math.nan])
-def test_a_share_outside_of_0_and_1_is_refused(share: float, tree: Tree) -> None:
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, math.nan, "a", None])
+def test_a_share_outside_of_0_and_1_is_refused(share: Any, tree: Tree) -> None:
     with pytest.raises(DatasetError, match="between 0 and 1"):
         scan(tree("a.jpg")).split(val=share)
 

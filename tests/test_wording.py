@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+
+from imgstream.wording import either, quantity
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 images"), (1, "1 image"), (2, "2 images"), (2000, "2,000 images")])
+def test_a_noun_goes_with_its_number(count: int, text: str) -> None:
+    assert quantity(count, "image") == text
+
+
+def test_a_noun_may_have_a_plural_of_its_own() -> None:
+    assert (quantity(1, "class", "classes"), quantity(3, "class", "classes")) == ("1 class", "3 classes")
+
+
+def test_the_last_choice_is_joined_with_or() -> None:
+    assert (either(["a"]), either(["a", "b"]), either(["a", "b", "c"])) == ("a", "a or b", "a, b or c")
