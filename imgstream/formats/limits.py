@@ -22,6 +22,9 @@ _PASSES = {"jpeg": (8_000_000, 64), "bmp": (1_500_000, 40)}
 scans of an encoder make 5 passes a byte, those of an empty page 40. A pixel that a BMP's runs leave out takes Pillow 400 ns.
 """
 
+_NARROW = 64
+"""An image more than so many times as long as wide is taken to be too narrow for its samples to be reduced, whatever their size."""
+
 _PIXELS = {"tiff": 24_000_000, "gif": 64_000_000}
 _PIXELS_A_BYTE = 300
 """Pixels of kinds in which a few bytes can declare more than memory limits; each takes 10 to 35 ns, even if it is empty. A photograph has
@@ -51,11 +54,19 @@ def check_limits(header: Header, size: int, max_pixels: int) -> None:
 
 
 def decoder_memory(header: Header, size: int, reduction: int = 8) -> int:
-    """The most bytes that decoding a file of `size` bytes takes, including its decoded image, but not the file as it was read."""
+    """The most bytes that decoding a file of `size` bytes takes, including its decoded image, but not the file as it was read.
+
+    reduction: 1, 2, 4 or 8; an image that is very long and narrow is not reduced, whatever is asked for.
+    """
     pixels = header.width * header.height
     if header.kind == "jpeg":
         return header.held + 3 * pixels // reduction**2
-    return header.held + pixels * header.pixel_bytes + 8 * header.height + size  # Pillow has a pointer a row, and a copy of the file
+    if _NARROW * min(header.width, header.height) < max(header.width, header.height):
+        reduction = 1
+    reduced = 3 * pixels // reduction**2 if reduction < 8 else 0  # pixel_bytes was measured with an eighth
+    return (
+        header.held + pixels * header.pixel_bytes + reduced + 8 * header.height + size
+    )  # Pillow has a pointer a row, and a copy of the file
 
 
 def megapixels(pixels: int) -> str:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imgstream.cache import PixelCache
 from imgstream.errors import SpecError
-from imgstream.index import ImageIndex
-from imgstream.spec import SampleSpec
 from imgstream.stream.batch import Batch
-from imgstream.stream.plan import BatchPlan, OnBad, Pipeline
+from imgstream.stream.plan import BatchPlan
 from imgstream.stream.workers.batch_loader import BatchLoader
 
 if TYPE_CHECKING:
@@ -53,35 +50,7 @@ class Stream(BatchPlan):
         AugmentError: The augmentation cannot be loaded or used.
     """
 
-    def __init__(
-        self,
-        index: ImageIndex,
-        spec: SampleSpec | None = None,
-        *,
-        augment: Any = None,
-        batch_size: int = 32,
-        shuffle: bool = False,
-        seed: int = 0,
-        on_bad: OnBad = "skip",
-        workers: int | None = None,
-        cache: Literal["auto"] | str | os.PathLike[str] | PixelCache | None = None,
-        shard: tuple[int, int] = (0, 1),
-        pipeline: Pipeline = "python",
-    ) -> None:
-        super().__init__(
-            index,
-            spec,
-            augment=augment,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            on_bad=on_bad,
-            workers=workers,
-            cache=cache,
-            shard=shard,
-            pipeline=pipeline,
-        )
-        self._loader: BatchLoader | None = None
+    _loader: BatchLoader | None = None
 
     def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
         """The batches of an epoch, as NumPy arrays.

@@ -105,6 +105,17 @@ def test_large_photographs_of_every_kind_are_read(kind: str) -> None:
     assert decoder_memory(header, width * height * 3) < MEMORY / 1.5
 
 
+def test_a_long_and_narrow_image_is_judged_by_what_it_takes_without_being_reduced() -> None:
+    page = read_header(encode("PNG", (60, 40), "L"))
+    check_limits(page._replace(width=8235, height=8235), 1187, DEFAULT_MAX_PIXELS)
+    for width, height in ((45, 1_507_361), (1, 16_777_216), (1_507_361, 45)):  # 68 and 17 MP, too
+        with pytest.raises(BadImage, match="in a form that takes"):
+            check_limits(page._replace(width=width, height=height), 1187, DEFAULT_MAX_PIXELS)
+    line = read_header(encode("PNG", (60, 40)))._replace(width=200_000, height=100)
+    check_limits(line, 2_000_000, DEFAULT_MAX_PIXELS)  # a line of a scanned text
+    assert decoder_memory(line, 0, 8) == decoder_memory(line, 0, 1) == (4 + 3) * 20_000_000 + 800
+
+
 def test_a_blank_page_is_no_bomb() -> None:
     assert refused(encode("TIFF", (5000, 7000), "1", compression="group4")) is None
     assert refused(encode("PNG", (5000, 7000), "1")) is None
