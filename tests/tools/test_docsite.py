@@ -10,7 +10,7 @@ import pytest
 
 import check_docs
 import imgstream as ims
-from docsite import command_pages, hooks
+from docsite import hooks
 from docsite.command_pages import commands, commands_markdown
 from docsite.external_assets import external_assets
 from docsite.folder_tables import folders_markdown
@@ -64,16 +64,6 @@ def test_the_examples_in_the_help_of_a_command_are_commands_that_it_takes() -> N
     page = commands_markdown()
     assert sum(1 for block in check_docs.blocks(page) for _ in check_docs.commands_of(block.body) if block.info == ["console"]) > 20
     assert list(check_docs.broken_blocks("command-line.md", page, ROOT, commands())) == []
-
-
-def test_examples_in_a_help_text_become_one_block_whether_or_not_lines_lie_between_them() -> None:
-    block = "```console\nimgstream index photos/\nfind . | imgstream predict RUN -\n```"
-    apart = (
-        "What it does.\n\n[bold]Examples[/bold]\n\n  imgstream index photos/\n\n  find . | imgstream predict RUN -\n\nMore (?P<x>)\nof it."
-    )
-    together = "What it does.\n\nExamples:\n    imgstream index photos/\n    find . | imgstream predict RUN -\n\nMore."
-    assert list(command_pages._help(apart)) == ["What it does.", "Examples", block, "More (?P&lt;x>)\nof it."]
-    assert list(command_pages._help(together)) == ["What it does.", "Examples:", block, "More."]
 
 
 def test_tutorials_are_listed_in_the_order_of_reading_and_left_out_where_there_are_none(tmp_path: Path) -> None:

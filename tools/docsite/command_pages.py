@@ -6,9 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-MARKUP = re.compile(r"\[/?[a-z]+(?: [a-z]+)*\]")
-"""Rich markup of help texts, such as [bold]. Metavars are upper case: [DIR]."""
-EXAMPLE = re.compile(r"\s+(?:imgstream|find|python) .*")
+from imgstream.cli.help import GROUPS, HelpText
 
 
 def commands() -> dict[str, Any]:
@@ -34,36 +32,16 @@ def _leaves(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 def _section(name: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     usage = " ".join(["imgstream", name, *(_metavar(a) for a in arguments), "[OPTIONS]"])
-    parts = [f"## imgstream {name}", f"```text\n{usage}\n```", *_help(command.help or "")]
+    text = HelpText.parse(command.help or "")
+    examples = "```console\n" + "\n".join(text.examples) + "\n```"
+    parts = [f"## imgstream {name}", f"```text\n{usage}\n```", _escaped(text.summary), examples, _escaped(text.details)]
     if arguments:
         parts.append(_table("Argument", [(f"`{_metavar(a)}`", _description(a)) for a in arguments]))
-    groups: dict[str, list[Any]] = {}
-    for option in command.params:
-        if option.param_type_name == "option" and not option.hidden:
-            groups.setdefault(option.rich_help_panel or "Options", []).append(option)
-    for title, options in groups.items():
-        parts.append(_table(title, [(f"`{_names(option)}`", _description(option)) for option in options]))
+    for heading in GROUPS:
+        options = [p for p in command.params if p.param_type_name == "option" and not p.hidden and p.rich_help_panel == heading]
+        if options:
+            parts.append(_table(heading, [(f"`{_names(option)}`", _description(option)) for option in options]))
     return "\n\n".join(parts) + "\n"
-
-
-def _help(text: str) -> Iterator[str]:
-    """Paragraphs of a help text; indented commands become a block."""
-    kind, lines = "", [""]
-    for line in MARKUP.sub("", text).splitlines():
-        found = "command" if EXAMPLE.match(line) else "prose" if line.strip() else ""
-        if (found and found != kind) or (not found and kind == "prose"):
-            yield from _part(kind, lines)
-            kind, lines = found, []
-        if found:
-            lines.append(line.strip())
-    yield from _part(kind, lines)
-
-
-def _part(kind: str, lines: list[str]) -> Iterator[str]:
-    if kind == "command":
-        yield "```console\n" + "\n".join(lines) + "\n```"
-    elif kind == "prose":
-        yield "\n".join(_escaped(line) for line in lines)
 
 
 def _names(option: Any) -> str:
@@ -77,7 +55,7 @@ def _metavar(argument: Any) -> str:
 
 
 def _description(parameter: Any) -> str:
-    text = _escaped(MARKUP.sub("", parameter.help or ""))
+    text = _escaped(parameter.help or "")
     default = parameter.default
     if parameter.required and parameter.param_type_name == "option":
         text += " **Required.**"
