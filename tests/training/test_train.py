@@ -501,7 +501,7 @@ def test_images_that_came_or_went_while_a_run_lay_still_are_told_and_not_taken(
     run = ims.train(photos, out=tmp_path / "run", resume=True, notice=lines.append, **tiny)
     assert len(ims.ImageIndex.load(run.folder.index)) == 40
     told = "\n".join(lines)
-    assert "1 new (such as" in told
+    assert "1 new image (such as" in told
     assert "dark/new.jpg" in told
     assert "1 file has changed" in told
     assert "dark/01.jpg" in told
