@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from imgstream.cli.help import DATA, OUTPUT, PREDICTION, PREPROCESSING, SPEED
+from imgstream.cli.help import DATA, MODEL, OUTPUT, PREDICTION, PREPROCESSING, SPEED, TRAINING
 from imgstream.wording import quantity
 
 if TYPE_CHECKING:
@@ -59,13 +59,11 @@ def parse_columns(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-AUGMENT_HELP = "Augmentation: none, light, standard, strong, policy.yaml, policy.json or file.py:function."
-BATCH_SIZE_HELP = "Images in a batch; auto: 64, or as many as the memory has room for."
-LABELLED_HELP = "A folder with one folder of images for each class, or a list of labelled images."
-MODEL_HELP = (
-    "cnn (ours), SqueezeNet, one of keras.applications, a saved model, or a run; of the last two all but the last layer is taken "
-    "(default: the model that the weights belong to, or cnn)."
-)
+Images = Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help="A folder of images, or a list of them.")]
+LabelledImages = Annotated[
+    str,
+    typer.Argument(metavar="DIR|MANIFEST", help="A folder with one folder of images for each class, or a list of labelled images."),
+]
 OUT = ("--out", "--output", "-o")
 """The spellings of the option for what a command writes: the same three in all commands."""
 
@@ -77,6 +75,44 @@ Size = Annotated[
         parser=parse_size,
         help="Height and width in pixels that images are resized to: N for a square.",
         rich_help_panel=PREPROCESSING,
+    ),
+]
+Augment = Annotated[
+    str,
+    typer.Option(
+        "--augment",
+        metavar="NAME|FILE",
+        help="Augmentation: none, light, standard, strong, policy.yaml, policy.json or file.py:function.",
+        rich_help_panel=PREPROCESSING,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|FILE|RUN",
+        help="cnn (ours), SqueezeNet, one of keras.applications, a saved model, or a run; of the last two all but the last layer is taken "
+        "(default: the model that the weights belong to, or cnn).",
+        rich_help_panel=MODEL,
+    ),
+]
+BatchSize = Annotated[
+    Any,
+    typer.Option(
+        "--batch-size",
+        metavar="auto|N",
+        parser=parse_batch_size,
+        help="Images in a batch; auto: 64, or as many as the memory has room for.",
+        rich_help_panel=TRAINING,
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="auto|float32|mixed",
+        help="auto: mixed precision where the processor is faster with it.",
+        rich_help_panel=SPEED,
     ),
 ]
 Workers = Annotated[

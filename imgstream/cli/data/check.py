@@ -24,7 +24,7 @@ FOUND = 3
 
 
 def check(
-    directory: Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help="A folder of images, or a list of them.")],
+    directory: options.Images,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every file: finds all broken files, and near duplicates.", rich_help_panel=CHECKS)
     ] = False,

@@ -21,7 +21,7 @@ DRAWS = 8
 
 def show(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder of images.")],
-    augment: Annotated[str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP, rich_help_panel=PREPROCESSING)],
+    augment: options.Augment,
     output: Annotated[
         Path,
         typer.Option(*options.OUT, metavar="SHEET.png", help="The contact sheet to write: .png, .jpg or .webp.", rich_help_panel=OUTPUT),

@@ -24,7 +24,7 @@ def embed(
     network: Annotated[
         str, typer.Argument(metavar="RUN|MODEL", help="A run folder that train wrote, or a model: a name as in train --model, or a file.")
     ],
-    directory: Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help="A folder of images, or a list of them.")],
+    directory: options.Images,
     output: Annotated[Path, typer.Option(*options.OUT, metavar="FILE.parquet", help="The features to write.", rich_help_panel=OUTPUT)],
     weights: Annotated[
         str | None,

@@ -18,7 +18,7 @@ from imgstream.wording import quantity
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train wrote.")],
-    directory: Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help=options.LABELLED_HELP)],
+    directory: options.LabelledImages,
     tta: options.Tta = None,
     as_json: options.Json = False,
     label_pattern: options.LabelPattern = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imgstream.cli import options
-from imgstream.cli.help import MODEL, PREPROCESSING, SPEED, TRAINING
+from imgstream.cli.help import MODEL, SPEED, TRAINING
 from imgstream.terminal.console import output_console
 
 
@@ -18,9 +18,7 @@ def bench(
     model: Annotated[
         str, typer.Option("--model", metavar="NAME", help="cnn (ours), or one of keras.applications.", rich_help_panel=MODEL)
     ] = "cnn",
-    augment: Annotated[
-        str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP, rich_help_panel=PREPROCESSING)
-    ] = "standard",
+    augment: options.Augment = "standard",
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images in a batch.", rich_help_panel=TRAINING)] = 64,
     seconds: Annotated[
         float,

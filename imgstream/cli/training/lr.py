@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from imgstream.cli import options
-from imgstream.cli.help import MODEL, OUTPUT, PREPROCESSING, SPEED, TRAINING
+from imgstream.cli.help import MODEL, OUTPUT, TRAINING
 from imgstream.terminal.console import output_console
 
 MOST_STEPS = 10_000
 
 
 def lr(
-    directory: Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help=options.LABELLED_HELP)],
+    directory: options.LabelledImages,
     out: Annotated[
         Path | None,
         typer.Option(*options.OUT, metavar="lr.png", help="Draw the loss over the rates: .png, .svg or .pdf.", rich_help_panel=OUTPUT),
@@ -27,7 +27,7 @@ def lr(
             "--steps", metavar="N", min=20, max=MOST_STEPS, help="Steps to train, each at a higher rate.", rich_help_panel=TRAINING
         ),
     ] = 120,
-    model: Annotated[str | None, typer.Option("--model", metavar="NAME|FILE|RUN", help=options.MODEL_HELP, rich_help_panel=MODEL)] = None,
+    model: options.Model = None,
     weights: Annotated[
         str,
         typer.Option(
@@ -35,28 +35,9 @@ def lr(
         ),
     ] = "none",
     size: options.Size = None,
-    augment: Annotated[
-        str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP, rich_help_panel=PREPROCESSING)
-    ] = "standard",
-    batch_size: Annotated[
-        Any,
-        typer.Option(
-            "--batch-size",
-            metavar="auto|N",
-            parser=options.parse_batch_size,
-            help=options.BATCH_SIZE_HELP,
-            rich_help_panel=TRAINING,
-        ),
-    ] = "auto",
-    precision: Annotated[
-        str,
-        typer.Option(
-            "--precision",
-            metavar="auto|float32|mixed",
-            help="auto: mixed precision where the processor is faster with it.",
-            rich_help_panel=SPEED,
-        ),
-    ] = "auto",
+    augment: options.Augment = "standard",
+    batch_size: options.BatchSize = "auto",
+    precision: options.Precision = "auto",
     exclude: options.Exclude = None,
     root: options.Root = None,
     columns: options.Columns = None,

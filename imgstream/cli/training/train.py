@@ -23,7 +23,7 @@ _MOST_CLASSES = 10
 
 
 def train(
-    directory: Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help=options.LABELLED_HELP)],
+    directory: options.LabelledImages,
     out: Annotated[Path, typer.Option(*options.OUT, metavar="RUN", help="The run folder to write.", rich_help_panel=OUTPUT)],
     val: Annotated[
         str | None,
@@ -58,7 +58,7 @@ def train(
         ),
     ] = "crop",
     channels: Annotated[int, typer.Option("--channels", metavar="3|1", help="3 for RGB, 1 for grey.", rich_help_panel=PREPROCESSING)] = 3,
-    model: Annotated[str | None, typer.Option("--model", metavar="NAME|FILE|RUN", help=options.MODEL_HELP, rich_help_panel=MODEL)] = None,
+    model: options.Model = None,
     weights: Annotated[
         str,
         typer.Option(
@@ -80,9 +80,7 @@ def train(
             "--features", metavar="FILE", help="With --head-only: the features that imgstream embed wrote.", rich_help_panel=MODEL
         ),
     ] = None,
-    augment: Annotated[
-        str, typer.Option("--augment", metavar="NAME|FILE", help=options.AUGMENT_HELP, rich_help_panel=PREPROCESSING)
-    ] = "standard",
+    augment: options.Augment = "standard",
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -99,16 +97,7 @@ def train(
             "--minutes", metavar="M", help="Instead of --epochs: how many minutes the whole command takes.", rich_help_panel=TRAINING
         ),
     ] = None,
-    batch_size: Annotated[
-        Any,
-        typer.Option(
-            "--batch-size",
-            metavar="auto|N",
-            parser=options.parse_batch_size,
-            help=options.BATCH_SIZE_HELP,
-            rich_help_panel=TRAINING,
-        ),
-    ] = "auto",
+    batch_size: options.BatchSize = "auto",
     memory: Annotated[
         Any,
         typer.Option(
@@ -125,15 +114,7 @@ def train(
             "--gpu-memory", metavar="4GB", parser=options.parse_bytes, help="The most memory to take of each GPU.", rich_help_panel=SPEED
         ),
     ] = None,
-    precision: Annotated[
-        str,
-        typer.Option(
-            "--precision",
-            metavar="auto|float32|mixed",
-            help="auto: mixed precision where the processor is faster with it.",
-            rich_help_panel=SPEED,
-        ),
-    ] = "auto",
+    precision: options.Precision = "auto",
     checkpoint_every: Annotated[
         str,
         typer.Option(
