@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -37,6 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         mark = item.get_closest_marker("quick")
         if mark is not None and item.callspec.id not in mark.args:  # type: ignore[attr-defined]
             item.add_marker("slow")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the collector, which looks through all of TensorFlow's objects otherwise, need not see it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
