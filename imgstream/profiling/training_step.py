@@ -7,9 +7,12 @@ import numpy as np
 from imgstream.spec import SampleSpec
 from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
 from imgstream.training.step.compiled_models import served_model, trained_model
+from imgstream.training.step.compiled_step import new_step
 from imgstream.training.step.precision import choose_precision
 from imgstream.training.step.replicas import Replicas
 from imgstream.training.step.weight_average import WeightAverage
+
+_RATE = 1e-3
 
 
 class TrainingStep:
@@ -20,8 +23,9 @@ class TrainingStep:
         self.batch_size, self.outputs = settings.batch_size or DEFAULT_BATCH_SIZE, outputs
         served = served_model(settings, settings.model or "cnn", (None, None, spec.channels) if grows else spec.shape, outputs)
         policy, _ = choose_precision(settings.precision)
-        self._model = trained_model(served, policy, settings, Replicas([]))
-        self._average = WeightAverage(self._model)
+        model, replicas = trained_model(served, policy, settings, Replicas([])), Replicas([])
+        self._average = WeightAverage(model)
+        self._step = new_step(model, self._average, replicas, self.batch_size)
         self._steps = 0
 
     def step(self, images: np.ndarray, labels: np.ndarray) -> None:
@@ -32,8 +36,8 @@ class TrainingStep:
         self._steps += 1
         rows = np.arange(self.batch_size) % len(images)
         batch = images if len(images) == self.batch_size else images[rows]
-        self._model.train_on_batch(batch, self._targets(labels)[rows], return_dict=True)  # reads the loss: so it waits for it
-        self._average.update(self._steps)
+        share = self._average.share(self._steps)
+        float(self._step(batch, self._targets(labels)[rows], None, rate=_RATE, share=share).loss)  # waits for it
 
     def _targets(self, labels: np.ndarray) -> np.ndarray:
         """float32 (B, outputs); no label counts as the first class, as the result of training is not used."""

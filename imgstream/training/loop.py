@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import math
@@ -26,6 +27,7 @@ from imgstream.training.settings import TrainSettings
 from imgstream.training.state.checkpoint import Checkpoints, latest, restore
 from imgstream.training.state.history import Records
 from imgstream.training.step.compiled_models import Models
+from imgstream.training.step.compiled_step import StepResult, new_step
 from imgstream.training.step.optimizers import peak_learning_rate
 from imgstream.training.step.weight_average import WeightAverage
 from imgstream.training.trial import closing_seconds, try_validation
@@ -112,6 +114,9 @@ class TrainingLoop:
             self._streams[sizes.small] = train.replace(spec=dataclasses.replace(train.spec, size=sizes.small))
         self._record = record
         self.average = WeightAverage(self.model)
+        self._compiled_step = new_step(self.model, self.average, models.replicas, train.batch_size)
+        self._results: collections.deque[tuple[int, int, StepResult]] = collections.deque()
+        """(step, images, result) of the steps whose results were not read yet."""
         self.state = State()
         self.best: list[np.ndarray] | None = None
         self.checkpoints = Checkpoints(folder.checkpoints)
@@ -155,6 +160,7 @@ class TrainingLoop:
             while epochs is None or state.epoch < epochs:
                 if not self._epoch():
                     break
+            self._sync()
             self._callbacks.on_train_end()
             if self._stop.is_set() and not self._finished:
                 self._checkpoint()
@@ -176,6 +182,7 @@ class TrainingLoop:
             steps = len(self.train) - state.batch + (settings.planned_epochs - state.epoch - 1) * len(self.train)
             self._refit(state.work + steps / self.sizes.steps_in(1.0, self._progress))
         if not state.batch:
+            self._read_results()
             state.sums = [0.0, 0.0, 0.0]
             self._callbacks.on_epoch_begin(state.epoch)
         seen_before, seconds_before = self.images_seen, self.train_seconds
@@ -220,22 +227,17 @@ class TrainingLoop:
         weights = self.train.index.weights_at(batch.positions)
         if self._class_weights is not None:
             weights = (1 if weights is None else weights) * (labels @ self._class_weights)
-        self.model.optimizer.learning_rate = self._peak * one_cycle(self._progress)
         self._callbacks.on_train_batch_begin(batch.number)
-        inputs, targets, shares = self.models.replicas.spread(batch.images, labels, weights)
-        logs = self.model.train_on_batch(inputs, targets, sample_weight=shares, return_dict=True)
-        self._callbacks.on_train_batch_end(batch.number, logs)
-        if not math.isfinite(logs["loss"]):
-            raise ModelError(
-                f"training diverged: the loss is {float(logs['loss'])} at step {state.step + 1} of a learning rate that peaks at "
-                f"{self._peak:g}. Try again with a smaller --learning-rate and another --out"
-            )
-        for i, each in enumerate((1.0, float(logs["loss"]), float(logs["accuracy"]))):
-            state.sums[i] += len(labels) * each
+        rate, share = self._peak * one_cycle(self._progress), self.average.share(state.step + 1)
+        result = self._compiled_step(batch.images, labels, weights, rate=rate, share=share)
         cost = self.sizes.cost(self._progress)
         state.step, state.work = state.step + 1, state.work + cost
         self._record.step = state.step
-        self.average.update(state.step)
+        self._results.append((state.step, len(labels), result))
+        if self._callbacks.callbacks:
+            self._sync()
+            self._callbacks.on_train_batch_end(batch.number, {"loss": float(result.loss), "accuracy": float(result.accuracy)})
+        self._read_results(self._compiled_step.ahead)
         now = time.monotonic()
         self.images_seen += len(batch.images)
         took, self._step_ended = now - self._step_ended, now
@@ -249,6 +251,24 @@ class TrainingLoop:
                 return True
         self._report_status(now)
         return self._clock is not None and self._progress >= 1
+
+    def _read_results(self, but: int = 0) -> None:
+        """Add up the results of all steps but the last `but`, waiting for them. Raises ModelError when a loss is no number."""
+        while len(self._results) > but:
+            step, images, result = self._results.popleft()
+            loss = float(result.loss)
+            if not math.isfinite(loss):
+                raise ModelError(
+                    f"training diverged: the loss is {loss} at step {step} of a learning rate that peaks at {self._peak:g}. "
+                    "Try again with a smaller --learning-rate and another --out"
+                )
+            for i, each in enumerate((1.0, loss, float(result.accuracy))):
+                self.state.sums[i] += images * each
+
+    def _sync(self) -> None:
+        """Wait for the device: results, weights and averages are then those after the last step."""
+        self._read_results()
+        self._compiled_step.sync()
 
     @property
     def _progress(self) -> float:
@@ -281,6 +301,7 @@ class TrainingLoop:
 
     def _validate(self, images_per_second: float) -> None:
         state, began = self.state, time.monotonic()
+        self._sync()
         validation_logits, profile = ValidationLogits(), ProfileBuilder()
 
         def observe(images: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> None:
@@ -291,7 +312,7 @@ class TrainingLoop:
         result = evaluate(self.models.served, self.train.index.class_names, self.val, max_batches=self._validation_batches, observe=observe)
         scores = {"accuracy": result.accuracy, "loss": result.loss, "images": int(result.confusion.counts.sum()), "epoch": state.epoch}
         if self.best is None or state.best is None or (-result.accuracy, result.loss) <= (-state.best["accuracy"], state.best["loss"]):
-            self.best, state.best, state.since_best = [v.copy() for v in self.average.values], scores, 0
+            self.best, state.best, state.since_best = self.average.values, scores, 0
             if validation_logits:
                 calibration, calibrated = validation_logits.calibrate()
                 profile.add_scores(calibrated)
@@ -335,12 +356,16 @@ class TrainingLoop:
         return since >= every and not self.checkpoints.is_busy
 
     def _checkpoint(self) -> None:
+        self._sync()
         state = {**dataclasses.asdict(self.state), "elapsed": self.elapsed()}
         self._run_records.write_skipped()
         self.checkpoints.save(self.model, self.average, self.best, state)
         self._checkpointed, self._checkpointed_step = time.monotonic(), self.state.step
 
     def _end_epoch_for_callbacks(self) -> None:
+        if not self._callbacks.callbacks:
+            return
+        self._sync()
         logs = {"loss": self._mean(1), "accuracy": self._mean(2), "learning_rate": float(self.model.optimizer.learning_rate)}
         row = self.state.history[-1] if self.state.history else {}
         if row.get("step") == self.state.step:  # it was validated

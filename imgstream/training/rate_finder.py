@@ -23,7 +23,9 @@ from imgstream.training.data import labelled, sample_spec, split
 from imgstream.training.schedule import Sizes
 from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
 from imgstream.training.step.compiled_models import Models
+from imgstream.training.step.compiled_step import new_step
 from imgstream.training.step.optimizers import peak_learning_rate
+from imgstream.training.step.weight_average import WeightAverage
 
 LOWEST, HIGHEST = 1 / 500, 200.0
 """Lowest and highest rate to try, as multiples of the rate that training takes by default."""
@@ -114,8 +116,8 @@ def find_rate(
     train_index, _, _ = split(index, settings)
     spec = sample_spec(settings, info, index)
     models = Models.make(settings, info, spec, Sizes(spec.size, None), len(train_index.class_names), {})
-    model = models.trained
     batch_size = settings.batch_size or DEFAULT_BATCH_SIZE
+    take_step = new_step(models.trained, WeightAverage(models.trained), models.replicas, batch_size)
     usual = peak_learning_rate(batch_size, is_transfer=models.is_transfer)
     stream = Stream(
         train_index, spec, augment=settings.augment, batch_size=batch_size, shuffle=True, seed=settings.seed, workers=settings.workers
@@ -127,9 +129,8 @@ def find_rate(
     smoothed = 0.0
     for step, (images, labels, *weights) in enumerate(itertools.islice(batches, steps)):
         rate = usual * LOWEST * (HIGHEST / LOWEST) ** (step / max(1, steps - 1))
-        model.optimizer.learning_rate = rate
         targets = np.eye(len(train_index.class_names), dtype=np.float32)[labels] if labels.ndim == 1 else labels
-        loss = float(model.train_on_batch(images, targets, sample_weight=weights[0] if weights else None, return_dict=True)["loss"])
+        loss = float(take_step(images, targets, weights[0] if weights else None, rate=rate, share=0.0).loss)
         loss /= (float(np.mean(weights[0])) if weights else 1.0) or 1.0  # Keras divides by the images, not by what they weigh
         if not math.isfinite(loss):
             break

@@ -12,6 +12,8 @@ from imgstream.errors import DatasetError
 from imgstream.models.forward import Forward
 from imgstream.stream import Stream
 from imgstream.training.step.compiled_models import Models
+from imgstream.training.step.compiled_step import new_step
+from imgstream.training.step.weight_average import WeightAverage
 
 _VALIDATION_BATCHES = 5
 _STEPS, _STEPS_SECONDS = 12, 3.0
@@ -45,17 +47,17 @@ def try_validation(served: Any, val: Stream, most: float) -> tuple[float, float]
 
 
 def try_steps(models: Models, train: Stream) -> tuple[float, float]:
-    """(seconds of a step, seconds to compile it), by some steps of `models.trained`, which change its weights.
+    """(seconds of a step, seconds to compile it), by some steps of `models.trained`.
 
     Raises DatasetError when no image can be read.
     """
     classes = len(train.index.class_names)
+    take_step = new_step(models.trained, WeightAverage(models.trained), models.replicas, train.batch_size)
     batches = (batch for epoch in range(_STEPS) for batch in train.traced_batches(epoch) if len(batch.images))
     marks = [time.monotonic()]
     for batch in itertools.islice(batches, _STEPS):
         labels = np.eye(classes, dtype=np.float32)[batch.labels] if batch.labels.ndim == 1 else batch.labels
-        images, targets, shares = models.replicas.spread(batch.images, labels, train.index.weights_at(batch.positions))
-        models.trained.train_on_batch(images, targets, sample_weight=shares, return_dict=True)
+        float(take_step(batch.images, labels, train.index.weights_at(batch.positions), rate=0.0, share=0.0).loss)  # waits for it
         marks.append(time.monotonic())
         if len(marks) > 2 and marks[-1] - marks[1] > _STEPS_SECONDS:
             break

@@ -230,7 +230,7 @@ def outcome(folder: Path, name: str, whole: tuple[list[Held], int]) -> object:
     if name.startswith("checkpoints"):
         variables, averages = whole
         model = SimpleNamespace(variables=variables, optimizer=SimpleNamespace(variables=[]))
-        average = SimpleNamespace(values=[None] * averages)
+        average = SimpleNamespace(values=[None] * averages, averages=[None] * averages)
         state, best = restore(folder / name, model, average)  # type: ignore[arg-type]
         arrays = [v.value for v in variables] + list(average.values) + [*(best or [])]
         return json.dumps(state), [np.asarray(array).tobytes() for array in arrays]

@@ -25,6 +25,7 @@ from imgstream.cache import PixelCache
 from imgstream.errors import AugmentError, DatasetError, ModelError, RunError
 from imgstream.index.split.groups import PatternGroups
 from imgstream.training.loop import Status
+from imgstream.training.step.tensorflow_step import TensorFlowStep
 
 pytestmark = pytest.mark.usefixtures("small_cnn")
 
@@ -306,18 +307,16 @@ def history(run: ims.Run) -> list[dict[str, str]]:
 def test_each_step_is_given_the_weights_of_its_images_times_those_of_their_classes(
     two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import keras
-
     class Enough(Exception):
         pass
 
-    def step(model: object, images: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None = None, **_: object) -> None:
-        assert sample_weight is not None
-        given.append(sorted(zip(labels.argmax(1).tolist(), sample_weight.tolist(), strict=True)))
+    def step(_: object, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, **of_step: float) -> None:
+        assert weights is not None
+        given.append(sorted(zip(labels.argmax(1).tolist(), weights.tolist(), strict=True)))
         raise Enough
 
     given: list[list[tuple[int, float]]] = []
-    monkeypatch.setattr(keras.Model, "train_on_batch", step)
+    monkeypatch.setattr(TensorFlowStep, "__call__", step)
     rows = ["path,label,split,weight", "dark/00.jpg,dark,train,0.5", "dark/01.jpg,dark,train,0", "dark/02.jpg,dark,train,"]
     rows += ["light/00.jpg,light,train,4", "light/01.jpg,light,val,1", "dark/03.jpg,dark,val,1"]
     (tmp_path / "list.csv").write_text("\n".join(rows))

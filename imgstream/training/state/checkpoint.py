@@ -45,7 +45,7 @@ class Checkpoints:
         began = time.monotonic()
         self.wait()
         arrays = {f"variable_{i}": _array(v).copy() for i, v in enumerate(_variables(model))}
-        arrays |= {f"average_{i}": v.copy() for i, v in enumerate(average.values)}
+        arrays |= {f"average_{i}": v for i, v in enumerate(average.values)}
         arrays |= {f"best_{i}": v for i, v in enumerate(best or [])}  # replaced as a whole, never written to
         text = json.dumps(state | {_HAS_BEST: best is not None}).encode()  # recorded, so that damaged arrays are not taken for missing ones
         self._writer = threading.Thread(target=self._write, args=(int(state["step"]), text, arrays), name="checkpoint")
@@ -103,8 +103,8 @@ def restore(file: Path, model: Any, average: WeightAverage) -> tuple[dict[str, A
             values = [data[f"variable_{i}"] for i in range(len(variables))]
             if any(tuple(v.shape) != a.shape for v, a in zip(variables, values, strict=True)):
                 raise RunError(f"{file} is of another model: resume with the options that the run was started with")
-            best = [data[f"best_{i}"] for i in range(len(average.values))] if state.pop(_HAS_BEST, "best_0" in data) else None
-            averaged = [data[f"average_{i}"] for i in range(len(average.values))]
+            best = [data[f"best_{i}"] for i in range(len(average.averages))] if state.pop(_HAS_BEST, "best_0" in data) else None
+            averaged = [data[f"average_{i}"] for i in range(len(average.averages))]
     except RunError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors

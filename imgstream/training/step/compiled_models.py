@@ -92,22 +92,18 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
         if is_transfer:
             head = {v.path for v in model.get_layer("logits").trainable_variables}
             shares = [1.0 if v.path in head else BACKBONE_SHARE for v in model.trainable_variables]
-        on_gpu = device().endswith("gpu")
+        compiles = keras.backend.backend() == "jax" or device().endswith("gpu")
         model.compile(
             new_optimizer(policy, shares),
             keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-            jit_compile="auto" if on_gpu else False,  # on CPU, XLA trains these models at two thirds of the speed
+            jit_compile="auto" if compiles else False,  # TensorFlow on a CPU: XLA trains these models at two thirds of the speed
             auto_scale_loss=False,
         )
         model.optimizer.build(model.trainable_variables)
         if len(replicas) > 1:  # Keras builds metrics from the first batch, and cannot do so from one that is distributed
             images = np.zeros((1, *(n or 32 for n in model.input_shape[1:])), np.float32)
             model.test_on_batch(images, np.zeros((1, model.output_shape[-1]), np.float32))
-        elif keras.backend.backend() == "tensorflow":
-            from imgstream.training.step.tracing import trace_once
-
-            trace_once(model)
     return model
 
 

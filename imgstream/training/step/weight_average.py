@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 
 EVERY = 4
@@ -13,29 +14,45 @@ EVERY = 4
 class WeightAverage:
     """An exponential moving average of trained weights and of BatchNorm statistics, so that they fit each other.
 
-    Kept in NumPy, outside the graph: the same on every backend. The average reaches back over a fixed share of the steps done, up to
-    `horizon` steps, so that early weights are forgotten.
+    It lies beside the weights, in float32 variables of Keras, where a compiled step updates it. It reaches back over a fixed share of the
+    steps done, up to `horizon` steps, so that early weights are forgotten.
     """
 
     def __init__(self, model: Any, horizon: int = 500) -> None:
-        self._variables = floats(model)
         self._horizon = horizon
-        self.values = [_array(v) for v in self._variables]
-        """float32 arrays, in the order of the model's float weights."""
+        self.weights = floats(model)
+        """The variables that are averaged."""
+        self.averages = [keras.Variable(_array(v), dtype="float32", trainable=False) for v in self.weights]
+        """Their averages, in the same order."""
 
-    def update(self, step: int) -> None:
-        """Update the average with the model's weights after `step` steps; only every EVERY-th step has an effect."""
+    def share(self, step: int) -> float:
+        """How far the averages move towards the weights after `step` steps, 0 to 1: 0 but for every EVERY-th step."""
         if step % EVERY:
-            return
+            return 0.0
         reach = min(self._horizon, max(2.0, step / 10))
-        share = np.float32(1 - (1 - 1 / reach) ** EVERY)
-        for value, variable in zip(self.values, self._variables, strict=True):
-            value += share * (_array(variable) - value)
+        return 1 - (1 - 1 / reach) ** EVERY
+
+    def update(self, share: float) -> None:
+        """Move the averages by `share` towards the weights: for steps whose program does not do so itself."""
+        if share:
+            for average, weight in zip(self.averages, self.weights, strict=True):
+                value = _array(average)
+                average.assign(value + np.float32(share) * (_array(weight) - value))
+
+    @property
+    def values(self) -> list[np.ndarray]:
+        """The averages as new float32 arrays, in the order of the model's float weights."""
+        return [_array(v) for v in self.averages]
+
+    @values.setter
+    def values(self, values: list[np.ndarray]) -> None:
+        for average, value in zip(self.averages, values, strict=True):
+            average.assign(value)
 
     def assign_to(self, model: Any) -> None:
         """Assign the averaged weights to `model`, a twin of the averaged one."""
-        for value, variable in zip(self.values, floats(model), strict=True):
-            variable.assign(value)
+        for average, variable in zip(self.averages, floats(model), strict=True):
+            variable.assign(_array(average))  # a copy: on JAX, the step gives the memory of an average away
 
 
 def floats(model: Any) -> list[Any]:
@@ -44,6 +61,4 @@ def floats(model: Any) -> list[Any]:
 
 
 def _array(variable: Any) -> np.ndarray:
-    import keras
-
     return np.array(keras.ops.convert_to_numpy(variable), np.float32)

@@ -52,9 +52,9 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
 def test_what_training_does_meanwhile_is_not_in_it(tmp_path: Path) -> None:
     network, checkpoints = model(), Checkpoints(tmp_path)
     average, before = WeightAverage(network), network.get_weights()
-    checkpoints.save(network, average, [v.copy() for v in average.values], {"step": 1})
+    checkpoints.save(network, average, average.values, {"step": 1})
     network.train_on_batch(IMAGES, LABELS)
-    average.values[0] += 1
+    average.values = [v + 1 for v in average.values]
     checkpoints.wait()
     again = model()
     averaged = WeightAverage(again)

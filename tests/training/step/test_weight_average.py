@@ -17,9 +17,11 @@ def test_the_average_covers_batchnorm_statistics_and_moves_towards_the_weights()
     assert len(average.values) == len(model.weights) == 6
     for variable in model.weights:
         variable.assign(np.ones(variable.shape))
-    before = [v.copy() for v in average.values]
-    average.update(EVERY)
-    share = 1 - 0.5**EVERY  # a reach of two steps halves the distance each step
+    before = average.values
+    assert [average.share(step) for step in range(1, EVERY)] == [0.0] * (EVERY - 1)
+    share = average.share(EVERY)
+    assert share == 1 - 0.5**EVERY  # a reach of two steps halves the distance each step
+    average.update(share)
     for old, new in zip(before, average.values, strict=True):
         np.testing.assert_allclose(new, old + share * (1 - old), rtol=1e-6)
 
@@ -27,7 +29,7 @@ def test_the_average_covers_batchnorm_statistics_and_moves_towards_the_weights()
 def test_a_twin_is_given_the_average_and_the_model_keeps_its_own() -> None:
     model, twin = model_with_batchnorm(), model_with_batchnorm()
     average = WeightAverage(model)
-    expected = [v.copy() for v in average.values]
+    expected = average.values
     for variable in model.weights:
         variable.assign(np.full(variable.shape, 7.0))
     average.assign_to(twin)

@@ -1,0 +1,79 @@
+"""The training step as one JAX program."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import keras
+import numpy as np
+
+from imgstream.training.step.compiled_step import StepResult
+from imgstream.training.step.weight_average import WeightAverage
+
+
+class JaxStep:
+    """Runs a program that is a pure function of the weights, the optimizer's state and the average, which stay on the device between steps.
+
+    Batches of fewer images are filled up with copies of their own that weigh nothing, so that there is one shape to compile. (They count in
+    the means of BatchNormalization, a little more than once.)
+    """
+
+    ahead = 2
+
+    def __init__(self, model: Any, average: WeightAverage, batch_size: int) -> None:
+        self._model, self._average, self._batch_size = model, average, batch_size
+        self._state: Any = None
+        self._program = importlib.import_module("jax").jit(self._step, donate_argnums=0)  # no dependency of ours
+
+    def __call__(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, *, rate: float, share: float) -> StepResult:
+        """See CompiledStep."""
+        if self._state is None:
+            self._state = tuple([v.value for v in group] for group in self._variables())
+        count, size = len(images), max(len(images), self._batch_size)
+        scaled = np.zeros(size, np.float32)
+        scaled[:count] = (1.0 if weights is None else weights) * (size / count)  # a mean over all is then the mean over the batch
+        if count < size:
+            filling = np.arange(size) % count
+            images, labels = images[filling], labels[filling]
+        numbers = np.array([rate, share, count], np.float32)
+        self._state, loss, accuracy = self._program(self._state, images, labels, scaled, numbers)
+        return StepResult(loss, accuracy, images)
+
+    def sync(self) -> None:
+        """See CompiledStep."""
+        if self._state is None:
+            return
+        for group, values in zip(self._variables(), self._state, strict=True):
+            for variable, value in zip(group, values, strict=True):
+                variable.assign(value)
+        self._state = None
+
+    def _variables(self) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+        model = self._model
+        return model.trainable_variables, model.non_trainable_variables, model.optimizer.variables, self._average.averages
+
+    def _step(self, state: Any, images: Any, labels: Any, weights: Any, numbers: Any) -> Any:
+        jax = importlib.import_module("jax")
+        model, optimizer = self._model, self._model.optimizer
+        trained, others, optimizer_state, averages = state
+        rate, share, count = numbers[0], numbers[1], numbers[2]
+
+        def loss_of(trained: Any) -> Any:
+            logits, changed, losses = model.stateless_call(trained, others, images, training=True, return_losses=True)
+            return model.loss(labels, logits, sample_weight=weights) + sum(losses), (logits, changed)
+
+        (loss, (logits, others)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
+        optimizer_state = [
+            rate.astype(value.dtype) if variable is optimizer.learning_rate else value
+            for variable, value in zip(optimizer.variables, optimizer_state, strict=True)
+        ]
+        trained, optimizer_state = optimizer.stateless_apply(optimizer_state, gradients, trained)
+        variables = (*model.trainable_variables, *model.non_trainable_variables)
+        of_variable = {id(v): value for v, value in zip(variables, (*trained, *others), strict=True)}
+        averages = [
+            value + share * (of_variable[id(weight)].astype(value.dtype) - value)
+            for value, weight in zip(averages, self._average.weights, strict=True)
+        ]
+        right = (logits.argmax(-1) == labels.argmax(-1)) & (keras.ops.arange(len(labels)) < count)
+        return (list(trained), list(others), list(optimizer_state), averages), loss, right.sum() / count
