@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -220,6 +221,25 @@ def choose(stream: Stream, asked: str) -> PipelineSelection:
         return choose_pipeline(stream, asked)
     with console.status("Which pipeline is the faster?"):
         return choose_pipeline(stream, asked)
+
+
+def check_keeps_inputs(output: Path, *inputs: str | Path | None) -> None:
+    """Raise OutputError when writing `output` would replace one of the `inputs`, or put a picture among images that are read."""
+    from imgstream.errors import OutputError
+    from imgstream.index import IMAGE_EXTENSIONS
+    from imgstream.terminal.tables import printable
+
+    target = Path(os.path.realpath(output))
+    for given in inputs:
+        if given is None or not os.path.exists(given):
+            continue
+        if os.path.isdir(given):
+            if target.suffix.lower() in IMAGE_EXTENSIONS and target.is_relative_to(os.path.realpath(given)):
+                raise OutputError(
+                    f"{printable(str(output))} would be one of the images in {printable(str(given))}. Choose a folder outside of it"
+                )
+        elif target.exists() and os.path.samefile(target, given):
+            raise OutputError(f"{printable(str(output))} is an input of this command, and would be overwritten. Choose another name")
 
 
 def open_images(source: Source, label_pattern: str | None = None, **of_index: Any) -> ImageIndex:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgstream.errors import OutputError
-from imgstream.files.atomic import atomic_file
+from imgstream.files.atomic import atomic_file, check_target
 
 if TYPE_CHECKING:
     from imgstream.training.rate_finder import RateCurve
@@ -15,14 +15,19 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".svg", ".pdf")
 
 
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Raise OutputError if a plot plainly cannot be written to `path`: to be called before the training. Creates nothing."""
+    if Path(path).suffix.lower() not in FORMATS:
+        raise OutputError(f"cannot draw into {os.fspath(path)!r}: give a name that ends in {', '.join(FORMATS)}")
+    check_target(path)
+
+
 def draw_rates(curve: RateCurve, path: str | os.PathLike[str]) -> None:
     """Plot loss against learning rate, with chance and the suggestion, if there is one, as .png, .svg or .pdf. Raises OutputError."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    kind = Path(path).suffix.lower()
-    if kind not in FORMATS:
-        raise OutputError(f"cannot draw into {os.fspath(path)!r}: give a name that ends in {', '.join(FORMATS)}")
+    check_picture(path)
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -36,4 +41,4 @@ def draw_rates(curve: RateCurve, path: str | os.PathLike[str]) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     with atomic_file(path) as file:
-        figure.savefig(file, format=kind[1:], dpi=120)
+        figure.savefig(file, format=Path(path).suffix.lower()[1:], dpi=120)

@@ -129,6 +129,7 @@ def check(
             if target.suffix.lower() in IMAGE_EXTENSIONS:
                 raise OutputError(f"{str(target)!r} is named as an image is, and images are never written to. End the name in .csv")
             check_target(target)
+            options.check_keeps_inputs(target, directory, exclude)
     index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
     findings = examine(index, decode=decode, workers=workers, stage=counting)
     console, written = output_console(), []

@@ -50,6 +50,7 @@ def show(
     if output.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise OutputError(f"cannot tell the format of {str(output)!r}: end the name in .png, .jpg or .webp")
     check_target(output)
+    options.check_keeps_inputs(output, directory)
     index = options.open_images(directory)
     shuffled = permute(np.arange(min(len(index), 4 * rows)), len(index), seed, 0)  # a few to spare, for bad files
     index = index.take(shuffled)

@@ -55,6 +55,7 @@ def embed(
     from imgstream.terminal.tables import Reasons, printable
 
     check_output(output)
+    options.check_keeps_inputs(output, directory, exclude)
     model, spec, name = _network(network, weights, size)
     index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
     info = FeaturesInfo.of(model, spec, name)

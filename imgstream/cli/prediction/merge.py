@@ -43,6 +43,7 @@ def merge(
     target = store_path(output)
     if target.resolve() in {path.resolve() for path in paths}:
         raise OutputError(f"{output} is what one of the shards was written to: choose another -o")
+    options.check_keeps_inputs(output, *stores)
     rows = bad = 0
     with merge_stores(paths, target, top_k) as store, counting("Writing", store.counts()[0]) as wrote:
         for row in write_output(store, output, store.get("class_names"), top_k, min_score):

@@ -94,6 +94,7 @@ def predict(
     from imgstream.terminal.tables import MOST_ROWS, Reasons, printable
 
     check_output(output)
+    options.check_keeps_inputs(output, *sources, exclude)
     runs = _runs(run)
     index = _index(sources, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
     class_names = runs[0].class_names

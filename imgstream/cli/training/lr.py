@@ -55,11 +55,14 @@ def lr(
         imgstream lr photos/ -o lr.png --model MobileNetV2 --weights imagenet
         imgstream lr photos/ --json | jq .learning_rate
     """
-    from imgstream.pictures.rate_curve import draw_rates
+    from imgstream.pictures.rate_curve import check_picture, draw_rates
     from imgstream.progress import counting
     from imgstream.terminal.tables import printable
     from imgstream.training.rate_finder import find_rate
 
+    if out is not None:
+        check_picture(out)
+        options.check_keeps_inputs(out, directory, exclude)
     with counting("Steps", steps) as done:
         curve = find_rate(
             directory,
