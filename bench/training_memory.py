@@ -29,13 +29,13 @@ def measure(directory: str, model: str, size: int, batch_size: int, steps: int, 
     from imgstream.training.settings import TrainSettings
     from imgstream.training.step.compiled_models import served_model, trained_model
     from imgstream.training.step.replicas import Replicas
+    from imgstream.training.step.step_selection import new_step
     from imgstream.training.step.weight_average import WeightAverage
 
     train, val = ims.scan(directory).split(val=0.2, seed=0)
     settings, spec = TrainSettings(minutes=1), ims.SampleSpec(size=(size, size), scale="signed")
     served = served_model(settings, model, spec.shape, len(train.class_names))
     trained = trained_model(served, policy, settings, Replicas())
-    trained.optimizer.learning_rate = 0.01
     stream = ims.Stream(train, spec, augment="light", batch_size=batch_size, shuffle=True)
     footprint = Footprint.of(trained, served, spec.shape, workers=stream.thread_count)
     peak, done = [0], threading.Event()
@@ -47,15 +47,16 @@ def measure(directory: str, model: str, size: int, batch_size: int, steps: int, 
 
     def train_for(count: int, epoch: int) -> None:
         for images, labels in stream.batches(epoch):
-            trained.train_on_batch(images, np.eye(len(train.class_names), dtype=np.float32)[labels])
+            float(step(images, np.eye(len(train.class_names), dtype=np.float32)[labels], None, rate=0.01, share=0.1).loss)
             count -= 1
             if not count:
                 break
 
     threading.Thread(target=watch, daemon=True).start()
     average = WeightAverage(trained)
+    step = new_step(trained, average, Replicas(), batch_size)
     copies = (
-        [[v.copy() for v in average.values] for _ in range(2)],
+        [average.values for _ in range(2)],
         [np.array(v) for v in (*trained.variables, *trained.optimizer.variables)],
     )
     train_for(steps, 0)

@@ -7,9 +7,9 @@ import numpy as np
 from imgstream.spec import SampleSpec
 from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
 from imgstream.training.step.compiled_models import served_model, trained_model
-from imgstream.training.step.compiled_step import new_step
 from imgstream.training.step.precision import choose_precision
 from imgstream.training.step.replicas import Replicas
+from imgstream.training.step.step_selection import new_step
 from imgstream.training.step.weight_average import WeightAverage
 
 _RATE = 1e-3

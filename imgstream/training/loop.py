@@ -27,8 +27,9 @@ from imgstream.training.settings import TrainSettings
 from imgstream.training.state.checkpoint import Checkpoints, latest, restore
 from imgstream.training.state.history import Records
 from imgstream.training.step.compiled_models import Models
-from imgstream.training.step.compiled_step import StepResult, new_step
+from imgstream.training.step.compiled_step import StepResult
 from imgstream.training.step.optimizers import peak_learning_rate
+from imgstream.training.step.step_selection import new_step
 from imgstream.training.step.weight_average import WeightAverage
 from imgstream.training.trial import closing_seconds, try_validation
 

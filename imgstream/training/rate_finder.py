@@ -23,8 +23,8 @@ from imgstream.training.data import labelled, sample_spec, split
 from imgstream.training.schedule import Sizes
 from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
 from imgstream.training.step.compiled_models import Models
-from imgstream.training.step.compiled_step import new_step
 from imgstream.training.step.optimizers import peak_learning_rate
+from imgstream.training.step.step_selection import new_step
 from imgstream.training.step.weight_average import WeightAverage
 
 LOWEST, HIGHEST = 1 / 500, 200.0

@@ -12,7 +12,7 @@ from imgstream.errors import DatasetError
 from imgstream.models.forward import Forward
 from imgstream.stream import Stream
 from imgstream.training.step.compiled_models import Models
-from imgstream.training.step.compiled_step import new_step
+from imgstream.training.step.step_selection import new_step
 from imgstream.training.step.weight_average import WeightAverage
 
 _VALIDATION_BATCHES = 5

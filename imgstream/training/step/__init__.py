@@ -1,7 +1,10 @@
 """The parts of a training step.
 
 compiled_models.py  the model that is trained and the one that is saved, optimizer and loss
-tracing.py          a step as one TensorFlow program for batches of every size
+step_selection.py   the step for Keras' backend
+compiled_step.py    what a step takes and gives, and Keras' own
+tensorflow_step.py  a step as one TensorFlow program for batches of every size
+jax_step.py         a step as one JAX program
 optimizers.py       Muon, layer-wise SGD
 normalization.py    batch normalization as one kernel
 precision.py        float32 or mixed precision

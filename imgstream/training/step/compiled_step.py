@@ -1,11 +1,10 @@
-"""One training step, compiled the way that Keras' backend does best."""
+"""What a training step takes and gives, and Keras' own step."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 
 from imgstream.training.step.replicas import Replicas
@@ -38,20 +37,6 @@ class CompiledStep(Protocol):
 
     def sync(self) -> None:
         """Wait, and put what was computed into the variables of the model, its optimizer and the average: before they are used or set."""
-
-
-def new_step(model: Any, average: WeightAverage, replicas: Replicas, batch_size: int) -> CompiledStep:
-    """The step of the compiled `model` for batches of up to `batch_size` images."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow" and len(replicas) == 1:
-        from imgstream.training.step.tensorflow_step import TensorFlowStep
-
-        return TensorFlowStep(model, average)
-    if backend == "jax":
-        from imgstream.training.step.jax_step import JaxStep
-
-        return JaxStep(model, average, batch_size)
-    return KerasStep(model, average, replicas)
 
 
 class KerasStep:

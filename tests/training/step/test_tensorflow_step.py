@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from imgstream.training import TrainSettings
 from imgstream.training.step.compiled_models import trained_model
-from imgstream.training.step.compiled_step import StepResult, new_step
+from imgstream.training.step.compiled_step import StepResult
 from imgstream.training.step.replicas import Replicas
+from imgstream.training.step.step_selection import new_step
 from imgstream.training.step.weight_average import WeightAverage
 
 

@@ -1,0 +1,25 @@
+"""Selects the training step for Keras' backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from imgstream.training.step.compiled_step import CompiledStep, KerasStep
+from imgstream.training.step.replicas import Replicas
+from imgstream.training.step.weight_average import WeightAverage
+
+
+def new_step(model: Any, average: WeightAverage, replicas: Replicas, batch_size: int) -> CompiledStep:
+    """The step of the compiled `model` for batches of up to `batch_size` images."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow" and len(replicas) == 1:
+        from imgstream.training.step.tensorflow_step import TensorFlowStep
+
+        return TensorFlowStep(model, average)
+    if backend == "jax":
+        from imgstream.training.step.jax_step import JaxStep
+
+        return JaxStep(model, average, batch_size)
+    return KerasStep(model, average, replicas)
