@@ -22,7 +22,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     """Read "224" or "180x299" (height × width) as (height, width). Raises typer.BadParameter."""
     if text is None:
         return None
-    match = re.fullmatch(r"(\d{1,5})(?:[xX×](\d{1,5}))?", text.strip())
+    match = re.fullmatch(r"(\d{1,18})(?:[xX×](\d{1,18}))?", text.strip())  # what is too large is told by SampleSpec
     if not match:
         raise typer.BadParameter(f"{text!r} is no size; give pixels as N, or HxW such as 180x299")
     height = int(match[1])
@@ -147,7 +147,13 @@ Cache = Annotated[
 ]
 CacheLimit = Annotated[
     Any,
-    typer.Option("--cache-limit", metavar="20GB", parser=parse_bytes, help="The most disk space for the cache.", rich_help_panel=SPEED),
+    typer.Option(
+        "--cache-limit",
+        metavar="20GB",
+        parser=parse_bytes,
+        help="The most disk space for the cache (default: 20GB).",
+        rich_help_panel=SPEED,
+    ),
 ]
 LabelPattern = Annotated[
     str | None,

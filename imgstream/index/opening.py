@@ -143,6 +143,13 @@ def open_index(
         return found
     unwanted = read_paths(exclude)
     rest = found.without(unwanted)
+    if unwanted and len(rest) == len(found):
+        warnings.warn(
+            f"none of the {quantity(len(unwanted), 'path')} in {os.fspath(exclude)} is one of the images: nothing is left out. Paths are "
+            f"relative to {found.root or 'the root'}",
+            DatasetWarning,
+            stacklevel=3,
+        )
     tell(f"Left out: {quantity(len(found) - len(rest), 'image')}, by the {quantity(len(unwanted), 'path')} in {os.fspath(exclude)}")
     if not len(rest):
         raise NoImagesError(f"No images: {os.fspath(exclude)} names all {len(found):,} of {found.root}")

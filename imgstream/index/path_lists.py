@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import csv
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from imgstream.errors import DatasetError
 from imgstream.index.names import as_written
+
+_HEAD = 4096
+"""Bytes that show whether a file is text: those of images and tables have a NUL among them."""
 
 
 def read_paths(file: str | os.PathLike[str]) -> list[bytes]:
@@ -30,6 +34,11 @@ def read_groups(file: str | os.PathLike[str]) -> list[tuple[bytes, bytes]]:
 
 def _read(file: str | os.PathLike[str], column: str | None) -> Iterator[tuple[bytes, bytes]]:
     try:
+        if not stat.S_ISREG(Path(file).stat().st_mode):  # to open a pipe would wait for somebody to write into it
+            raise DatasetError(f"{file} cannot be read as a list of files: it is a folder, pipe or device")
+        with Path(file).open("rb") as binary:
+            if b"\0" in binary.read(_HEAD):
+                raise DatasetError(f"{file} holds NUL bytes: it is no list of paths in UTF-8, a path a line")
         with Path(file).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             first = lines.readline()
             header = next(csv.reader([first]), [])
@@ -37,8 +46,6 @@ def _read(file: str | os.PathLike[str], column: str | None) -> Iterator[tuple[by
             if "path" not in header or (column is not None and column not in header):
                 if column is not None:
                     raise DatasetError(f"{file} has no columns path and {column} in its first line; check --groups writes such a file")
-                if "\0" in first:
-                    raise DatasetError(f"{file} holds NUL bytes: it is no list of paths in UTF-8, a path a line")
                 yield from ((_path(as_written(line)), b"") for line in (line.rstrip("\r\n") for line in lines) if line)
                 return
             for row in csv.DictReader(lines):

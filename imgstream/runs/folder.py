@@ -6,12 +6,18 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from imgstream.errors import OutputError, RunError
 from imgstream.files.atomic import write_bytes, write_json
 from imgstream.files.digests import FILES, check_files, digests, is_intact, sealed
+
+try:
+    import fcntl
+except ImportError:  # Windows: two trainings may write into one folder
+    fcntl = None  # type: ignore[assignment]
 
 FORMAT_VERSION = 1
 _SEALED = ("model.keras", "spec.json", "class_names.json", "settings.json", "golden.npz", "profile.json")
@@ -25,6 +31,35 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._is_locking, self._descriptor = False, -1
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings out of the folder: from now on or, if it is not there yet, from `make` on. The system's lock of the folder
+        itself, which ends with the process. Raises RunError when another training holds it.
+        """
+        self._is_locking = True
+        try:
+            if self.path.is_dir():
+                self._lock()
+            yield
+        finally:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+            self._is_locking, self._descriptor = False, -1
+
+    def _lock(self) -> None:
+        if fcntl is None or self._descriptor >= 0:
+            return
+        try:
+            self._descriptor = os.open(self.path, os.O_RDONLY)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"{self.path} is in use: another training writes into it. Wait until it has ended, or choose another --out"
+            ) from None
+        except OSError:  # a file system without locks, or a folder that may not be read, of which others tell
+            return
 
     @property
     def model(self) -> Path:
@@ -88,6 +123,8 @@ class RunFolder:
         """Create the folder. Raises OutputError when that is not possible."""
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            if self._is_locking:
+                self._lock()
         except OSError as error:
             raise OutputError(f"cannot make the run folder {self.path}: {error.strerror}. Choose another --out") from error
 

@@ -21,6 +21,8 @@ from imgstream.training.settings import TrainSettings
 ENLARGED = 2
 """How much images are enlarged at most to reach the model's preferred size: more is work without anything new to see."""
 _LEAST_SIDE = 32
+_NAMED = 20
+"""The most classes that an error names."""
 _TELLING, _TOO_FEW = 40, 5  # by chance, a hash that is to choose 40 images or more never chooses less than a fifth of them
 
 
@@ -90,8 +92,19 @@ def labelled(
 def split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, ImageIndex, SplitReport]:
     """The training index, the validation index, and a report. Raises DatasetError when one of them lacks images, or they share some."""
     group = None if settings.group is None else groups(settings.group)
+    if group is not None and not any(group.keys(index, at).any() for at in index.chunks()):
+        raise DatasetError(
+            f"--group {settings.group!r}: none of the {len(index):,} images belongs to a group, so it would keep nothing together"
+        )
     if settings.val is not None:
         val_index = open_index(settings.val, settings.label_pattern if kind_of(settings.val) == "folder" else None)
+        there = {name for name, count in zip(val_index.class_names, val_index.class_counts(), strict=True) if count}
+        if not there.intersection(index.class_names):
+            found = f"the labels {', '.join(sorted(there)[:_NAMED])}" if there else "no labels"
+            raise DatasetError(
+                f"nothing in {settings.val} can be validated on: none of its images has one of the classes "
+                f"{', '.join(index.class_names[:_NAMED])}; found {found}. Give a folder with the same class folders"
+            )
         return index, val_index, _uncrossed(SplitReport.of(index, val_index, how=f"validation is {settings.val}"))
     if settings.fold_numbers is not None:
         k, n = settings.fold_numbers

@@ -84,7 +84,7 @@ def train(
     settings, folder = known_settings(options), RunFolder(out)
     if progress is None and report is not None:
         progress = False
-    with TrainingProgress(progress) as line:
+    with TrainingProgress(progress) as line, folder.locked():
         tell = _each(line.notice, notice)
         prepared = prepare(source, settings, folder, resume=resume, scanned=_each(line.scanned, scanned), tell=tell)
         if prepared is None:

@@ -141,6 +141,21 @@ def test_what_is_excluded_is_left_out_and_told(contents: str, photos: Path, tmp_
     assert relative(open_index(scan(photos), exclude=str(bad))) == ["a/1.jpg", "b/3.jpg"]
 
 
+def test_a_list_that_names_none_of_the_images_is_told_of(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("elsewhere/0.jpg\n")
+    with pytest.warns(DatasetWarning, match=r"none of the 1 path in .*list\.txt is one of the images: nothing is left out"):
+        open_index(photos, exclude=tmp_path / "list.txt")
+
+
+def test_a_pipe_a_folder_or_a_picture_is_no_list_to_exclude_by(photos: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "picture").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    no_file, no_text = "it is a folder, pipe or device", "it is no list of paths"
+    for given, says in ((tmp_path / "pipe", no_file), (photos, no_file), (tmp_path / "picture", no_text)):
+        with pytest.raises(DatasetError, match=says):
+            open_index(photos, exclude=given)
+
+
 def test_names_that_are_no_utf_8_are_excluded_by_their_bytes(photos: Path, tmp_path: Path) -> None:
     name = os.fsdecode(b"n\xff.jpg")
     (photos / "a" / name).touch()

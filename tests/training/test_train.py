@@ -506,6 +506,35 @@ def test_images_that_came_or_went_while_a_run_lay_still_are_told_and_not_taken(
     assert "dark/01.jpg" in told
 
 
+def test_a_folder_that_another_training_writes_into_is_refused(tiny: dict[str, Any], two_classes: Path, tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    def train_there(status: Status) -> None:
+        for resume in (False, True) if not refused else ():
+            with pytest.raises(RunError) as error:
+                ims.train(two_classes, out=tmp_path / "run", resume=resume, **tiny)
+            refused.append(str(error.value))
+
+    run = ims.train(two_classes, out=tmp_path / "run", report=train_there, **tiny)
+    assert all("is in use: another training writes into it" in text for text in refused)
+    assert len(refused) == 2
+    assert ims.train(two_classes, out=tmp_path / "run", resume=True, **tiny).state == run.state  # which has ended
+
+
+def test_groups_that_no_image_is_of_keep_nothing_together(tiny: dict[str, Any], two_classes: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="none of the 40 images belongs to a group"):
+        ims.train(two_classes, out=tmp_path / "run", group="(?P<group>patient[0-9]+)", **tiny)
+
+
+def test_what_cannot_be_validated_on_is_refused_before_anything_is_written(tiny: dict[str, Any], two_classes: Path, tmp_path: Path) -> None:
+    (tmp_path / "flat").mkdir()
+    shutil.copy(two_classes / "dark/00.jpg", tmp_path / "flat")
+    for how in (ims.train, ims.training.dry_run):
+        with pytest.raises(DatasetError, match="none of its images has one of the classes dark, light; found no labels"):
+            how(two_classes, out=tmp_path / "run", val=str(tmp_path / "flat"), **tiny)
+    assert not (tmp_path / "run").exists()
+
+
 def test_keras_callbacks_see_each_step_and_may_end_the_training(tiny: dict[str, Any], two_classes: Path, tmp_path: Path) -> None:
     class Stopper(keras.callbacks.Callback):
         steps = 0

@@ -144,7 +144,7 @@ def train(
     ] = None,
     pipeline: options.Pipeline = "auto",
     cache: options.Cache = "off",
-    cache_limit: options.CacheLimit = "20GB",
+    cache_limit: options.CacheLimit = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -187,6 +187,8 @@ def train(
     """
     if epochs is not None and minutes is not None:
         raise typer.BadParameter("--epochs fixes the work and --minutes the time: give one of them")
+    if cache_limit is not None and cache == "off":
+        raise typer.BadParameter("--cache-limit limits a cache, and there is none: give --cache auto or --cache DIR with it")
 
     from imgstream.cache import PixelCache
     from imgstream.index.split.validation import SplitReport
@@ -223,7 +225,7 @@ def train(
         "patience": patience,
         "pipeline": pipeline,
         "cache": cache,
-        "cache_limit": cache_limit,
+        **({} if cache_limit is None else {"cache_limit": cache_limit}),
         "seed": seed,
         "workers": workers,
         "label_pattern": label_pattern,
