@@ -4,6 +4,7 @@ ImgstreamError                 everything imgstream raises on purpose; the comma
 ├── SpecError (ValueError)     an impossible SampleSpec, or an impossible argument of Stream
 ├── NoImagesError              nothing to read under the folder that was given
 ├── DatasetError               images that cannot be used as asked (one class, no labels, too many bad files)
+│   └── OptionError            an impossible value, or options that do not go together; on the command line exit 2
 ├── AugmentError               an augmentation that cannot be loaded, or that broke a sample
 ├── ModelError                 a model or weights that cannot be used, or a training that diverged
 ├── RunError                   a run folder that is missing, unfinished, damaged or in the way
@@ -16,6 +17,8 @@ StallWarning (UserWarning)     nothing was finished for a long time: which files
 """
 
 from __future__ import annotations
+
+import re
 
 REASONS = (
     "missing",  # no such file, or a link that leads nowhere
@@ -46,6 +49,22 @@ class NoImagesError(ImgstreamError):
 
 class DatasetError(ImgstreamError):
     """Images that cannot be used as asked."""
+
+
+class OptionError(DatasetError):
+    """An option with an impossible value, or options that do not go together."""
+
+    def __init__(self, text: str, *options: str) -> None:
+        """`options`: the keywords that `text` names."""
+        super().__init__(text)
+        self.options = options
+
+    def for_command_line(self) -> str:
+        """The text with the names that the options have there: head_only is --head-only."""
+        text = str(self)
+        for name in self.options:
+            text = re.sub(rf"(?<![\w-]){name}\b", "--" + name.replace("_", "-"), text, count=1)
+        return text
 
 
 class AugmentError(ImgstreamError):

@@ -16,6 +16,8 @@ Scale = Literal["unit", "signed", "imagenet", "caffe", "raw"]
 FORMAT_VERSION = 1
 DEFAULT_MAX_PIXELS = 178_956_970
 """Pillow's limit against decompression bombs (twice Image.MAX_IMAGE_PIXELS, where it raises): 178 MP."""
+LARGEST = 8192
+"""The most pixels that a sample is high or wide."""
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision and Keras ("torch" mode), RGB in [0, 1]
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -61,8 +63,8 @@ class SampleSpec:
             whole = tuple(size) == (height, width)
         except (TypeError, ValueError, OverflowError):
             raise SpecError(f"size must be (height, width) in pixels, such as (224, 224); got {self.size!r}") from None
-        if not whole or not (1 <= height <= 8192 and 1 <= width <= 8192):
-            raise SpecError(f"size must be two whole numbers of pixels from 1 to 8192; got {self.size!r}")
+        if not whole or not (1 <= height <= LARGEST and 1 <= width <= LARGEST):
+            raise SpecError(f"size must be two whole numbers of pixels from 1 to {LARGEST}; got {self.size!r}")
         object.__setattr__(self, "size", (height, width))
         if self.fit not in get_args(Fit):
             raise SpecError(f"fit must be one of {', '.join(get_args(Fit))}; got {self.fit!r}")

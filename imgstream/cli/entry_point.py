@@ -56,7 +56,7 @@ def _run(arguments: list[str]) -> int:
     import typer
 
     from imgstream.cli.app import command
-    from imgstream.errors import ImgstreamError
+    from imgstream.errors import ImgstreamError, OptionError
     from imgstream.progress import error_console
     from imgstream.terminal.tables import printable
 
@@ -70,8 +70,9 @@ def _run(arguments: list[str]) -> int:
             sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except ImgstreamError as error:
-        error_console().print(f"imgstream: {printable(str(error))}", style="red", markup=False, soft_wrap=True)
-        return 1
+        text, code = (error.for_command_line(), 2) if isinstance(error, OptionError) else (str(error), 1)
+        error_console().print(f"imgstream: {printable(text)}", style="red", markup=False, soft_wrap=True)
+        return code
     except (KeyboardInterrupt, typer.Abort):
         error_console().print("Stopped.", markup=False)
         return _INTERRUPTED

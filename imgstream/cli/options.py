@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
     """Read "224" or "180x299" (height × width) as (height, width). Raises typer.BadParameter."""
+    from imgstream.spec import LARGEST
+
     if text is None:
         return None
-    match = re.fullmatch(r"(\d{1,18})(?:[xX×](\d{1,18}))?", text.strip())  # what is too large is told by SampleSpec
+    match = re.fullmatch(r"(\d{1,18})(?:[xX×](\d{1,18}))?", text.strip())
     if not match:
         raise typer.BadParameter(f"{text!r} is no size; give pixels as N, or HxW such as 180x299")
     height = int(match[1])
-    return height, int(match[2] or height)
+    size = height, int(match[2] or height)
+    if not all(1 <= side <= LARGEST for side in size):
+        raise typer.BadParameter(f"{text!r}: height and width are from 1 to {LARGEST} pixels")
+    return size
 
 
 def parse_batch_size(text: str) -> int | None:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from imgstream.errors import DatasetError, DatasetWarning, NoImagesError
+from imgstream.errors import DatasetError, DatasetWarning, NoImagesError, OptionError
 from imgstream.index import look_alikes
 from imgstream.index.folder.scan import scan_folder
 from imgstream.index.image_index import ImageIndex
@@ -113,7 +113,11 @@ def open_index(
     if isinstance(source, str | bytes | os.PathLike):
         kind, shown = kind_of(source), repr(os.fsdecode(source))
     if kind != "manifest" and any(of_manifest.values()):
-        raise DatasetError(f"{', '.join(of_manifest)} are for manifests ({', '.join(MANIFEST_EXTENSIONS)}); {shown} is none")
+        given = [name for name, value in of_manifest.items() if value]
+        raise OptionError(
+            f"{' and '.join(given)} can be given for a manifest alone ({', '.join(MANIFEST_EXTENSIONS)}); {shown} is none",
+            *given,
+        )
     if kind != "folder" and label_pattern is not None:
         raise DatasetError(f"a label pattern takes labels from the paths in a folder, and {shown} is none: leave it out")
     if isinstance(source, ImageIndex):

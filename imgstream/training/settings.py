@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from imgstream.cache import DEFAULT_LIMIT, PixelCache
-from imgstream.errors import DatasetError
+from imgstream.errors import OptionError
 from imgstream.stream.pipeline_selection import CHOICES
 
 DEFAULT_EPOCHS = 20
@@ -19,7 +19,7 @@ PRECISIONS = ("auto", "float32", "mixed")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """The options of `imgstream train`; each is a keyword of imgstream.train. Raises DatasetError for impossible values."""
+    """The options of `imgstream train`; each is a keyword of imgstream.train. Raises OptionError for impossible values."""
 
     val: str | None = None
     """A folder of class folders to validate on; None holds out `val_share` of the training images, by the hash of their path."""
@@ -91,7 +91,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.minutes is not None:
-            raise DatasetError("give either epochs or minutes: the one fixes the work, the other the time")
+            raise OptionError("give either epochs or minutes: the one fixes the work, the other the time", "epochs", "minutes")
         for name, value, low, high in (
             ("epochs", self.epochs, 1, 1_000_000),
             ("minutes", self.minutes, 0.05, 1_000_000),
@@ -106,29 +106,29 @@ class TrainSettings:
             ("max_bad", self.max_bad, 0, 1),
         ):
             if value is not None and not (math.isfinite(value) and low <= value <= high):
-                raise DatasetError(f"{name} must be from {low} to {high}; got {value}")
+                raise OptionError(f"{name} must be from {low} to {high}; got {value}", name)
         _ = self.checkpoint_interval
         if self.precision not in PRECISIONS:
-            raise DatasetError(f"precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+            raise OptionError(f"precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}", "precision")
         if self.features is not None and not self.head_only:
-            raise DatasetError("features are what a head alone is trained on: give head_only with them")
+            raise OptionError("features are what a head alone is trained on: give head_only with them", "head_only")
         if self.pipeline not in CHOICES:
-            raise DatasetError(f"pipeline must be one of {', '.join(CHOICES)}; got {self.pipeline!r}")
+            raise OptionError(f"pipeline must be one of {', '.join(CHOICES)}; got {self.pipeline!r}", "pipeline")
         if self.fold is not None:
             _ = self.fold_numbers
             if self.val is not None:
-                raise DatasetError("give either val, a folder to validate on, or fold, a part of the training images")
+                raise OptionError("give either val, a folder to validate on, or fold, a part of the training images", "val", "fold")
         if not 0 < self.val_share < 1:
-            raise DatasetError(f"val_share must lie between 0 and 1; got {self.val_share}")
+            raise OptionError(f"val_share must lie between 0 and 1; got {self.val_share}", "val_share")
 
     @property
     def fold_numbers(self) -> tuple[int, int] | None:
-        """(k, n), k counted from 0; None without a fold. Raises DatasetError for an impossible fold."""
+        """(k, n), k counted from 0; None without a fold. Raises OptionError for an impossible fold."""
         if self.fold is None:
             return None
         match = re.fullmatch(r"(\d{1,3})/(\d{1,3})", str(self.fold))
         if not match or not 1 <= int(match[1]) <= int(match[2]) or not 2 <= int(match[2]) <= 100:
-            raise DatasetError(f"fold is k/n, the k-th of n parts, such as 1/5; got {self.fold!r}")
+            raise OptionError(f"fold is k/n, the k-th of n parts, such as 1/5; got {self.fold!r}", "fold")
         return int(match[1]) - 1, int(match[2])
 
     @property
@@ -140,11 +140,12 @@ class TrainSettings:
 
     @property
     def checkpoint_interval(self) -> tuple[float, str]:
-        """(number, "seconds" or "steps"). Raises DatasetError when it is neither."""
+        """(number, "seconds" or "steps"). Raises OptionError when it is neither."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|sec|min|h|steps?)", self.checkpoint_every.strip())
         if not match or not float(match[1]):
-            raise DatasetError(
-                f"checkpoint_every is a time or a number of steps, such as 2min, 30s or 200steps; got {self.checkpoint_every!r}"
+            raise OptionError(
+                f"checkpoint_every is a time or a number of steps, such as 2min, 30s or 200steps; got {self.checkpoint_every!r}",
+                "checkpoint_every",
             )
         if match[2].startswith("step"):
             return float(match[1]), "steps"

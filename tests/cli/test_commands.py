@@ -187,20 +187,20 @@ def test_index_counts_by_class_and_saves_the_table(two_classes: Path, tmp_path: 
     assert ims.ImageIndex.load(tmp_path / "t.arrow").class_names == ["dark", "light"]
 
 
-def test_a_fold_that_cannot_be_exits_with_1_and_one_line(two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for fold, words in (
-        (["0/3"], "k-th of n parts"),
-        (["4/3"], "got '4/3'"),
-        (["1/1"], "got '1/1'"),
-        (["1/101"], "got '1/101'"),
-        (["half"], "such as 1/5"),
-        (["1/3", "--val", two_classes], "either val"),
-        (["1/3", "--group", "column"], "no group column"),
-        (["1/3", "--group", "patients"], "(?P<group>patient[0-9]+)"),
-        (["1/3", "--exclude", tmp_path / "gone.csv"], "gone.csv cannot be read"),
+def test_a_fold_that_cannot_be_is_told_in_one_line(two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for fold, expected, words in (
+        (["0/3"], 2, "--fold is k/n, the k-th of n parts"),
+        (["4/3"], 2, "got '4/3'"),
+        (["1/1"], 2, "got '1/1'"),
+        (["1/101"], 2, "got '1/101'"),
+        (["half"], 2, "such as 1/5"),
+        (["1/3", "--val", two_classes], 2, "either --val, a folder to validate on, or --fold"),
+        (["1/3", "--group", "column"], 1, "no group column"),
+        (["1/3", "--group", "patients"], 1, "(?P<group>patient[0-9]+)"),
+        (["1/3", "--exclude", tmp_path / "gone.csv"], 1, "gone.csv cannot be read"),
     ):
         code, out, err = run(capsys, "train", two_classes, "--out", tmp_path / "run", "--fold", *fold)
-        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert (code, out, err.count("\n")) == (expected, "", 1)
         assert err.startswith("imgstream: ")
         assert words in err
         assert not (tmp_path / "run").exists()
@@ -302,8 +302,8 @@ def test_options_of_training_that_cannot_be_are_told_in_one_line(
         (["--batch-size", "many"], 2, "auto"),
         (["--memory", "2 apples"], 2, "500MB"),
         (["--memory", "10MB"], 1, "the least that would do"),
-        (["--checkpoint-every", "often"], 1, "200steps"),
-        (["--precision", "double"], 1, "float32"),
+        (["--checkpoint-every", "often"], 2, "200steps"),
+        (["--precision", "double"], 2, "float32"),
         (["--head-only"], 1, "--weights"),
         (["--gpu-memory", "4GB"], 1, "no GPU here"),
         (["--weights", tmp_path / "gone.h5"], 1, "gone.h5"),
@@ -373,3 +373,24 @@ def hangs(image, rng):
         finally:
             process.kill()
     assert (process.returncode, err) == (130, "Stopped.\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--max-bad", "7"], "--max-bad must be from 0 to 1; got 7.0"),
+        (["--checkpoint-every", "often"], "--checkpoint-every is a time or a number of steps"),
+        (["--features", "f.parquet"], "features are what a head alone is trained on: give --head-only with them"),
+        (["--allow-outside"], "--allow-outside can be given for a manifest alone"),
+        (["--cache-limit", "5GB"], "--cache-limit limits a cache, and there is none"),
+        (["--size", "99999999"], "height and width are from 1 to 8192 pixels"),
+    ],
+)
+def test_impossible_options_are_called_by_their_names_and_exit_with_2(
+    options: list[str], says: str, two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(two_classes), "--out", str(tmp_path / "run"), *options])
+    assert ended.value.code == 2
+    assert says in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert not (tmp_path / "run").exists()

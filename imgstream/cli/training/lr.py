@@ -41,6 +41,7 @@ def lr(
     exclude: options.Exclude = None,
     root: options.Root = None,
     columns: options.Columns = None,
+    allow_outside: options.AllowOutside = False,
     label_pattern: options.LabelPattern = None,
     workers: options.Workers = None,
     seed: Annotated[
@@ -77,6 +78,7 @@ def lr(
             exclude=None if exclude is None else str(exclude),
             root=root,
             columns=columns,
+            allow_outside=allow_outside,
             label_pattern=label_pattern,
             workers=workers,
             seed=seed,
