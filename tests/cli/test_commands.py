@@ -277,6 +277,7 @@ def test_bad_rows_of_a_manifest_are_a_line_on_stderr_and_the_command_goes_on(
     )
 
 
+@pytest.mark.slow
 def test_train_json_is_one_object_of_this_command_and_of_the_whole_run(
     two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -314,6 +315,7 @@ def test_options_of_training_that_cannot_be_are_told_in_one_line(
         assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_lr_suggests_a_rate_and_draws_the_curve(two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ("lr", two_classes, "--size", 32, "--batch-size", 8, "--steps", 20, "-o", tmp_path / "lr.png")
     code, out, _ = run(capsys, *command)

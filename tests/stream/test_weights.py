@@ -106,7 +106,7 @@ def test_the_batch_that_bench_times_is_had_with_weights_too(folder: Folder, spec
     assert (images.shape, labels.tolist()) == ((4, 16, 12, 3), [0, 0, 1, 1])
 
 
-@pytest.mark.quick("tf")
+@pytest.mark.quick("python")
 @pytest.mark.parametrize("pipeline", ["python", "tf"])
 def test_fit_gives_the_weights_to_the_loss(folder: Folder, spec: ims.SampleSpec, pipeline: Any) -> None:
     root, seen = folder(10, bad=(2,)), list[list[float]]()

@@ -236,7 +236,7 @@ class Planted(dict[int, Case]):
     ("content", "kind", "said"),
     [
         (b"HANG", "hang", "of which it worked 0.0 (at python 0)"),
-        (b"SPIN", "time", "silent for"),
+        pytest.param(b"SPIN", "time", "silent for", marks=pytest.mark.slow),
         (b"EATS", "memory", "MB and rising, 200 allowed"),
         (b"ABORT", "crash", "SIGABRT (at python 0)"),
         (b"SWELL", "memory", "python: 5,000 MB, 200 allowed"),

@@ -89,7 +89,8 @@ def test_training_learns_and_the_run_evaluates_and_predicts_what_it_learnt(train
     assert all(p.scores.shape == (2,) and abs(p.scores.sum() - 1) < 1e-6 and p.score == p.scores.max() for p in predictions)
 
 
-@pytest.mark.parametrize("widths", [pytest.param(SMALL_CNN, id="one block"), pytest.param(WHOLE, id="as it is", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("widths", [pytest.param(SMALL_CNN, id="one block"), pytest.param(WHOLE, id="as it is")])
 def test_a_run_stopped_by_ctrl_c_in_mid_epoch_and_resumed_equals_an_undisturbed_one_to_the_bit(
     plain: ims.Run, two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widths: tuple[int, ...]
 ) -> None:

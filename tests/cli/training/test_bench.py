@@ -18,6 +18,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return int(exit_.value.code or 0), out, err
 
 
+@pytest.mark.slow
 def test_json_is_one_object_with_the_documented_fields(two_classes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seconds in (2, 15, 75):  # on a busy machine little time may be too short to try every file
         code, out, err = run(capsys, two_classes, "--json", "--size", "24x32", "--batch-size", 8, "--seconds", seconds)

@@ -396,7 +396,7 @@ def test_workers_end_when_their_parent_is_killed(folder: Folder, tmp_path: Path)
     assert until(lambda: not any(map(running, workers)))
 
 
-@pytest.mark.quick("waits")
+@pytest.mark.quick("shift")
 @pytest.mark.parametrize("function", ["shift", "waits"])
 def test_ctrl_c_ends_it_all_with_one_traceback(folder: Folder, tmp_path: Path, functions: Path, function: str) -> None:
     body = "print('begun', flush=True)\n" + textwrap.dedent(ENDLESS)

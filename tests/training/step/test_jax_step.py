@@ -59,6 +59,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_a_step_is_the_one_that_keras_takes_for_short_batches_and_weights_too() -> None:
     assert on_jax(STEPS) == "equal"
 
