@@ -149,8 +149,7 @@ def open_index(
     rest = found.without(unwanted)
     if unwanted and len(rest) == len(found):
         warnings.warn(
-            f"none of the {quantity(len(unwanted), 'path')} in {os.fspath(exclude)} is one of the images: nothing is left out. Paths are "
-            f"relative to {found.root or 'the root'}",
+            f"no path in {os.fspath(exclude)} is that of an image: nothing is left out. Paths are relative to {found.root or 'nothing'}",
             DatasetWarning,
             stacklevel=3,
         )

@@ -238,7 +238,7 @@ class TrainingLoop:
         if self._callbacks.callbacks:
             self._sync()
             self._callbacks.on_train_batch_end(batch.number, {"loss": float(result.loss), "accuracy": float(result.accuracy)})
-        self._read_results(self._compiled_step.ahead)
+        self._read_results(self._compiled_step.ahead if state.sums[0] else 0)  # so that the first report of an epoch has a loss, too
         now = time.monotonic()
         self.images_seen += len(batch.images)
         took, self._step_ended = now - self._step_ended, now
