@@ -89,7 +89,7 @@ class Writer:
         self._pa, self._info = pa, info
         texts = [(name, pa.string()) for name in _COLUMNS[:-1]]
         about = {_KEY: json.dumps(info.to_json(), ensure_ascii=False)}
-        self._schema = pa.schema([*texts, ("features", pa.list_(pa.float32(), info.dimensions))], metadata=about)
+        self._schema = pa.schema([*texts, ("features", pa.list_(pa.float32()))], metadata=about)
         # No dictionary of paths and features: they are all different, and looking for what repeats costs time and memory.
         self._writer = pq.ParquetWriter(file, self._schema, use_dictionary=["label", "error"])
         self._rows: list[Embedding] = []
@@ -108,17 +108,16 @@ class Writer:
 
     def _flush(self) -> None:
         pa, rows = self._pa, self._rows
-        values = np.zeros((len(rows), self._info.dimensions), np.float32)
-        for row, out in zip(rows, values, strict=True):
-            if row.features is not None:
-                out[:] = row.features
-        missing = pa.array([row.features is None for row in rows], pa.bool_())
+        values = np.stack([row.features for row in rows if row.features is not None] or [np.zeros(0, np.float32)])
+        missing = np.array([row.features is None for row in rows])
+        starts = np.concatenate([[0], np.cumsum(~missing)]).astype(np.int32) * self._info.dimensions
+        offsets = pa.array(starts, mask=np.append(missing, False))  # where one is null, so is the list that begins there
         columns = [
             pa.array([utf8(row.path) for row in rows], pa.string()),
             pa.array([path_b64(row.path_bytes) for row in rows], pa.string()),
             pa.array([utf8(row.label) for row in rows], pa.string()),
             pa.array([utf8(row.error) for row in rows], pa.string()),
-            pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), self._info.dimensions, mask=missing),
+            pa.ListArray.from_arrays(offsets, pa.array(values.reshape(-1), pa.float32())),
         ]
         self._writer.write_batch(pa.record_batch(columns, schema=self._schema), row_group_size=self._info.group_rows)
         rows.clear()
@@ -164,7 +163,8 @@ class FeaturesFile:
                 raise ValueError("it is Parquet, and no file that imgstream embed wrote")
             self.info = FeaturesInfo.from_json(json.loads(about))
             found = {field.name: field.type for field in file.schema_arrow}
-            if found != dict.fromkeys(_COLUMNS, pa.string()) | {"features": pa.list_(pa.float32(), self.info.dimensions)}:
+            lists = pa.list_(pa.float32()), pa.list_(pa.float32(), self.info.dimensions)  # the second in files of before 28 November 2026
+            if found.get("features") not in lists or found != dict.fromkeys(_COLUMNS, pa.string()) | {"features": found["features"]}:
                 raise ValueError(f"its columns are not those of features: {', '.join(f'{name} {type_}' for name, type_ in found.items())}")
             self._rows = int(file.metadata.num_rows)
 
@@ -181,6 +181,7 @@ class FeaturesFile:
 
     def blocks(self) -> Iterator[Block]:
         """All rows in the file's order, at most a row group at a time. Raises DatasetError where the file is damaged."""
+        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         with self._as_dataset_error(), pq.ParquetFile(self.path) as file:
@@ -189,6 +190,8 @@ class FeaturesFile:
                 features = batch.column("features")
                 if features.is_null().to_pylist() != [error is not None for error in rows["error"]]:
                     raise ValueError("a row has both features and an error, or neither")
+                if set(pc.list_value_length(features).drop_null().unique().to_pylist()) - {self.info.dimensions}:
+                    raise ValueError(f"a row has not {self.info.dimensions} features")
                 values = features.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.info.dimensions)
                 paths = [_exact(path, exact) for path, exact in zip(rows["path"], rows["path_b64"], strict=True)]
                 yield Block(paths, rows["label"], rows["error"], values)

@@ -55,7 +55,7 @@ ROWS = [
 def test_the_file_has_these_columns_values_and_metadata(tmp_path: Path) -> None:
     table = pq.read_table(write(tmp_path / "out.parquet", ROWS))
     assert [field.name for field in table.schema] == ["path", "path_b64", "label", "error", "features"]
-    assert [field.type for field in table.schema] == [*[pa.string()] * 4, pa.list_(pa.float32(), 3)]
+    assert [field.type for field in table.schema] == [*[pa.string()] * 4, pa.list_(pa.float32())]
     found = table.to_pydict()
     assert found["path"] == ["a.jpg", "sub/b\n.jpg", "c\ufffd.jpg", "=\"',\ufffd"]
     assert found["path_b64"] == [None, None, "Y/8uanBn", "PSInLP8="]
@@ -148,7 +148,6 @@ def test_what_is_no_file_of_features_says_so(tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=words):
             FeaturesFile(file)
     for wrong, words in (
-        ({**about, "dimensions": 4}, "columns"),
         ({**about, "dimensions": 0}, "0 features"),
         ({**about, "spec": {}}, "spec.json"),
         ({"format": 1}, "not whole"),
@@ -156,9 +155,19 @@ def test_what_is_no_file_of_features_says_so(tmp_path: Path) -> None:
     ):
         with pytest.raises(DatasetError, match=words):
             FeaturesFile(with_metadata(path, wrong))
+    with pytest.raises(DatasetError, match="a row has not 4 features"):
+        list(FeaturesFile(with_metadata(path, {**about, "dimensions": 4})))
     both = pq.read_table(write(path, ROWS)).set_column(3, "error", pa.array(["x", None, None, None]))
     with pytest.raises(DatasetError, match="both features and an error"):
         list(FeaturesFile(with_metadata(path, about, both)))
+
+
+def test_a_file_of_an_earlier_version_whose_lists_are_of_one_size_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.parquet", [good(b"a.jpg", 1, 2, 3), good(b"b.jpg", 4, 5, 6)])
+    table = pq.read_table(path)
+    earlier = table.set_column(4, "features", table["features"].combine_chunks().cast(pa.list_(pa.float32(), 3)))
+    found = [row.features for row in FeaturesFile(with_metadata(path, info().to_json(), earlier))]
+    np.testing.assert_array_equal(found, [[1, 2, 3], [4, 5, 6]])
 
 
 def test_a_file_that_is_cut_or_damaged_is_told(tmp_path: Path) -> None:
