@@ -40,6 +40,7 @@ def _listen(tasks: queue.SimpleQueue[str]) -> None:
 
 
 if __name__ == "__main__":
+    sys.modules["jax"] = None  # type: ignore[assignment]  # installed for tests alone: TensorFlow would import it, some 100 MB
     from fuzzing.judge import judge
 
     serve(judge)
