@@ -3,7 +3,7 @@
     python bench/training/step.py [--network tiny|cnn] [--size 32] [--batch-size 8] [--steps 400] [--rounds 5]
 
 Keras' backend is the one that KERAS_BACKEND names. Printed are the medians of the rounds, images/s, and the ratio. fit has the network
-compiled by Keras' defaults, with one metric, and averages no weights; ours averages them.
+compiled by Keras' defaults, with one metric, takes floats and averages no weights; ours takes pixels and averages.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from imgstream.models import build_model
+from imgstream.spec import SampleSpec
 from imgstream.training import TrainSettings
 from imgstream.training.step.compiled_models import trained_model
 from imgstream.training.step.precision import choose_precision
@@ -28,13 +29,16 @@ from imgstream.versions import versions
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """The same few batches over and over: images, float32 (B, H, W, 3), and labels, float32 (B, 2)."""
+    """The same few batches over and over: images, (B, H, W, 3), and labels, float32 (B, 2)."""
 
-    def __init__(self, batch_size: int, size: int, steps: int) -> None:
+    def __init__(self, batch_size: int, size: int, steps: int, dtype: str) -> None:
         super().__init__()
         rng = np.random.default_rng(0)
         labels = np.eye(2, dtype=np.float32)
-        self._made = [(rng.random((batch_size, size, size, 3), np.float32), labels[rng.integers(0, 2, batch_size)]) for _ in range(8)]
+        shape = (batch_size, size, size, 3)
+        self._made = [(rng.integers(0, 256, shape, np.uint8), labels[rng.integers(0, 2, batch_size)]) for _ in range(8)]
+        if dtype == "float32":
+            self._made = [(pixels / np.float32(255), of_pixels) for pixels, of_pixels in self._made]
         self._steps = steps
 
     def __len__(self) -> int:
@@ -66,22 +70,21 @@ def main() -> None:
     theirs, ours = (trained_model(network(options.network, options.size), policy, TrainSettings(), Replicas([])) for _ in range(2))
     theirs.compile(theirs.optimizer, theirs.loss, metrics=["accuracy"])
     average = WeightAverage(ours)
-    step = new_step(ours, average, Replicas([]), options.batch_size)
-    batches = Batches(options.batch_size, options.size, options.steps)
+    step = new_step(ours, average, Replicas([]), options.batch_size, SampleSpec(size=(options.size, options.size)))
+    samples, pixels = (Batches(options.batch_size, options.size, options.steps, dtype) for dtype in ("float32", "uint8"))
 
     def fit() -> None:
-        theirs.fit(batches, verbose=0)
+        theirs.fit(samples, verbose=0)
 
     def loop() -> None:
         results: collections.deque[Any] = collections.deque()
-        for number in range(len(batches)):
-            images, labels = batches[number]
+        for number in range(len(pixels)):
+            images, labels = pixels[number]
             results.append(step(images, labels, None, rate=0.01, share=average.share(number + 1)))
             while len(results) > step.ahead:
-                result = results.popleft()
-                float(result.loss), float(result.accuracy)
+                _ = results.popleft().loss  # waits for it
         for result in results:
-            float(result.loss)
+            _ = result.loss
         step.sync()
 
     def rate(run: Any) -> float:

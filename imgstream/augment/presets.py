@@ -164,7 +164,8 @@ PRESETS = {
 
 
 def mix_batch(images: np.ndarray, labels: np.ndarray, mixes: list[Mix | None], class_count: int) -> np.ndarray:
-    """Mix float32 (B, H, W, C) `images` in place, each with the next (the last with the first); return labels float32 (B, class_count).
+    """Mix float32 or uint8 (B, H, W, C) `images` in place, each with the next (the last with the first); return labels float32
+    (B, class_count).
 
     `labels` is int32 (B,); -1 (no label) gives a row of zeros.
     """
@@ -182,8 +183,10 @@ def mix_batch(images: np.ndarray, labels: np.ndarray, mixes: list[Mix | None], c
         partner = images[i + 1] if i + 1 < count else first
         share = mix.share
         if mix.kind == "mixup":
-            images[i] *= np.float32(share)
-            images[i] += partner * np.float32(1 - share)
+            mixed = np.multiply(images[i], np.float32(share), dtype=np.float32, out=None if images.dtype == np.uint8 else images[i])
+            mixed += partner * np.float32(1 - share)
+            if images.dtype == np.uint8:
+                np.rint(mixed, out=images[i], casting="unsafe")
         else:
             left, top, patch_width, patch_height = mix.patch(width, height)
             window = np.s_[top : top + patch_height, left : left + patch_width]

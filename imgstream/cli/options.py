@@ -108,7 +108,7 @@ BatchSize = Annotated[
         "--batch-size",
         metavar="auto|N",
         parser=parse_batch_size,
-        help="Images in a batch; auto: 64, or as many as the memory has room for.",
+        help="Images in a batch; auto: 64, or as many as the memory has room for; with --minutes on a GPU the fastest up to 1,024.",
         rich_help_panel=TRAINING,
     ),
 ]

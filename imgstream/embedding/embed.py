@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from imgstream.index import ImageIndex
-from imgstream.models.forward import Forward
+from imgstream.models.forward import Forward, Program, late
 from imgstream.prediction.job import batch_size_for
 from imgstream.prediction.rows import shown
 from imgstream.spec import SampleSpec
@@ -35,7 +34,7 @@ class Embedding:
 
 
 def embed(
-    model: Any,
+    program: Program,
     spec: SampleSpec,
     index: ImageIndex,
     *,
@@ -45,33 +44,35 @@ def embed(
 ) -> Iterator[Embedding]:
     """One Embedding for every image, in index order, lazily and in constant memory; bad files too, with their reason.
 
-    `model`: float32 (B, *spec.shape) → float32 (B, D), as models.features gives it. `batch_size`: None for what fits the samples;
+    `program`: (B, *spec.shape) → (B, D), of what models.features gives. `batch_size`: None for what fits the samples;
     `workers`, `pipeline`: as in Stream.
     """
     size = batch_size_for(spec.shape) if batch_size is None else batch_size
-    stream = Stream(index, spec, batch_size=size, workers=workers, pipeline=pipeline)
+    stream = Stream(index, spec, batch_size=size, workers=workers, pipeline=pipeline, dtype="uint8")
     names = index.class_names
 
     def label_of(position: int) -> str | None:
         label = int(index.labels_at(np.array([position]))[0])
         return names[label] if label >= 0 else None
 
-    return embed_batches(model, stream.traced_batches(), size, index.relative_bytes, label_of)
+    return embed_batches(program, stream.traced_batches(), size, index.relative_bytes, label_of)
 
 
 def embed_batches(
-    model: Any,
+    program: Program,
     batches: Iterable[Batch],
     batch_size: int,
     path_of: Callable[[int], bytes],
     label_of: Callable[[int], str | None],
+    ahead: int | None = None,
 ) -> Iterator[Embedding]:
     """The features of batches in order, bad files too. `path_of`, `label_of`: functions of a position; `batch_size`: the most images in a
-    batch.
+    batch; `ahead`: as in predict.
     """
-    forward = Forward(model, batch_size)
-    for batch in batches:
-        features = dict(zip(batch.positions.tolist(), forward(batch.images), strict=True)) if len(batch.images) else {}
+    forward = Forward(program, batch_size)
+    started = ((batch, forward.start(batch.images) if len(batch.images) else None) for batch in batches)
+    for batch, computed in late(started, forward.ahead if ahead is None else ahead):
+        features = dict(zip(batch.positions.tolist(), computed(), strict=True)) if computed is not None else {}
         errors = {position: f"{error.reason}: {error.detail}" for position, error in batch.bad}
         for position in sorted([*features, *errors]):
             path = path_of(position)

@@ -15,7 +15,7 @@ from imgstream.errors import REASONS, BadImage, DatasetError
 from imgstream.files.atomic import translated
 from imgstream.index import ImageIndex
 from imgstream.index.split.path_hash import keys_of, path_hashes
-from imgstream.models.forward import Forward
+from imgstream.models.forward import Forward, Program
 from imgstream.stream import Stream
 
 Progress = Callable[[int], None]
@@ -106,8 +106,8 @@ class _Rows:
 
 
 def _compute(model: Any, stream: Stream, rows: _Rows, progress: Progress | None) -> None:
-    forward, done = Forward(model, stream.batch_size), 0
-    for batch in stream.replace(augment=None, shuffle=False, shard=(0, 1)).traced_batches():
+    forward, done = Forward(Program(model, stream.spec), stream.batch_size), 0
+    for batch in stream.replace(augment=None, shuffle=False, shard=(0, 1), dtype="uint8").traced_batches():
         wanted = rows.labels_of(batch.positions) >= 0
         if wanted.any():
             rows.append(batch.positions[wanted], forward(batch.images if wanted.all() else batch.images[wanted]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,13 @@ import numpy as np
 from imgstream.errors import DatasetError
 from imgstream.evaluation.calibration import CalibrationError
 from imgstream.evaluation.metrics import ConfusionMatrix, softmax
-from imgstream.models.forward import Forward
-from imgstream.stream import Stream
+from imgstream.models.forward import Forward, Program, late
+from imgstream.stream import Batch, Stream
 
 Progress = Callable[[int], None]
 """Called with the number of rows done so far."""
 Observe = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
-"""Called with images, float32 (B, H, W, C), logits, float32 (B, K), and the model's labels, integer (B,), of each batch evaluated."""
+"""Called with images, (B, H, W, C) in the stream's dtype, logits, float32 (B, K), and the model's labels, integer (B,), batch by batch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Any,
+    program: Program,
     class_names: Sequence[str],
     stream: Stream,
     *,
@@ -78,8 +78,8 @@ def evaluate(
     observe: Observe | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Evaluate `model`, which gives logits, on a labelled stream; scores are softmax(logits / `temperature`). Classes are matched by name,
-    so the stream's index may have fewer, more or other classes.
+    """Evaluate a model, whose `program` gives logits, on a labelled stream; scores are softmax(logits / `temperature`). Classes are matched
+    by name, so the stream's index may have fewer, more or other classes.
 
     With `flip`, the scores of an image are the mean of its own and those of its mirror image. `max_batches` stops early: with a shuffled
     stream that is a fair sample. Raises DatasetError when no image belongs to the model's classes.
@@ -95,19 +95,28 @@ def evaluate(
             f"no image under {stream.index.root or 'the paths given'} has one of the model's classes as its label "
             f"({', '.join(names[:20])}); found {found}"
         )
-    forward, confusion = Forward(model, stream.batch_size), ConfusionMatrix(names)
+    forward, confusion = Forward(program, stream.batch_size), ConfusionMatrix(names)
     calibrated, uncalibrated = CalibrationError(), CalibrationError()
     losses, rows, unknown_images, unlabelled = 0.0, 0, 0, 0
-    for batch in stream.traced_batches():
-        labels = np.where(batch.labels >= 0, to_model[batch.labels], -1)
+
+    def started() -> Iterator[tuple[Batch, np.ndarray, list[Callable[[], np.ndarray]]]]:
+        for batch in stream.traced_batches():
+            labels = np.where(batch.labels >= 0, to_model[batch.labels], -1)
+            views = (batch.images, batch.images[:, :, ::-1]) if flip else (batch.images,)
+            yield batch, labels, [forward.start(view) for view in views] if (labels >= 0).any() else []
+            if max_batches is not None and batch.number + 1 >= max_batches:
+                return
+
+    for batch, labels, computed in late(started(), forward.ahead):
         rows += len(labels) + len(batch.bad)
         unlabelled += int((batch.labels < 0).sum())
         unknown_images += int(((batch.labels >= 0) & (labels < 0)).sum())
-        if (known := labels >= 0).any():
-            logits, true = forward(batch.images)[known], labels[known]
+        if computed:
+            known = labels >= 0
+            logits, true = computed[0]()[known], labels[known]
             raw, scores = softmax(logits), softmax(logits / temperature)
             if flip:
-                mirrored = forward(batch.images[:, :, ::-1])[known]
+                mirrored = computed[1]()[known]
                 raw, scores = (raw + softmax(mirrored)) / 2, (scores + softmax(mirrored / temperature)) / 2
             best = scores.argmax(axis=1)
             confusion.update(true, best)
@@ -118,8 +127,6 @@ def evaluate(
                 observe(batch.images if known.all() else batch.images[known], logits, true)
         if progress is not None:
             progress(rows)
-        if max_batches is not None and batch.number + 1 >= max_batches:
-            break
     return Evaluation(
         confusion=confusion,
         loss=losses / max(1, int(confusion.counts.sum())),

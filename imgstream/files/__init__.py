@@ -1,8 +1,9 @@
 """Reads files without ever waiting, and writes them whole or not at all.
 
-reader.py      reads the bytes of an image file into reused memory
-atomic.py      temporary file, fsync, rename
-csv_output.py  the CSV format of all our files
-digests.py     digests of a folder's files, and checks against them
-locations.py   the user's cache folder
+reader.py             reads the bytes of an image file into reused memory
+atomic.py             temporary file, fsync, rename
+csv_output.py         the CSV format of all our files
+digests.py            digests of a folder's files, and checks against them
+locations.py          the user's cache folder
+compiled_programs.py  what a backend has compiled, kept there
 """

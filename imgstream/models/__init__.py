@@ -3,7 +3,8 @@
 cnn.py, squeezenet.py  models of our own
 build.py               builds a model by name or file, with or without weights
 features.py            a model without its head
-forward.py             a model's logits, batch by batch, in one compiled graph
+forward.py             a model's output, batch by batch, by one compiled program that takes pixels
+scaling.py             pixels as the samples of a spec, where the model computes
 weights.py             loads weights from files into a model
 model_files.py         opens files of models and weights; no other code does
 allowed_layers.py      the layers and functions that such a file may name

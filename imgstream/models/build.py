@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imgstream.errors import ModelError, RunError, SpecError
+from imgstream.files.compiled_programs import keep_programs
 from imgstream.files.digests import FILES, check_files
 from imgstream.models.architecture_names import network_of_layers, network_of_name
 from imgstream.models.model_files import file_of, is_model_path, load_whole, read_config
@@ -97,6 +98,7 @@ def build_model(name: str, shape: tuple[int | None, int | None, int], class_coun
         raise ModelError(
             f"there are no ImageNet weights for {info.name} in Keras; take --weights none, a file, or another --model such as MobileNetV2"
         )
+    keep_programs()
     if info.is_saved:
         model = _from_file(name, shape, class_count)
     elif info.name == "cnn":

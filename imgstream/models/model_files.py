@@ -18,6 +18,7 @@ from typing import Any
 import h5py
 
 from imgstream.errors import ModelError
+from imgstream.files.compiled_programs import keep_programs
 from imgstream.models.allowed_layers import check_config
 
 RUN_MODEL = "model.keras"
@@ -88,6 +89,7 @@ def load_whole(path: Path) -> Any:
 
     import keras
 
+    keep_programs()
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:

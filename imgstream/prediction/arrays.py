@@ -15,7 +15,8 @@ from imgstream.stream.batch import Batch
 
 
 def array_batches(images: Iterable[np.ndarray], spec: SampleSpec, batch_size: int) -> Iterator[Batch]:
-    """Batches of images: uint8 (h, w), (h, w, 1), (h, w, 3) RGB or (h, w, 4) RGBA, of any sizes. Positions count from 0; labels are -1.
+    """Batches of images: uint8 (h, w), (h, w, 1), (h, w, 3) RGB or (h, w, 4) RGBA, of any sizes. Positions count from 0; labels are -1. The
+    batches hold pixels, uint8.
 
     Raises SpecError for an array that is no image.
     """
@@ -28,10 +29,8 @@ def array_batches(images: Iterable[np.ndarray], spec: SampleSpec, batch_size: in
         for (at, image), out in zip(some, pixels, strict=True):
             upright = _with_channels(np.asarray(image), spec.channels, at)
             place(upright, plan_sample(spec, upright.shape[1], upright.shape[0], None, reductions=()), out)
-        samples = np.empty(pixels.shape, np.float32)
-        spec.to_float(pixels, samples)
         positions = np.array([at for at, _ in some], np.int64)
-        yield Batch(number, samples, np.full(len(some), -1, np.int32), positions, [])
+        yield Batch(number, pixels, np.full(len(some), -1, np.int32), positions, [])
 
 
 def _with_channels(image: np.ndarray, channels: int, at: int) -> np.ndarray:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 from imgstream.evaluation.metrics import softmax
-from imgstream.models.forward import Forward
+from imgstream.models.forward import Forward, Program, late
 from imgstream.prediction.rows import Prediction, shown
 from imgstream.stream.batch import Batch
 
@@ -16,26 +15,31 @@ Waiting = Callable[[int], contextlib.AbstractContextManager[None]]
 
 
 def predict(
-    model: Any,
+    program: Program,
     class_names: Sequence[str],
     batches: Iterable[Batch],
     path_of: Callable[[int], bytes],
     *,
     batch_size: int,
     temperature: float = 1.0,
+    ahead: int | None = None,
     waiting: Waiting = lambda done: contextlib.nullcontext(),
 ) -> Iterator[Prediction]:
-    """Predictions of `model`, which gives logits, for batches in order, bad files included. Scores are softmax(logits / `temperature`).
+    """Predictions for batches in order, bad files included. Scores are softmax(logits / `temperature`), of the logits that `program` gives.
 
-    `path_of`: position → path; `batch_size`: the most images in a batch. A stream's batches are decoded ahead while the model computes.
+    `path_of`: position → path; `batch_size`: the most images in a batch; `ahead`: how many batches may be taken before a batch's
+    predictions are given, None for what the device wants. A stream's batches are decoded ahead while the model computes.
     """
-    forward, rest, done = Forward(model, batch_size), iter(batches), 0
+    forward, done = Forward(program, batch_size), 0
+    started = ((batch, forward.start(batch.images) if len(batch.images) else None) for batch in batches)
+    rest = late(started, forward.ahead if ahead is None else ahead)
     while True:
         found: dict[int, Prediction] = {}
         with waiting(done):
-            if (batch := next(rest, None)) is None:
+            if (computed := next(rest, None)) is None:
                 return
-            scored = softmax(forward(batch.images) / temperature) if len(batch.images) else ()
+            batch, logits = computed
+            scored = softmax(logits() / temperature) if logits is not None else ()
         for position, scores in zip(batch.positions.tolist(), scored, strict=True):
             best = int(scores.argmax())
             path = path_of(position)

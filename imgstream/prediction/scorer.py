@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,17 +11,17 @@ import numpy as np
 from imgstream.errors import BadImage, RunError
 from imgstream.evaluation.metrics import softmax
 from imgstream.index import ImageIndex
-from imgstream.models.forward import Forward
+from imgstream.models.forward import Forward, Program, late
 from imgstream.spec import SampleSpec
-from imgstream.stream import Stream
+from imgstream.stream import Batch, Stream
 from imgstream.stream.plan import Pipeline
 
 
 class Member(NamedTuple):
     """A model, with its classes, spec and temperature."""
 
-    model: Any
-    """float32 (B, *spec.shape) → logits float32 (B, K)."""
+    program: Program
+    """(B, *spec.shape) → logits (B, K)."""
     class_names: list[str]
     spec: SampleSpec
     temperature: float
@@ -36,7 +37,7 @@ class Scored(NamedTuple):
     """float32 (B, K): probabilities; the mean over the members and, with tta, over an image and its mirror image."""
     bad: list[tuple[int, BadImage]]
     images: np.ndarray
-    """float32 (B, H, W, C), as the first member reads them."""
+    """uint8 (B, H, W, C): pixels, as the first member reads them."""
 
 
 class Scorer:
@@ -51,33 +52,48 @@ class Scorer:
                     "only runs of the same classes can predict together"
                 )
         self.batch_size, self._tta = batch_size, tta
-        self._specs = list(dict.fromkeys(member.spec for member in members))
+        pixels = [dataclasses.replace(member.spec, scale="raw") for member in members]  # scaling is the programs' work
+        self._specs = list(dict.fromkeys(pixels))
         self._members = [
             (
-                Forward(member.model, self.batch_size),
+                Forward(member.program, self.batch_size),
                 np.array([member.class_names.index(name) for name in self.class_names]),
-                self._specs.index(member.spec),
+                self._specs.index(spec),
                 member.temperature,
             )
-            for member in members
+            for member, spec in zip(members, pixels, strict=True)
         ]
 
     def batches(self, index: ImageIndex, workers: int | None, pipeline: Pipeline) -> Iterator[Scored]:
-        """Every batch of the index, in order. Images are decoded once for each different spec, ahead of the models."""
-        streams = [Stream(index, spec, batch_size=self.batch_size, workers=workers, pipeline=pipeline) for spec in self._specs]
-        for batches in zip(*(stream.traced_batches() for stream in streams), strict=True):
-            bad = {position: error for batch in batches for position, error in batch.bad}
-            good = [np.array([position not in bad for position in batch.positions.tolist()], bool) for batch in batches]
-            images = [batch.images[kept] if not kept.all() else batch.images for batch, kept in zip(batches, good, strict=True)]
-            positions = batches[0].positions[good[0]]
-            scores = self._scores(images) if len(positions) else np.zeros((0, len(self.class_names)), np.float32)
-            yield Scored(positions, scores, list(bad.items()), images[0])
+        """Every batch of the index, in order. Images are decoded once for each different size, fit and so on, ahead of the models."""
+        how: dict[str, Any] = {"batch_size": self.batch_size, "workers": workers, "pipeline": pipeline, "dtype": "uint8"}
+        streams = [Stream(index, spec, **how) for spec in self._specs]
+        batches = zip(*(stream.traced_batches() for stream in streams), strict=True)
+        ahead = max(forward.ahead for forward, *_ in self._members)
+        for positions, bad, images, scores in late(map(self._started, batches), ahead):
+            yield Scored(positions, scores(), bad, images)
 
-    def _scores(self, images: list[np.ndarray]) -> np.ndarray:
-        total = np.zeros((len(images[0]), len(self.class_names)), np.float64)
-        count = 0
-        for forward, order, spec, temperature in self._members:
-            for view in (images[spec], images[spec][:, :, ::-1]) if self._tta else (images[spec],):
-                total += softmax(forward(np.ascontiguousarray(view)) / temperature)[:, order]
-                count += 1
-        return (total / count).astype(np.float32)
+    def _started(self, batches: tuple[Batch, ...]) -> tuple[np.ndarray, list[tuple[int, BadImage]], np.ndarray, Callable[[], np.ndarray]]:
+        """A batch's positions, bad files, images of the first member, and a function that waits for the scores."""
+        bad = {position: error for batch in batches for position, error in batch.bad}
+        good = [np.array([position not in bad for position in batch.positions.tolist()], bool) for batch in batches]
+        images = [batch.images[kept] if not kept.all() else batch.images for batch, kept in zip(batches, good, strict=True)]
+        return batches[0].positions[good[0]], list(bad.items()), images[0], self._scores(images)
+
+    def _scores(self, images: list[np.ndarray]) -> Callable[[], np.ndarray]:
+        """Start to compute the scores, float32 (B, K); the function that is returned waits for them."""
+        if not len(images[0]):
+            return lambda: np.zeros((0, len(self.class_names)), np.float32)
+        started = [
+            (forward.start(np.ascontiguousarray(view)), order, temperature)
+            for forward, order, spec, temperature in self._members
+            for view in ((images[spec], images[spec][:, :, ::-1]) if self._tta else (images[spec],))
+        ]
+
+        def scores() -> np.ndarray:
+            total = np.zeros((len(images[0]), len(self.class_names)), np.float64)
+            for logits, order, temperature in started:
+                total += softmax(logits() / temperature)[:, order]
+            return (total / len(started)).astype(np.float32)
+
+        return scores

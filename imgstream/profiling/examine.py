@@ -61,7 +61,7 @@ def examine(
     info, augmentation = model_info(model), resolve(augment)
     spec = SampleSpec(size=size or info.size, scale=info.scale, channels=info.channels or 3)
     sample = index.take(permute(np.arange(min(len(index), _MOST_SAMPLED)), len(index), seed, 0))
-    stream = Stream(sample, spec, augment=augmentation, batch_size=batch_size, shuffle=True, seed=seed)
+    stream = Stream(sample, spec, augment=augmentation, batch_size=batch_size, shuffle=True, seed=seed, dtype="uint8")
     threads, outputs = stream.thread_count, max(2, len(index.class_names))
 
     tell("starting Keras")
@@ -74,7 +74,7 @@ def examine(
     tell(f"compiling {info.name}")
     small = Sizes.of(spec.size).small if info.any_size else None
     trainee = TrainingStep(TrainSettings(model=info.name, batch_size=batch_size, seed=seed), spec, small is not None, outputs)
-    trainee.step(np.zeros((batch_size, *spec.shape), np.float32), np.zeros(batch_size, np.int32))
+    trainee.step(np.zeros((batch_size, *spec.shape), np.uint8), np.zeros(batch_size, np.int32))
     given = max(seconds - (time.perf_counter() - began), _LEAST * seconds)
     share = {name: part * given for name, part in _SHARES.items()}
     end = time.perf_counter() + given

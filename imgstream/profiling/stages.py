@@ -317,13 +317,13 @@ def loader_stage(stream: Stream, images_per_second: float, seconds: float, bad: 
 
 
 def ready_batch(stream: Stream) -> tuple[np.ndarray, np.ndarray]:
-    """The first batch of `stream`, over the sample, as Keras gets it: float32 (B, H, W, C) and labels."""
+    """The first batch of `stream`, over the sample, as the step gets it: uint8 (B, H, W, C) and labels."""
     images, labels, *_ = _repeated(stream).to_keras()[0]
     return images, labels
 
 
 def transfer_stage(images: np.ndarray, seconds: float) -> Rate:
-    """Measure how fast a float32 (B, H, W, C) batch becomes a tensor of the Keras backend, on its device."""
+    """Measure how fast a uint8 (B, H, W, C) batch becomes a tensor of the Keras backend, on its device."""
     import keras
 
     def hand_over() -> None:

@@ -25,11 +25,11 @@ class TrainingStep:
         policy, _ = choose_precision(settings.precision)
         model, replicas = trained_model(served, policy, settings, Replicas([])), Replicas([])
         self._average = WeightAverage(model)
-        self._step = new_step(model, self._average, replicas, self.batch_size)
+        self._step = new_step(model, self._average, replicas, self.batch_size, spec)
         self._steps = 0
 
     def step(self, images: np.ndarray, labels: np.ndarray) -> None:
-        """Run one step on float32 (B, H, W, C) and labels, int32 (B,) or float32 (B, K). Returns when it is done.
+        """Run one step on uint8 (B, H, W, C) pixels and labels, int32 (B,) or float32 (B, K). Returns when it is done.
 
         A batch that is smaller because of bad files is filled up, so that each step is a whole one.
         """
@@ -37,7 +37,8 @@ class TrainingStep:
         rows = np.arange(self.batch_size) % len(images)
         batch = images if len(images) == self.batch_size else images[rows]
         share = self._average.share(self._steps)
-        float(self._step(batch, self._targets(labels)[rows], None, rate=_RATE, share=share).loss)  # waits for it
+        result = self._step(batch, self._targets(labels)[rows], None, rate=_RATE, share=share)
+        _ = result.loss  # waits for it
 
     def _targets(self, labels: np.ndarray) -> np.ndarray:
         """float32 (B, outputs); no label counts as the first class, as the result of training is not used."""

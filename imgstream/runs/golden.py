@@ -27,6 +27,7 @@ OTHER_TOLERANCE = 2e-2
 """The same in mixed precision, or on another device."""
 
 Logits = Callable[[np.ndarray], np.ndarray]
+"""uint8 (B, H, W, C) pixels → float32 (B, K)."""
 
 
 def write_golden(file: Path, spec: SampleSpec, logits: Logits, device: str) -> None:
@@ -79,9 +80,7 @@ def _draw(kind: str, number: int) -> bytes:
 
 def _samples(encoded: list[bytes], spec: SampleSpec) -> np.ndarray:
     reader = SampleReader(spec)
-    pixels = np.zeros(spec.shape, np.uint8)
-    samples = np.zeros((len(encoded), *spec.shape), np.float32)
-    for data, sample in zip(encoded, samples, strict=True):
+    samples = np.zeros((len(encoded), *spec.shape), np.uint8)
+    for data, pixels in zip(encoded, samples, strict=True):
         reader.decode(data, pixels)
-        spec.to_float(pixels, sample)
     return samples

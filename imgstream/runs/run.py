@@ -19,7 +19,7 @@ from imgstream.evaluation.drift import Profile
 from imgstream.evaluation.evaluate import Evaluation, Progress, evaluate
 from imgstream.index import ImageIndex, Source, open_index
 from imgstream.models import features
-from imgstream.models.forward import Forward
+from imgstream.models.forward import Forward, Program
 from imgstream.models.model_files import load_whole
 from imgstream.prediction.arrays import array_batches
 from imgstream.prediction.predict import predict
@@ -99,13 +99,23 @@ class Run:
         except ModelError as error:
             raise RunError(str(error)) from error
         mixed = any(layer.dtype_policy.compute_dtype != "float32" for layer in model.layers)
-        check_golden(self.folder.golden, self.spec, Forward(model, max(BATCH_SIZE, len(KINDS))), device(), mixed)
+        check_golden(self.folder.golden, self.spec, Forward(Program(model, self.spec), max(BATCH_SIZE, len(KINDS))), device(), mixed)
         return model
 
     @cached_property
     def body(self) -> Any:
         """The model without its last layer: float32 (B, *spec.shape) → features float32 (B, D). Raises as `model` does."""
         return features(self.model)
+
+    @cached_property
+    def program(self) -> Program:
+        """The model's forward pass, compiled once: (B, *spec.shape) → logits (B, K). Raises as `model` does."""
+        return Program(self.model, self.spec)
+
+    @cached_property
+    def body_program(self) -> Program:
+        """The same of `body`: (B, *spec.shape) → features (B, D)."""
+        return Program(self.body, self.spec)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -115,7 +125,7 @@ class Run:
     @property
     def member(self) -> Member:
         """The model with its spec, class names and temperature, as a Scorer takes it."""
-        return Member(self.model, self.class_names, self.spec, self.temperature)
+        return Member(self.program, self.class_names, self.spec, self.temperature)
 
     def stream(self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, pipeline: Pipeline = "python") -> Stream:
         """The images of `source` as this run's model takes them, in index order.
@@ -159,13 +169,13 @@ class Run:
             NoImagesError: There are no images at `source`.
             RunError: The model cannot be loaded; see `model`.
         """
-        stream = self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline)
+        stream = self._pixels(source, batch_size, workers, pipeline)
         how: dict[str, Any] = {"temperature": self.temperature, "flip": flip}
         if callable(progress):
-            return evaluate(self.model, self.class_names, stream, progress=progress, **how)
-        model = self.model  # loaded before progress is shown
+            return evaluate(self.program, self.class_names, stream, progress=progress, **how)
+        program = self.program  # loaded before progress is shown
         with counting("Evaluating", stream.sample_count, progress) as done:
-            return evaluate(model, self.class_names, stream, progress=done, **how)
+            return evaluate(program, self.class_names, stream, progress=done, **how)
 
     def predict(
         self,
@@ -199,16 +209,11 @@ class Run:
         if arrays is not None:
             batches = array_batches(arrays, self.spec, batch_size)
             waiting = Waiting("Predicting", len(arrays) if isinstance(arrays, Sized) else None, progress)
-            return _shown(
-                predict(self.model, self.class_names, batches, lambda position: b"%d" % position, waiting=waiting, **how), waiting
-            )
-        stream = self.stream(files, batch_size=batch_size, workers=workers, pipeline=pipeline)
-        waiting, batches, path_of = (
-            Waiting("Predicting", stream.sample_count, progress),
-            stream.traced_batches(),
-            stream.index.relative_bytes,
-        )
-        return _shown(predict(self.model, self.class_names, batches, path_of, waiting=waiting, **how), waiting)
+            how["ahead"] = 0  # images that are made as they are asked for, such as a camera's, are predicted at once
+            return _shown(predict(self.program, self.class_names, batches, lambda at: b"%d" % at, waiting=waiting, **how), waiting)
+        stream = self._pixels(files, batch_size, workers, pipeline)
+        waiting, path_of = Waiting("Predicting", stream.sample_count, progress), stream.index.relative_bytes
+        return _shown(predict(self.program, self.class_names, stream.traced_batches(), path_of, waiting=waiting, **how), waiting)
 
     def embed(
         self,
@@ -237,8 +242,12 @@ class Run:
         arrays, files = _arrays(source)
         if arrays is not None:
             batches = array_batches(arrays, self.spec, batch_size)
-            return embed_batches(self.body, batches, batch_size, lambda position: b"%d" % position, lambda position: None)
-        return embed(self.body, self.spec, open_index(files), batch_size=batch_size, workers=workers, pipeline=pipeline)
+            return embed_batches(self.body_program, batches, batch_size, lambda position: b"%d" % position, lambda position: None, ahead=0)
+        return embed(self.body_program, self.spec, open_index(files), batch_size=batch_size, workers=workers, pipeline=pipeline)
+
+    def _pixels(self, source: Any, batch_size: int, workers: int | None, pipeline: Pipeline) -> Stream:
+        """The images of `source` in index order, as `program` takes them."""
+        return self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline).replace(dtype="uint8")
 
 
 def _shown(predictions: Iterator[Prediction], waiting: Waiting) -> Iterator[Prediction]:

@@ -16,7 +16,9 @@ class Batch:
     number: int
     """Position of the batch in the epoch, from 0."""
     images: np.ndarray
-    """float32 (B, H, W, C), in the range of the spec's scale. B is smaller than the batch size where files were bad, and may be 0."""
+    """(B, H, W, C): float32 in the range of the spec's scale, or uint8 pixels, by the stream's dtype. B is smaller than the batch size
+    where files were bad, and may be 0.
+    """
     labels: np.ndarray
     """int32 (B,), -1 = no label; float32 (B, K) when the augmentation mixes labels."""
     positions: np.ndarray

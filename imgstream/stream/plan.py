@@ -19,6 +19,7 @@ from imgstream.stream.workers.sample_job import SampleJob
 
 OnBad = Literal["skip", "raise"]
 Pipeline = Literal["python", "tf"]
+SampleType = Literal["float32", "uint8"]
 
 ORDER_BLOCK = 2048  # positions ordered at a time: the vectorised permutation costs the same for 32 as for a thousand
 
@@ -40,6 +41,7 @@ class BatchPlan:
         cache: Literal["auto"] | str | os.PathLike[str] | PixelCache | None = None,
         shard: tuple[int, int] = (0, 1),
         pipeline: Pipeline = "python",
+        dtype: SampleType = "float32",
     ) -> None:
         if not isinstance(index, ImageIndex):
             raise SpecError(f"Stream reads an index: Stream(imgstream.scan({index!r}), …)")
@@ -58,8 +60,10 @@ class BatchPlan:
             raise SpecError(f"shard must be (k, n) with 0 <= k < n; got {shard!r}")
         if pipeline not in get_args(Pipeline):
             raise SpecError(f'pipeline must be "python" or "tf"; got {pipeline!r}')
+        if str(dtype) not in get_args(SampleType):
+            raise SpecError(f'dtype must be "float32", scaled samples, or "uint8", pixels; got {dtype!r}')
         self.index, self.spec = index, spec if spec is not None else SampleSpec()
-        self.augmentation = resolve(augment)
+        self.augmentation, self.dtype = resolve(augment), np.dtype(dtype)
         self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), int(seed)
         self.on_bad, self.workers, self.pipeline = on_bad, workers, pipeline
         self.cache = PixelCache() if cache == "auto" else cache if cache is None or isinstance(cache, PixelCache) else PixelCache(cache)
@@ -85,7 +89,9 @@ class BatchPlan:
     @property
     def sample_job(self) -> SampleJob:
         """What workers need to make samples of this stream."""
-        return SampleJob(spec=self.spec, augmentation=self.augmentation, seed=self.seed, cache=self.cache, facts=self.index.facts)
+        return SampleJob(
+            spec=self.spec, augmentation=self.augmentation, seed=self.seed, cache=self.cache, facts=self.index.facts, dtype=self.dtype
+        )
 
     @property
     def thread_count(self) -> int:

@@ -1,4 +1,4 @@
-"""Stream: reads an index as float32 batches, in an order that depends only on (seed, epoch)."""
+"""Stream: reads an index as batches, in an order that depends only on (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ class Stream(BatchPlan):
         shard: (k, n): read only positions k, k + n, k + 2n, … of the global order; see `shard`.
         pipeline: What makes the batches of `batches` and `to_keras`: "python", threads with libjpeg-turbo and OpenCV, or "tf", the
             dataset of `to_tf`. Both give the same rows, labels and skips, and pixels within 1/255; see `imgstream check --parity`.
+        dtype: "float32", samples in the spec's scale; or "uint8", RGB or grey pixels before scaling, a quarter of the bytes: for models and
+            loops that scale on their device. Mixed samples are then rounded to whole values.
 
     Raises:
         SpecError: An argument is impossible.
@@ -55,9 +57,9 @@ class Stream(BatchPlan):
     def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
         """The batches of an epoch, as NumPy arrays.
 
-        Each batch is (images, labels): float32 (B, H, W, C) and int32 (B,), -1 = no label. Where the index has sample weights, it is
-        (images, labels, weights), with weights float32 (B,). Labels are float32 (B, K) when the augmentation mixes them. B is smaller than
-        batch_size where files were bad; a batch with no good file is left out.
+        Each batch is (images, labels): (B, H, W, C) of the stream's dtype and int32 (B,), -1 = no label. Where the index has sample
+        weights, it is (images, labels, weights), with weights float32 (B,). Labels are float32 (B, K) when the augmentation mixes them. B
+        is smaller than batch_size where files were bad; a batch with no good file is left out.
 
         The arrays are yours to keep. Those of the tf pipeline are TensorFlow's memory: do not write to them.
 
@@ -166,6 +168,7 @@ class Stream(BatchPlan):
             "cache": self.cache,
             "shard": self._shard,
             "pipeline": self.pipeline,
+            "dtype": str(self.dtype),
         }
         unknown = set(changes) - set(arguments)
         if unknown:

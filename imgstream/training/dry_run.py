@@ -11,6 +11,7 @@ from typing import Any
 from imgstream.errors import OutputError
 from imgstream.index import ImageIndex
 from imgstream.index.split.validation import SplitReport
+from imgstream.models.forward import Program
 from imgstream.runs.folder import RunFolder
 from imgstream.training.frozen_backbone import MOST_IMAGES
 from imgstream.training.memory.plan import MemoryPlan
@@ -89,7 +90,7 @@ def dry_run(
     started = time.monotonic() if started is None else started
     settings, folder = known_settings(options), RunFolder(out)
     with TrainingProgress(progress) as line:
-        prepared = prepare(source, settings, folder, resume=resume, scanned=line.scanned, tell=line.notice)
+        prepared = prepare(source, settings, folder, resume=resume, scanned=line.scanned, waiting=line.waiting, tell=line.notice)
         if prepared is None:
             return None
         _check_can_be_made(folder.path)
@@ -99,7 +100,7 @@ def dry_run(
 def _planned(prepared: Preparation, passed: float) -> DryRun:
     """`passed`: the seconds that preparing took, and will take again."""
     settings, sizes, train, val = prepared.settings, prepared.sizes, prepared.train_stream(), prepared.val_stream()
-    validating, compiling_validation = try_validation(prepared.models.served, val, _VALIDATION_SECONDS)
+    validating, compiling_validation = try_validation(Program(prepared.models.served, val.spec), val, _VALIDATION_SECONDS)
     step_seconds, compiling = try_steps(prepared.models, train)
     checkpoint = latest(prepared.folder.checkpoints)
     before = None if prepared.state is None else 0 if checkpoint is None else step_of(checkpoint)

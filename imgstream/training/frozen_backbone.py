@@ -15,7 +15,7 @@ import numpy as np
 from imgstream.embedding import LinearHead, fit_head, head_data
 from imgstream.index import ImageIndex
 from imgstream.models import features
-from imgstream.models.forward import Forward
+from imgstream.models.forward import Forward, Program
 from imgstream.stream import Stream
 from imgstream.training.data import class_weights
 from imgstream.training.settings import TrainSettings
@@ -71,7 +71,7 @@ def _most_images(model: Any, stream: Stream, settings: TrainSettings) -> int:
     """With --minutes, as many images as a fifth of the time suffices for, at the speed of a batch."""
     if settings.minutes is None:
         return MOST_IMAGES
-    forward, images = Forward(model, stream.batch_size), np.zeros((stream.batch_size, *stream.spec.shape), np.float32)
+    forward, images = Forward(Program(model, stream.spec), stream.batch_size), np.zeros((stream.batch_size, *stream.spec.shape), np.uint8)
     forward(images)  # compiles
     began = time.monotonic()
     forward(images)

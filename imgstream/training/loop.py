@@ -18,6 +18,7 @@ from imgstream.errors import BadImage, DatasetError, ModelError
 from imgstream.evaluation.calibration import ValidationLogits
 from imgstream.evaluation.drift import ProfileBuilder
 from imgstream.evaluation.evaluate import Evaluation, evaluate
+from imgstream.models.forward import Program
 from imgstream.runs.folder import RunFolder
 from imgstream.stream import Batch, Stream
 from imgstream.training.data import class_weights
@@ -26,11 +27,11 @@ from imgstream.training.schedule import Clock, Plan, Sizes, one_cycle
 from imgstream.training.settings import TrainSettings
 from imgstream.training.state.checkpoint import Checkpoints, latest, restore
 from imgstream.training.state.history import Records
+from imgstream.training.state.training_state import State
 from imgstream.training.step.compiled_models import Models
 from imgstream.training.step.compiled_step import StepResult
 from imgstream.training.step.optimizers import peak_learning_rate
 from imgstream.training.step.step_selection import new_step
-from imgstream.training.step.weight_average import WeightAverage
 from imgstream.training.trial import closing_seconds, try_validation
 
 _MAX_VALIDATION_SHARE = 0.1
@@ -59,33 +60,6 @@ class Status:
 Report = Callable[[Status], None]
 
 
-@dataclasses.dataclass
-class State:
-    """What a checkpoint keeps beside the arrays, as values that JSON can hold."""
-
-    step: int = 0
-    work: float = 0.0
-    """Steps, in units of a full-size one."""
-    epoch: int = 0
-    batch: int = 0
-    """The next batch of the epoch."""
-    elapsed: float = 0.0
-    """Seconds of the commands before this one."""
-    plans: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    best: dict[str, Any] | None = None
-    calibration: dict[str, Any] | None = None
-    """Temperature of the best validation, and its effect."""
-    profile: dict[str, Any] | None = None
-    """Statistics of the images of the best validation, without those of files."""
-    since_best: int = 0
-    rows: int = 0
-    """Files of this epoch so far, and how many of them were bad."""
-    bad: int = 0
-    sums: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """Of this epoch so far: images, loss times images, correct predictions."""
-
-
 class TrainingLoop:
     """One training, from a fresh or restored state to its end."""
 
@@ -101,21 +75,27 @@ class TrainingLoop:
         started: float,
         record: MemoryRecord,
         report: Report | None = None,
+        waiting: Callable[[str], None] = lambda what: None,
         callbacks: Sequence[Any] = (),
     ) -> None:
         """`train` and `val` give samples of the full size. `started`: time.monotonic() at the start of the command, from which
-        `settings.minutes` counts. `record` gets the number of each step. `callbacks`: Keras callbacks for the model that is trained.
+        `settings.minutes` counts. `record` gets the number of each step. `waiting` is called with what takes long, before it begins.
+        `callbacks`: Keras callbacks for the model that is trained.
         """
         import keras
 
         self.models, self.model = models, models.trained
         self.train, self.val, self.settings, self.folder, self.sizes = train, val, settings, folder, sizes
+        self._grows: Sizes | None = None
+        """Sizes that training may begin with, once it is known what compiling for one takes."""
+        self._compiled_for: set[tuple[int, int]] = set()
         self._streams = {sizes.full: train}
         if sizes.small is not None:
             self._streams[sizes.small] = train.replace(spec=dataclasses.replace(train.spec, size=sizes.small))
         self._record = record
-        self.average = WeightAverage(self.model)
-        self._compiled_step = new_step(self.model, self.average, models.replicas, train.batch_size)
+        self.average = models.new_average()
+        self._compiled_step = new_step(self.model, self.average, models.replicas, train.batch_size, train.spec)
+        self._program = Program(models.served, val.spec)
         self._results: collections.deque[tuple[int, int, StepResult]] = collections.deque()
         """(step, images, result) of the steps whose results were not read yet."""
         self.state = State()
@@ -124,7 +104,7 @@ class TrainingLoop:
         self.resumed_from_step: int | None = None
         self.images_seen, self.train_seconds = 0, 0.0
         self._peak = settings.learning_rate or peak_learning_rate(train.batch_size, is_transfer=models.is_transfer)
-        self._report, self._started = report, started
+        self._report, self._waiting, self._started = report, waiting, started
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self.model)
         self._plan = Plan()
         self._clock: Clock | None = None
@@ -154,6 +134,9 @@ class TrainingLoop:
         if state.plans:
             self._plan = Plan(**{k: state.plans[-1][k] for k in ("work", "progress", "last_work")})
             self.sizes = dataclasses.replace(self.sizes, small_until=state.plans[-1].get("small_until", self.sizes.small_until))
+        if self._clock is not None and self.sizes.at(self._progress) != self.sizes.full:
+            # The first steps are of the full size, which has to be compiled in any case, to learn what compiling takes.
+            self._grows, self.sizes = self.sizes, dataclasses.replace(self.sizes, small_until=0.0)
         epochs = settings.planned_epochs
         self._checkpointed = time.monotonic()
         with _interrupts(self._stop):
@@ -191,6 +174,9 @@ class TrainingLoop:
         self._step_ended = time.monotonic()
         while not ended and not self._stop.is_set() and state.batch < len(self.train):
             size = self.sizes.at(self._progress)  # after a change within an epoch, its next batch follows
+            if size not in self._compiled_for:
+                self._waiting(f"compiling for {size[0]}×{size[1]}")
+                self._compiled_for.add(size)
             for batch in self._streams[size].traced_batches(state.epoch, state.batch):
                 self._count(batch)
                 state.batch = batch.number + 1
@@ -237,7 +223,7 @@ class TrainingLoop:
         self._results.append((state.step, len(labels), result))
         if self._callbacks.callbacks:
             self._sync()
-            self._callbacks.on_train_batch_end(batch.number, {"loss": float(result.loss), "accuracy": float(result.accuracy)})
+            self._callbacks.on_train_batch_end(batch.number, {"loss": result.loss, "accuracy": result.accuracy})
         self._read_results(self._compiled_step.ahead if state.sums[0] else 0)  # so that the first report of an epoch has a loss, too
         now = time.monotonic()
         self.images_seen += len(batch.images)
@@ -245,9 +231,11 @@ class TrainingLoop:
         self.train_seconds += took
         if self._clock is not None:
             if self._clock.step_took(took, cost, now):
+                if self._grows is not None:
+                    if self._grows.earns(self._clock.compiling_seconds, self._clock.room(now)):
+                        self.sizes = self._grows
+                    self._grows = None
                 self._refit_to_clock()
-            if self.sizes.cost(self._progress) > cost and not self._clock.has_room_to_compile(now):
-                self.sizes = dataclasses.replace(self.sizes, small_until=2.0)
             if self._clock.is_over(now):
                 return True
         self._report_status(now)
@@ -257,13 +245,13 @@ class TrainingLoop:
         """Add up the results of all steps but the last `but`, waiting for them. Raises ModelError when a loss is no number."""
         while len(self._results) > but:
             step, images, result = self._results.popleft()
-            loss = float(result.loss)
+            loss = result.loss
             if not math.isfinite(loss):
                 raise ModelError(
                     f"training diverged: the loss is {loss} at step {step} of a learning rate that peaks at {self._peak:g}. "
                     "Try again with a smaller --learning-rate and another --out"
                 )
-            for i, each in enumerate((1.0, loss, float(result.accuracy))):
+            for i, each in enumerate((1.0, loss, result.accuracy)):
                 self.state.sums[i] += images * each
 
     def _sync(self) -> None:
@@ -281,7 +269,8 @@ class TrainingLoop:
             return
         if not self._clock.validation_seconds:
             whole = 60 * (self.settings.minutes or 0)
-            self._clock.validation_seconds, compiling = try_validation(self.models.served, self.val, _TRIAL_SHARE * whole)
+            self._waiting("compiling for the validation")
+            self._clock.validation_seconds, compiling = try_validation(self._program, self.val, _TRIAL_SHARE * whole)
             self._clock.closing_seconds = closing_seconds(compiling)
             self._step_ended = time.monotonic()
             budget = _MAX_VALIDATION_SHARE * whole
@@ -302,6 +291,7 @@ class TrainingLoop:
 
     def _validate(self, images_per_second: float) -> None:
         state, began = self.state, time.monotonic()
+        self._waiting("validating")
         self._sync()
         validation_logits, profile = ValidationLogits(), ProfileBuilder()
 
@@ -310,7 +300,7 @@ class TrainingLoop:
             profile.add_images(images, self.val.spec)
 
         self.average.assign_to(self.models.served)
-        result = evaluate(self.models.served, self.train.index.class_names, self.val, max_batches=self._validation_batches, observe=observe)
+        result = evaluate(self._program, self.train.index.class_names, self.val, max_batches=self._validation_batches, observe=observe)
         scores = {"accuracy": result.accuracy, "loss": result.loss, "images": int(result.confusion.counts.sum()), "epoch": state.epoch}
         if self.best is None or state.best is None or (-result.accuracy, result.loss) <= (-state.best["accuracy"], state.best["loss"]):
             self.best, state.best, state.since_best = self.average.values, scores, 0

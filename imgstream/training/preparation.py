@@ -27,6 +27,14 @@ from imgstream.training.settings import TrainSettings
 from imgstream.training.state.resuming import check_same, tell_changes
 from imgstream.training.step.compiled_models import Models, is_transfer
 from imgstream.training.step.gpu_memory import limit_gpu
+from imgstream.training.trial import fastest_batch
+
+_ON_GPU = (64, 128, 256, 512, 1024)
+"""Batch sizes that are tried on a GPU, where the time is given and not the epochs: a GPU may be five times as fast with a larger one."""
+_FEWEST_STEPS = 100
+"""Steps of an epoch: fewer, of larger batches, learn less in the same time however fast they are."""
+_COMPILING_SHARE = 0.02
+"""The most time, as a share of all, that compiling for one size may have taken for the next one to be tried."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,7 +69,7 @@ class Preparation:
         return Stream(self.val, self.spec, batch_size=self.memory.validation_batch, **self._how())
 
     def _how(self) -> dict[str, Any]:
-        return {**_reading(self.settings, self.cache), "pipeline": self.pipeline.pipeline}
+        return {**_reading(self.settings, self.cache), "pipeline": self.pipeline.pipeline, "dtype": "uint8"}
 
 
 def known_settings(options: dict[str, Any]) -> TrainSettings:
@@ -79,6 +87,7 @@ def prepare(
     *,
     resume: bool,
     scanned: Callable[[int], None],
+    waiting: Callable[[str], None],
     tell: Callable[[str], None],
 ) -> Preparation | None:
     """List the images, split them, build the models, select the pipeline and plan the memory. None: the run in `folder` is finished
@@ -125,6 +134,10 @@ def prepare(
         settings.pipeline if state is None else state.get("pipeline", "python"),
     )
     memory = _plan(models, settings, spec, sizes, pipeline.pipeline, state or {})
+    if state is None and settings.batch_size is None and settings.minutes is not None and device().endswith("gpu"):
+        candidates = [size for size in _ON_GPU if size == _ON_GPU[0] or size * _FEWEST_STEPS <= len(train)]
+        size = fastest_batch(models, spec, candidates, _COMPILING_SHARE * 60 * settings.minutes, waiting)
+        memory = _plan(models, settings, spec, sizes, pipeline.pipeline, {"batch_size": size})
     return Preparation(
         folder=folder,
         settings=settings,

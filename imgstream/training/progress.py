@@ -35,6 +35,10 @@ class TrainingProgress:
         """Show for how many images the features have been computed."""
         self._line.show(f"Features for the head: {quantity(images, 'image')}")
 
+    def waiting(self, what: str) -> None:
+        """Show what is being done now, and takes long."""
+        self._line.show(f"{what[:1].upper()}{what[1:]} …")
+
     def notice(self, text: str) -> None:
         """Print a permanent line."""
         if self._keeps:

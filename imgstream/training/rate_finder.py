@@ -25,7 +25,6 @@ from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
 from imgstream.training.step.compiled_models import Models
 from imgstream.training.step.optimizers import peak_learning_rate
 from imgstream.training.step.step_selection import new_step
-from imgstream.training.step.weight_average import WeightAverage
 
 LOWEST, HIGHEST = 1 / 500, 200.0
 """Lowest and highest rate to try, as multiples of the rate that training takes by default."""
@@ -117,10 +116,17 @@ def find_rate(
     spec = sample_spec(settings, info, index)
     models = Models.make(settings, info, spec, Sizes(spec.size, None), len(train_index.class_names), {})
     batch_size = settings.batch_size or DEFAULT_BATCH_SIZE
-    take_step = new_step(models.trained, WeightAverage(models.trained), models.replicas, batch_size)
+    take_step = new_step(models.trained, models.new_average(), models.replicas, batch_size, spec)
     usual = peak_learning_rate(batch_size, is_transfer=models.is_transfer)
     stream = Stream(
-        train_index, spec, augment=settings.augment, batch_size=batch_size, shuffle=True, seed=settings.seed, workers=settings.workers
+        train_index,
+        spec,
+        augment=settings.augment,
+        batch_size=batch_size,
+        shuffle=True,
+        seed=settings.seed,
+        workers=settings.workers,
+        dtype="uint8",
     )
     batches = itertools.chain.from_iterable(stream.batches(epoch) for epoch in itertools.count())
     chance = _chance(train_index, settings)
@@ -130,7 +136,7 @@ def find_rate(
     for step, (images, labels, *weights) in enumerate(itertools.islice(batches, steps)):
         rate = usual * LOWEST * (HIGHEST / LOWEST) ** (step / max(1, steps - 1))
         targets = np.eye(len(train_index.class_names), dtype=np.float32)[labels] if labels.ndim == 1 else labels
-        loss = float(take_step(images, targets, weights[0] if weights else None, rate=rate, share=0.0).loss)
+        loss = take_step(images, targets, weights[0] if weights else None, rate=rate, share=0.0).loss
         loss /= (float(np.mean(weights[0])) if weights else 1.0) or 1.0  # Keras divides by the images, not by what they weigh
         if not math.isfinite(loss):
             break

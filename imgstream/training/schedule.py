@@ -31,7 +31,7 @@ class Sizes:
     full: tuple[int, int]
     small: tuple[int, int] | None
     small_until: float = 0.6
-    """The share of the work done with small samples; above 1: all of it."""
+    """The share of the work done with small samples."""
 
     @classmethod
     def of(cls, full: tuple[int, int]) -> Sizes:
@@ -47,6 +47,12 @@ class Sizes:
         """The work of a step: its share of a full-size step's pixels."""
         size = self.at(progress)
         return size[0] * size[1] / (self.full[0] * self.full[1])
+
+    def earns(self, compiling: float, seconds: float) -> bool:
+        """Whether more images are seen in some seconds if training starts with small samples, although compiling for another size takes
+        `compiling` of them. A step is taken to cost as much as its pixels.
+        """
+        return (seconds - compiling) * self.steps_in(1.0, 0.0) > seconds
 
     def steps_in(self, work: float, progress: float) -> float:
         """The number of steps in `work`, from `progress` to the end."""
@@ -101,7 +107,7 @@ class Clock:
         self.closing_seconds = 4.0
         """Kept at the end for writing the run and leaving Python."""
         self.compiling_seconds = 0.0
-        """Duration of the first step, which compiles; the first step of another size will take as long."""
+        """Duration of a size's first step, which compiles: the first step of another size will take as long."""
         self._size = 0.0
         self._steps, self._seconds, self._work = 0, 0.0, 0.0
         self._fitted_room = self._fitted_work = math.inf
@@ -122,7 +128,7 @@ class Clock:
             return False
         self._seconds, self._work = self._seconds + seconds, self._work + work
         self.work_seconds = self._seconds / self._work
-        room, left = self._room(now), 1 - self.REFIT_SHARE
+        room, left = self.room(now), 1 - self.REFIT_SHARE
         is_early = self._steps & (self._steps - 1) == 0  # 1, 2, 4, 8, … measured steps
         if not is_early and room > left * self._fitted_room and self._worked < self.REFIT_SHARE * self._fitted_work:
             return False
@@ -133,18 +139,14 @@ class Clock:
     def work_left(self, now: float) -> float:
         """Work that fits before the deadline, besides the validations and the closing; 0 when none does."""
         assert self.work_seconds is not None, "measure first"
-        room = max(0.0, self._room(now))
+        room = max(0.0, self.room(now))
         if self.validation_seconds:
             room -= self.validation_seconds * (room * self.VALIDATION_SHARE // self.validation_seconds)
         return room / self.work_seconds
 
     def is_over(self, now: float) -> bool:
         """Whether less than half a step's time is left before the last validation and the closing."""
-        return self._room(now) <= (self.work_seconds or 0.0) * self._size / 2
-
-    def has_room_to_compile(self, now: float) -> bool:
-        """Whether steps of another size may start: compiling for them leaves at least half of the time."""
-        return self.compiling_seconds <= self._room(now) / 2
+        return self.room(now) <= (self.work_seconds or 0.0) * self._size / 2
 
     def validation_due(self, since: float) -> bool:
         """Whether to validate, `since` seconds after the last validation."""
@@ -154,5 +156,6 @@ class Clock:
         """The measurements, for the run's record."""
         return {"work_seconds": self.work_seconds, "validation_seconds": self.validation_seconds, "closing_seconds": self.closing_seconds}
 
-    def _room(self, now: float) -> float:
+    def room(self, now: float) -> float:
+        """Seconds left for training steps and for all validations but the last."""
         return self.deadline - now - self.closing_seconds - self.validation_seconds

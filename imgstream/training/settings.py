@@ -59,7 +59,9 @@ class TrainSettings:
     minutes: float | None = None
     """Wall time of the whole command, in minutes; the schedule is fitted to it."""
     batch_size: int | None = None
-    """None for DEFAULT_BATCH_SIZE, or the largest below it that fits into the memory."""
+    """None for DEFAULT_BATCH_SIZE, or the largest below it that fits into the memory; on a GPU, with `minutes`, for the size up to 1,024
+    whose steps take most images a second, if the images make 100 such batches.
+    """
     learning_rate: float | None = None
     """The peak of the one-cycle schedule; None for the one that was measured to be best (imgstream.training.step.optimizers). A backbone
     with given weights learns at a tenth of it.

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from imgstream.evaluation.drift import Profile, ProfileBuilder, sample_headers
 from imgstream.index import ImageIndex, Source
-from imgstream.models.forward import Forward
+from imgstream.models.forward import Forward, Program
 from imgstream.runs.folder import RunFolder
 from imgstream.runs.golden import write_golden
 from imgstream.runs.run import BATCH_SIZE, Run, device
@@ -86,10 +86,10 @@ def train(
         progress = False
     with TrainingProgress(progress) as line, folder.locked():
         tell = _each(line.notice, notice)
-        prepared = prepare(source, settings, folder, resume=resume, scanned=_each(line.scanned, scanned), tell=tell)
+        prepared = prepare(source, settings, folder, resume=resume, scanned=_each(line.scanned, scanned), waiting=line.waiting, tell=tell)
         if prepared is None:
             return Run(folder)
-        finished = _run(prepared, started, callbacks, _each(line, report), _each(line.embedded, embedded), tell)
+        finished = _run(prepared, started, callbacks, _each(line, report), _each(line.embedded, embedded), line.waiting, tell)
     if not finished:
         raise KeyboardInterrupt
     return Run(folder)
@@ -101,6 +101,7 @@ def _run(
     callbacks: Sequence[Any],
     report: Report,
     embedded: Callable[[int], None],
+    waiting: Callable[[str], None],
     tell: Callable[[str], None],
 ) -> bool:
     """Train, and write the run folder; False when Ctrl-C ended it early."""
@@ -129,7 +130,7 @@ def _run(
             head = train_head(models.served, train_stream, val_stream, settings, os.fspath(folder.path), embedded)
             models.trained.set_weights(models.served.get_weights())
             tell(f"The head alone, on frozen features: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
-        how: dict[str, Any] = {"started": started, "record": record, "report": report, "callbacks": callbacks}
+        how: dict[str, Any] = {"started": started, "record": record, "report": report, "waiting": waiting, "callbacks": callbacks}
         loop = TrainingLoop(models, train_stream, val_stream, settings, folder, prepared.sizes, **how)
         if state is not None:
             loop.restore()
@@ -157,7 +158,7 @@ def _write_run(folder: RunFolder, loop: TrainingLoop, spec: SampleSpec, finished
         loop.average.values = loop.best
     loop.average.assign_to(loop.models.served)
     model = folder.save_model(loop.models.served, spec.shape)
-    write_golden(folder.golden, spec, Forward(model, BATCH_SIZE), device())
+    write_golden(folder.golden, spec, Forward(Program(model, spec), BATCH_SIZE), device())
     if loop.state.profile is not None:
         folder.write_json("profile.json", _profile(loop.train.index, Profile.from_json(loop.state.profile)).to_json())
     calibration = dict(loop.state.calibration or {})

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,9 +13,10 @@ import imgstream as ims
 
 
 class Means:
-    """A network without Keras: an image's features are `gain` × the mean of each channel, and its first pixel's red."""
+    """A network without layers: an image's features are `gain` × the mean of each channel, and its first pixel's red."""
 
     output_shape = (None, 4)
+    jit_compile = False
 
     def __init__(self, gain: float = 1.0) -> None:
         self._gain = gain
@@ -21,8 +24,8 @@ class Means:
     def get_weights(self) -> list[np.ndarray]:
         return [np.array([self._gain], np.float32)]
 
-    def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
-        return self._gain * np.concatenate([images.mean(axis=(1, 2)), images[:, 0, 0, :1]], axis=1).astype(np.float32)
+    def __call__(self, images: Any, training: bool) -> Any:
+        return self._gain * keras.ops.concatenate([keras.ops.mean(images, axis=(1, 2)), images[:, 0, 0, :1]], axis=1)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 import imgstream as ims
 from imgstream.embedding import embed
+from imgstream.models.forward import Program
 
 LEVELS = {
     b"cats/a\nb.png": 10,
@@ -25,7 +26,7 @@ def test_every_file_has_one_row_in_index_order_and_a_bad_one_its_reason(
     model: Any, spec: ims.SampleSpec, photos: Path, batch_size: int | None
 ) -> None:
     index = ims.scan(photos)
-    rows = list(embed(model, spec, index, batch_size=batch_size))
+    rows = list(embed(Program(model, spec), spec, index, batch_size=batch_size))
     assert [row.path_bytes for row in rows] == [index.relative_bytes(i) for i in range(7)] == sorted([*LEVELS, b"dogs/bad.png"])
     assert [row.path for row in rows] == [row.path_bytes.decode("utf-8", "replace") for row in rows]
     assert [row.label for row in rows] == [row.path.partition("/")[0] for row in rows]
@@ -41,7 +42,7 @@ def test_every_file_has_one_row_in_index_order_and_a_bad_one_its_reason(
 
 def test_images_of_no_class_have_no_label(model: Any, spec: ims.SampleSpec, photos: Path) -> None:
     paths = [os.fsencode(photos) + b"/cats/c\xff.png", b"gone.png"]
-    first, second = embed(model, spec, ims.ImageIndex.from_paths(paths))
+    first, second = embed(Program(model, spec), spec, ims.ImageIndex.from_paths(paths))
     assert (first.path_bytes, first.label, first.error) == (paths[0], None, None)
     assert (second.label, second.features) == (None, None)
     assert second.error is not None
@@ -49,6 +50,6 @@ def test_images_of_no_class_have_no_label(model: Any, spec: ims.SampleSpec, phot
 
 
 def test_nothing_is_decoded_before_it_is_asked_for(model: Any, spec: ims.SampleSpec, photos: Path) -> None:
-    rows = embed(model, spec, ims.scan(photos), batch_size=1)
+    rows = embed(Program(model, spec), spec, ims.scan(photos), batch_size=1)
     (photos / "cats" / "a\nb.png").write_bytes(b"")
     assert next(rows).error == "empty: 0 bytes"

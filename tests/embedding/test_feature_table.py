@@ -11,6 +11,7 @@ import imgstream as ims
 from imgstream.embedding import FeaturesInfo, FeatureTable, embed, head_data, open_writer
 from imgstream.errors import DatasetError, OutputError
 from imgstream.index.manifest.read import read_manifest
+from imgstream.models.forward import Program
 from imgstream.stream import Stream
 
 ORDER = [10, 20, 30, 110, 120, 210]
@@ -19,7 +20,7 @@ ORDER = [10, 20, 30, 110, 120, 210]
 
 def kept(path: Path, model: Any, spec: ims.SampleSpec, index: ims.ImageIndex) -> Path:
     with open_writer(path, FeaturesInfo.of(model, spec, "means")) as writer:
-        for row in embed(model, spec, index):
+        for row in embed(Program(model, spec), spec, index):
             writer.write(row)
     return path
 

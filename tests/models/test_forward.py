@@ -9,12 +9,14 @@ from imgstream.models import forward
 
 
 class Sums:
-    """A model of one logit, that notes how large its batches are."""
+    """A program of one logit, that notes how large its batches are."""
+
+    ahead = 0
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
-    def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         self.sizes.append(len(images))
         return images.sum(axis=(1, 2, 3))[:, None]
 

@@ -16,16 +16,18 @@ SPEC = ims.SampleSpec(size=(8, 12), fit="stretch")
 
 
 class Model:
-    """A model without Keras: logits of each image by a function of (H, W, C)."""
+    """A program without Keras: logits of each image by a function of its sample, float32 (H, W, C)."""
 
-    def __init__(self, logits: Callable[[np.ndarray], list[float]]) -> None:
-        self._logits, self.shapes = logits, list[tuple[int, ...]]()
+    def __init__(self, logits: Callable[[np.ndarray], list[float]], spec: ims.SampleSpec = SPEC, ahead: int = 0) -> None:
+        self._logits, self._spec, self.ahead, self.shapes = logits, spec, ahead, list[tuple[int, ...]]()
 
-    def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
-        assert images.dtype == np.float32
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        assert images.dtype == np.uint8
         assert images.flags.c_contiguous
         self.shapes.append(images.shape)
-        return np.array([self._logits(image) for image in images], np.float32)
+        samples = np.empty(images.shape, np.float32)
+        self._spec.to_float(images, samples)
+        return np.array([self._logits(sample) for sample in samples], np.float32)
 
 
 def left_and_right(image: np.ndarray) -> list[float]:
@@ -73,8 +75,21 @@ def test_scores_are_the_softmax_of_the_logits_batch_by_batch(index: ims.ImageInd
     found = joined(batches)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, [softmax(left_and_right(image)) for image in images], atol=1e-6)
-    np.testing.assert_array_equal(np.concatenate([batch.images for batch in batches]), images)
+    pixels = np.concatenate([batch.images for batch in batches])
+    assert pixels.dtype == np.uint8
+    np.testing.assert_allclose(pixels / 255, images, atol=1e-6)
     assert set(model.shapes) == {(3, 8, 12, 3)}  # always a full batch: one compiled graph
+
+
+def test_a_device_that_works_on_its_own_has_the_next_batch_before_the_scores_of_one_are_read(index: ims.ImageIndex) -> None:
+    at_once, alone = Model(left_and_right), Model(left_and_right, ahead=1)
+    batches = Scorer([Member(alone, ["a", "b", "c"], SPEC, 1.0)], 3).batches(index, None, "python")
+    started = [(batch.positions.tolist(), len(alone.shapes)) for batch in batches]
+    assert started == [([0, 2], 2), ([3, 4, 5], 3), ([6], 3)]
+    names = ["a", "b", "c"]
+    np.testing.assert_array_equal(
+        joined(scored([Member(alone, names, SPEC, 1.0)], index)), joined(scored([Member(at_once, names, SPEC, 1.0)], index))
+    )
 
 
 def test_logits_are_divided_by_the_temperature(index: ims.ImageIndex) -> None:
@@ -99,7 +114,7 @@ def test_together_they_score_the_mean_each_with_its_own_spec_temperature_and_ord
         assert image.shape == (5, 5, 1)
         return [float(image.mean()), float(image[0].mean()), -float(image[-1].mean())]
 
-    members = [Member(Model(left_and_right), ["a", "b", "c"], SPEC, 1.0), Member(Model(tall), ["c", "a", "b"], other, 0.5)]
+    members = [Member(Model(left_and_right), ["a", "b", "c"], SPEC, 1.0), Member(Model(tall, other), ["c", "a", "b"], other, 0.5)]
     batches = scored(members, index)
     second = [softmax([logit / 0.5 for logit in tall(image)])[[1, 2, 0]] for image in images_of(index, other)]
     first = [softmax(left_and_right(image)) for image in images_of(index, SPEC)]
@@ -109,22 +124,24 @@ def test_together_they_score_the_mean_each_with_its_own_spec_temperature_and_ord
     np.testing.assert_allclose(joined(scored(members, index, tta=True)).sum(axis=1), 1, atol=1e-6)
 
 
-def test_members_of_one_spec_share_the_images(index: ims.ImageIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_members_that_differ_in_scale_alone_share_the_images(index: ims.ImageIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     from imgstream.prediction import scorer as module
 
     made = []
     original = module.Stream
     monkeypatch.setattr(module, "Stream", lambda *a, **k: made.append(a) or original(*a, **k))
     member = Member(Model(left_and_right), ["a", "b", "c"], SPEC, 1.0)
-    one, three = joined(scored([member], index)), joined(scored([member] * 3, index))
-    assert len(made) == 2
-    np.testing.assert_array_equal(one, three)
+    signed = ims.SampleSpec(size=(8, 12), fit="stretch", scale="signed")
+    other = Member(Model(left_and_right, signed), ["a", "b", "c"], signed, 1.0)
+    one, two, both = (joined(scored(members, index)) for members in ([member], [other], [member, other]))
+    assert len(made) == 3
+    np.testing.assert_allclose(both, (one + two) / 2, atol=1e-6)
 
 
 def test_a_file_that_is_bad_for_one_member_is_bad(index: ims.ImageIndex) -> None:
     small = ims.SampleSpec(size=(8, 12), fit="stretch", max_pixels=599)  # all have 600
     ones = Member(Model(left_and_right), ["a", "b", "c"], SPEC, 1.0)
-    batches = scored([ones, Member(Model(left_and_right), ["a", "b", "c"], small, 1.0)], index)
+    batches = scored([ones, Member(Model(left_and_right, small), ["a", "b", "c"], small, 1.0)], index)
     assert [batch.positions.tolist() for batch in batches] == [[], [], []]
     assert [batch.scores.shape for batch in batches] == [(0, 3)] * 3
     reasons = [error.reason for batch in batches for _, error in sorted(batch.bad, key=lambda found: found[0])]

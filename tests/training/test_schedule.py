@@ -56,8 +56,7 @@ def test_steps_that_compile_are_not_measured_and_older_ones_count_for_half() -> 
     assert clock.step_took(1.5, 0.5, now=0.0)
     assert clock.work_seconds == pytest.approx((0.25 + 1.5) / (0.25 + 0.5))
     assert not clock.step_took(60.0, 1.0, now=0.0)  # another size compiles again
-    assert clock.has_room_to_compile(now=1000 - 4 - 120)
-    assert not clock.has_room_to_compile(now=1000 - 4 - 119)
+    assert clock.compiling_seconds == 60.0
 
 
 def run(
@@ -100,6 +99,13 @@ def test_the_time_is_used_up_and_not_exceeded_however_the_speed_changes(seconds_
     assert progress[-1] > 0.9
     if minutes == 5:
         assert progress[-1] > 0.97
+
+
+def test_small_samples_are_worth_their_compiling_where_more_images_are_seen_in_the_same_time() -> None:
+    sizes = Sizes.of((96, 96))  # a unit of work is 0.6 * 9 / 4 + 0.4 = 1.75 steps
+    assert sizes.earns(42.0, 100.0)
+    assert not sizes.earns(43.0, 100.0)
+    assert not sizes.earns(5.0, 4.0)
 
 
 def test_training_begins_small_where_two_thirds_of_the_size_still_show_something() -> None:

@@ -206,5 +206,5 @@ def _scores(run: Run) -> Callable[[np.ndarray], np.ndarray]:
     from imgstream.models.forward import Forward
     from imgstream.runs.run import BATCH_SIZE
 
-    forward = Forward(run.model, BATCH_SIZE)
+    forward = Forward(run.program, BATCH_SIZE)
     return lambda images: softmax(forward(images))

@@ -49,6 +49,7 @@ def embed(
     """
     from imgstream.embedding import FeaturesInfo, check_output, open_writer
     from imgstream.embedding import embed as embeddings
+    from imgstream.models.forward import Program
     from imgstream.prediction.job import batch_size_for
     from imgstream.progress import counting
     from imgstream.stream import Stream
@@ -63,7 +64,7 @@ def embed(
     rows, bad = 0, Reasons()
     began = time.monotonic()
     with counting("Computing features", len(index)) as done, open_writer(output, info) as writer:
-        for rows, row in enumerate(embeddings(model, spec, index, workers=workers, pipeline=chosen.pipeline), 1):
+        for rows, row in enumerate(embeddings(Program(model, spec), spec, index, workers=workers, pipeline=chosen.pipeline), 1):
             writer.write(row)
             if row.error is not None:
                 bad.add(row.path, row.error)

@@ -98,7 +98,8 @@ class TfPipeline:
         class_count = len(self._plan.index.class_names)
         label_spec = tf.TensorSpec((None, class_count), tf.float32) if mixes else tf.TensorSpec((None,), tf.int32)
         empty: tuple[Tensor, ...]
-        empty = (tf.zeros((0, *self._spec.shape)), tf.zeros([0 if n is None else n for n in label_spec.shape], label_spec.dtype))
+        no_labels = tf.zeros([0 if n is None else n for n in label_spec.shape], label_spec.dtype)
+        empty = (tf.zeros((0, *self._spec.shape), self._plan.dtype), no_labels)
         if self._plan.index.has_weights:
             empty = (*empty, tf.zeros((0,)))
         full = self._batches(epoch, start, traced=False).filter(_has_rows)
@@ -297,9 +298,11 @@ class TfPipeline:
             signature = list(PresetPlans.signature(spec.channels))
             plans = PresetPlans(*self._call(lambda numbers: plan_preset(augmentation, numbers, spec.shape), [draws], signature))
             pixels = apply_preset(augmentation, pixels, plans)
-        images = _scaled(pixels, spec)
+        as_pixels = self._plan.dtype == np.uint8
+        images = pixels if as_pixels else _scaled(pixels, spec)
         if isinstance(augmentation, Preset) and augmentation.mix:
-            images, labels = mix_batch(images, labels, plans, len(self._plan.index.class_names))
+            images, labels = mix_batch(tf.cast(images, tf.float32), labels, plans, len(self._plan.index.class_names))
+        images = tf.cast(tf.round(images), tf.uint8) if as_pixels and images.dtype != tf.uint8 else images
         if traced:
             return images, labels, positions, faults
         if not self._plan.index.has_weights:

@@ -88,11 +88,11 @@ class BatchLoader:
         if workers > most and self._may_grow:
             self._pool = self._processes(-(-workers // most))
         else:
-            self._pool = ThreadWorkers(job, path_bytes, BufferPool(self._shape, self.ahead + 2), workers)
+            self._pool = ThreadWorkers(job, path_bytes, BufferPool(self._shape, self.ahead + 2, dtype=job.dtype), workers)
 
     def _processes(self, count: int) -> ProcessWorkers:
         self._may_grow = False
-        buffers = BufferPool(self._shape, self.ahead + 2, SharedMemory())
+        buffers = BufferPool(self._shape, self.ahead + 2, SharedMemory(), self._job.dtype)
         return ProcessWorkers(self._job, self._path_bytes, buffers, count, -(-self._workers // count))
 
     def run(self, requests: Iterator[Request]) -> Iterator[Batch]:

@@ -6,12 +6,13 @@ import collections
 import math
 import weakref
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 T = TypeVar("T")
 
+_FLOAT32 = np.dtype(np.float32)
 _ALIGNMENT = 64  # what TensorFlow and XLA want for taking an array without a copy
 
 
@@ -59,26 +60,26 @@ class _PooledArray(np.ndarray):
 
 
 class BufferPool:
-    """Float32 arrays of one shape, whose memory is recycled when an array and every view of it are gone. Whoever was given a batch (Keras,
-    a tensor that aliases it, a user's list) may therefore keep it.
+    """Arrays of one shape and dtype, whose memory is recycled when an array and every view of it are gone. Whoever was given a batch
+    (Keras, a tensor that aliases it, a user's list) may therefore keep it.
     """
 
-    def __init__(self, shape: tuple[int, ...], keep: int, memory: Memory | None = None) -> None:
+    def __init__(self, shape: tuple[int, ...], keep: int, memory: Memory | None = None, dtype: np.dtype[Any] = _FLOAT32) -> None:
         """`keep`: how many unused buffers are kept for reuse; more go back to `memory`, which is this process's own if None."""
-        self._shape = shape
+        self._shape, self._dtype = shape, dtype
         self.memory = memory if memory is not None else PrivateMemory()
-        self._bytes = 4 * math.prod(shape)
+        self._bytes = dtype.itemsize * math.prod(shape)
         self._free: collections.deque[BufferLease[np.ndarray]] = collections.deque(maxlen=keep)  # any thread may end a lease
 
     def take(self) -> np.ndarray:
-        """A float32 array of the pool's shape with undefined contents."""
+        """An array of the pool's shape and dtype with undefined contents."""
         try:
             memory = self._free.popleft().of
         except IndexError:
             memory = self.memory.take(self._bytes)
         lent = memory.view(_PooledArray)
         # Through a memoryview, NumPy does not take the array for a view of `lent`: its views hold the array, and it ends with them.
-        array: np.ndarray = np.frombuffer(lent.data, np.float32).reshape(self._shape)
+        array: np.ndarray = np.frombuffer(lent.data, self._dtype).reshape(self._shape)
         owner = array.base
         assert isinstance(owner, np.ndarray)
         lent.lease = BufferLease(owner, memory, self._free.append)

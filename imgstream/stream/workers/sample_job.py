@@ -1,11 +1,11 @@
-"""Makes one float32 sample of one row: what each thread does, in this process or in a worker process."""
+"""Makes one sample of one row: what each thread does, in this process or in a worker process."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -26,6 +26,8 @@ from imgstream.stream.workers.cached_samples import CachedReader, CacheForm
 # The threads here are the parallelism. OpenCV's own, inside each of them, make a loader slower (open-mmlab/mmdetection#6867).
 cv2.setNumThreads(0)
 
+
+_FLOAT32 = np.dtype(np.float32)
 
 _TOGETHER = 4
 """How many samples from the cache are scaled at once. Each call that releases the interpreter lock may have to wait for it afterwards,
@@ -69,6 +71,8 @@ class SampleJob:
     cache: PixelCache | None
     facts: FileFacts | None = None
     """Where facts about the files that are read are recorded."""
+    dtype: np.dtype[Any] = _FLOAT32
+    """Of the samples: float32, scaled by the spec, or uint8, pixels."""
 
     def reader(self) -> Reader:
         """A new reader, for one thread at a time."""
@@ -108,21 +112,23 @@ class SampleMaker:
         self._draws = SampleDraws(job.seed)
 
     def fill(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int], out: np.ndarray) -> list[Outcome]:
-        """Make the samples of some rows in float32 (n, H, W, C) `out`; return the outcome of each, including errors of files and of user
-        code. An exception is a fault of imgstream itself.
+        """Make the samples of some rows in (n, H, W, C) `out`, of the job's dtype; return the outcome of each, including errors of files
+        and of user code. An exception is a fault of imgstream itself.
         """
         outcomes: list[Outcome] = []
         try:
             for first in range(0, len(rows), self.together):
                 past = min(first + self.together, len(rows))
-                for path, row, pixels in zip(paths[first:past], rows[first:past], self._pixels, strict=False):
+                made = out[first:past] if out.dtype == np.uint8 else self._pixels[: past - first]
+                for path, row, pixels in zip(paths[first:past], rows[first:past], made, strict=True):
                     self._open_file.begin(path)
                     outcomes.append(self._attempt(path, epoch, row, pixels))
                     if self._facts is not None and self._reader.opened and self._reader.header is not None:
                         self._facts.note(row, self._reader.version, self._reader.header)
                     self.opened += self._reader.opened
                     self.waits += self._reader.waited
-                self._job.spec.to_float(self._pixels[: past - first], out[first:past])
+                if out.dtype != np.uint8:
+                    self._job.spec.to_float(made, out[first:past])
         finally:
             self._open_file.end()
         return outcomes

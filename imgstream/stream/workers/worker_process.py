@@ -101,12 +101,12 @@ class _Worker:
                 self._job.begin_pass()
 
     def _images(self, offset: int, count: int) -> np.ndarray:
-        """float32 (count, H, W, C) in the shared memory, from byte `offset` on."""
-        shape = (count, *self._job.spec.shape)
+        """(count, H, W, C), of the job's dtype, in the shared memory, from byte `offset` on."""
+        shape, dtype = (count, *self._job.spec.shape), self._job.dtype
         with self._lock:
-            if offset + 4 * math.prod(shape) > len(self._mapped):  # it has grown; what is in use stays mapped where it was
+            if offset + dtype.itemsize * math.prod(shape) > len(self._mapped):  # it has grown; what is in use stays mapped where it was
                 self._mapped = memoryview(mmap.mmap(self._memory, os.fstat(self._memory).st_size))
-            return np.frombuffer(self._mapped, np.float32, math.prod(shape), offset).reshape(shape)
+            return np.frombuffer(self._mapped, dtype, math.prod(shape), offset).reshape(shape)
 
 
 def _message(result: Result) -> bytes:

@@ -14,8 +14,8 @@ from imgstream.memory import anonymous_bytes, machine_limit
 
 BATCH_SIZES = (64, 48, 32, 24, 16, 8, 4, 2, 1)
 VALIDATION_BATCHES = (128, 64, 32, 16, 8, 4, 2, 1)
-_VALIDATION_BYTES = 40 << 20
-"""The most bytes of a validation batch: larger ones make no model on a CPU faster."""
+_VALIDATION_VALUES = 10 << 20
+"""The most values of a validation batch: larger ones make no model on a CPU faster."""
 FREE_SHARE = 0.1
 """Share of the machine's memory that is left to other processes when no limit is given."""
 
@@ -34,6 +34,8 @@ _WASTE = 1.06
 """Fragmentation of freed memory: everything but what was there before the first step grows by it."""
 _KEPT = {"ReLU": 0.5, "LayerNormalization": 10.0, "Activation:gelu": 10.0}
 """What a layer keeps for the backward pass, in multiples of its output: more for those of many operations; ReLU6 overwrites its input."""
+_LOADED = {"python": 1, "tf": 4}
+"""Bytes of a value in the loader: pixels; TensorFlow's augmentation works on floats."""
 _DENSE_COPIES = 3
 """Copies of a dense layer's weights, in the layout that its kernels want."""
 
@@ -61,12 +63,15 @@ class Footprint:
     fixed: float
     """Bytes that do not depend on the batches."""
     sample: int
-    """A float32 sample in the loader, and one of the small size if training starts with that."""
+    """A sample in the loader, and one of the small size if training starts with that."""
     activations: float
     """For each sample of a training step."""
     forward: float
     """For each full-size sample of a validation step."""
     full_sample: int
+    """A full-size sample in the loader."""
+    values: int
+    """Of a full-size sample."""
     workers: int
     ahead: int
     """Batches beyond those that the threads are working on."""
@@ -94,12 +99,14 @@ class Footprint:
         graphs = _TRAINED_GRAPH * len(trained.layers) + _SERVED_GRAPH * len(served.layers) + _RUNTIME
         weights = 4 * sum(math.prod(v.shape) for v in trained.weights)
         dense = 4 * sum(math.prod(v.shape) for layer in trained.layers if type(layer).__name__ == "Dense" for v in layer.weights)
-        pixels = 4 * math.prod(shape)
-        small_pixels = 0 if small is None else 4 * math.prod((*small, shape[2]))
+        item = _LOADED[pipeline]
+        pixels = item * math.prod(shape)
+        small_pixels = 0 if small is None else item * math.prod((*small, shape[2]))
         return cls(
             fixed=baseline + _WASTE * graphs + _WEIGHT_COPIES * weights + _DENSE_COPIES * dense,
             sample=pixels + small_pixels,
             full_sample=pixels,
+            values=math.prod(shape),
             activations=0.0 if on_gpu else _ACTIVATIONS * training_bytes(trained, shape),
             forward=0.0 if on_gpu else forward_bytes(served, shape),
             workers=workers,
@@ -152,7 +159,7 @@ def plan(
 
 
 def _fitting(footprint: Footprint, batch_size: int, limit: int | None, preferred: int | None = None) -> MemoryPlan | None:
-    most = max(VALIDATION_BATCHES[-1], _VALIDATION_BYTES // max(1, footprint.full_sample))
+    most = max(VALIDATION_BATCHES[-1], _VALIDATION_VALUES // max(1, footprint.values))
     sizes = [size for size in VALIDATION_BATCHES if size <= most]
     for validation in sizes if preferred is None else [preferred, *sizes]:
         expected = footprint.expected(batch_size, validation)

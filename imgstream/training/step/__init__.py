@@ -9,6 +9,6 @@ optimizers.py       Muon, layer-wise SGD
 normalization.py    batch normalization as one kernel
 precision.py        float32 or mixed precision
 weight_average.py   the moving average of the weights
-replicas.py         several GPUs
+replicas.py         several devices, and batches filled up to a size
 gpu_memory.py       limits the memory taken of each GPU
 """

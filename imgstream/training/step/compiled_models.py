@@ -24,6 +24,7 @@ from imgstream.training.settings import TrainSettings
 from imgstream.training.step.optimizers import new_optimizer
 from imgstream.training.step.precision import choose_precision
 from imgstream.training.step.replicas import Replicas
+from imgstream.training.step.weight_average import WeightAverage
 
 BACKBONE_SHARE = 0.1
 """Learning rate of the backbone, as a share of the head's, when training starts from given weights."""
@@ -54,6 +55,11 @@ class Models:
         transfer = is_transfer(settings, info)
         trained = trained_model(served, policy, settings, replicas, is_transfer=transfer)
         return cls(trained, served, policy, why, replicas, transfer)
+
+    def new_average(self) -> WeightAverage:
+        """A moving average of the weights of `trained`, beside them."""
+        with self.replicas.scope():
+            return WeightAverage(self.trained)
 
 
 def is_transfer(settings: TrainSettings, info: ModelInfo) -> bool:
@@ -101,7 +107,9 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
             auto_scale_loss=False,
         )
         model.optimizer.build(model.trainable_variables)
-        if len(replicas) > 1:  # Keras builds metrics from the first batch, and cannot do so from one that is distributed
+        if (
+            len(replicas) > 1 and keras.backend.backend() == "tensorflow"
+        ):  # Keras builds metrics from the first batch, and cannot do so from one that is distributed
             images = np.zeros((1, *(n or 32 for n in model.input_shape[1:])), np.float32)
             model.test_on_batch(images, np.zeros((1, model.output_shape[-1]), np.float32))
     return model

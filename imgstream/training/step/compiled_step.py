@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, Protocol
 
+import keras
 import numpy as np
 
+from imgstream.models.scaling import scaled
+from imgstream.spec import SampleSpec
 from imgstream.training.step.replicas import Replicas
 from imgstream.training.step.weight_average import WeightAverage
 
 
 @dataclasses.dataclass(frozen=True)
 class StepResult:
-    """What a step gives: numbers that may still be computed on the device. float() of one waits for it."""
+    """What a step gives. Its numbers may still be computed on the device; reading one waits for it."""
 
-    loss: Any
-    """Mean loss of the batch, in nats, times the samples' weights."""
-    accuracy: Any
-    """Share of the batch whose class was right, 0 to 1, whatever the weights."""
+    numbers: Any
+    """Loss and accuracy, an array of the backend: both are read at once."""
     holds: Any = None
     """What must live until the step is done: the batch, where the device reads it from its place."""
+
+    @functools.cached_property
+    def _read(self) -> list[float]:
+        found: list[float] = np.asarray(self.numbers, np.float32).tolist()
+        return found
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the batch, in nats, times the samples' weights."""
+        return self._read[0]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the batch whose class was right, 0 to 1, whatever the weights."""
+        return self._read[1]
 
 
 class CompiledStep(Protocol):
@@ -30,7 +47,8 @@ class CompiledStep(Protocol):
     """How many steps to give the device before the result of the first is read, so that it never waits for Python."""
 
     def __call__(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, *, rate: float, share: float) -> StepResult:
-        """Take a step on images, float32 (B, H, W, C), labels, float32 (B, K), and weights, float32 (B,), None for ones.
+        """Take a step on images, (B, H, W, C): uint8 pixels, or float32 that are scaled already; labels, float32 (B, K); and weights,
+        float32 (B,), None for ones.
 
         `rate`: the learning rate. `share`: how far the average moves towards the new weights (WeightAverage.share).
         """
@@ -44,16 +62,17 @@ class KerasStep:
 
     ahead = 0
 
-    def __init__(self, model: Any, average: WeightAverage, replicas: Replicas) -> None:
-        self._model, self._average, self._replicas = model, average, replicas
+    def __init__(self, model: Any, average: WeightAverage, replicas: Replicas, spec: SampleSpec) -> None:
+        self._model, self._average, self._replicas, self._spec = model, average, replicas, spec
 
     def __call__(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, *, rate: float, share: float) -> StepResult:
         """See CompiledStep."""
         self._model.optimizer.learning_rate = rate
-        inputs, targets, shares = self._replicas.spread(images, labels, weights)
+        samples = scaled(keras.ops.convert_to_tensor(images), self._spec)
+        inputs, targets, shares = self._replicas.spread(samples, labels, weights)
         logs = self._model.train_on_batch(inputs, targets, sample_weight=shares, return_dict=True)
         self._average.update(share)
-        return StepResult(logs["loss"], logs["accuracy"])
+        return StepResult([float(logs["loss"]), float(logs["accuracy"])])
 
     def sync(self) -> None:
         """See CompiledStep; the variables are always as they should be."""

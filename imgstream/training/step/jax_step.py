@@ -8,21 +8,25 @@ from typing import Any
 import keras
 import numpy as np
 
+from imgstream.models.scaling import scaled
+from imgstream.spec import SampleSpec
 from imgstream.training.step.compiled_step import StepResult
+from imgstream.training.step.replicas import Replicas, filled
 from imgstream.training.step.weight_average import WeightAverage
 
 
 class JaxStep:
     """Runs a program that is a pure function of the weights, the optimizer's state and the average, which stay on the device between steps.
 
-    Batches of fewer images are filled up with copies of their own that weigh nothing, so that there is one shape to compile. (They count in
-    the means of BatchNormalization, a little more than once.)
+    Batches of fewer images are filled up, so that there is one shape to compile. With several replicas each computes its part of the batch;
+    XLA adds up their gradients, and the means of BatchNormalization are those of the whole batch.
     """
 
     ahead = 2
 
-    def __init__(self, model: Any, average: WeightAverage, batch_size: int) -> None:
-        self._model, self._average, self._batch_size = model, average, batch_size
+    def __init__(self, model: Any, average: WeightAverage, replicas: Replicas, batch_size: int, spec: SampleSpec) -> None:
+        self._model, self._average, self._replicas, self._spec = model, average, replicas, spec
+        self._batch_size = -(-batch_size // len(replicas)) * len(replicas)
         self._state: Any = None
         self._program = importlib.import_module("jax").jit(self._step, donate_argnums=0)  # no dependency of ours
 
@@ -30,15 +34,10 @@ class JaxStep:
         """See CompiledStep."""
         if self._state is None:
             self._state = tuple([v.value for v in group] for group in self._variables())
-        count, size = len(images), max(len(images), self._batch_size)
-        scaled = np.zeros(size, np.float32)
-        scaled[:count] = (1.0 if weights is None else weights) * (size / count)  # a mean over all is then the mean over the batch
-        if count < size:
-            filling = np.arange(size) % count
-            images, labels = images[filling], labels[filling]
-        numbers = np.array([rate, share, count], np.float32)
-        self._state, loss, accuracy = self._program(self._state, images, labels, scaled, numbers)
-        return StepResult(loss, accuracy, images)
+        batch = filled(images, labels, weights, self._batch_size)
+        numbers = np.array([rate, share, len(images)], np.float32)
+        self._state, result = self._program(self._state, *self._replicas.on_devices(*batch), numbers)
+        return StepResult(result, batch[0])
 
     def sync(self) -> None:
         """See CompiledStep."""
@@ -58,9 +57,10 @@ class JaxStep:
         model, optimizer = self._model, self._model.optimizer
         trained, others, optimizer_state, averages = state
         rate, share, count = numbers[0], numbers[1], numbers[2]
+        samples = scaled(images, self._spec)
 
         def loss_of(trained: Any) -> Any:
-            logits, changed, losses = model.stateless_call(trained, others, images, training=True, return_losses=True)
+            logits, changed, losses = model.stateless_call(trained, others, samples, training=True, return_losses=True)
             return model.loss(labels, logits, sample_weight=weights) + sum(losses), (logits, changed)
 
         (loss, (logits, others)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
@@ -76,4 +76,5 @@ class JaxStep:
             for value, weight in zip(averages, self._average.weights, strict=True)
         ]
         right = (logits.argmax(-1) == labels.argmax(-1)) & (keras.ops.arange(len(labels)) < count)
-        return (list(trained), list(others), list(optimizer_state), averages), loss, right.sum() / count
+        result = keras.ops.stack([loss.astype("float32"), right.sum() / count])
+        return (list(trained), list(others), list(optimizer_state), averages), result

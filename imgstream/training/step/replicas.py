@@ -1,5 +1,5 @@
-"""Trains on several GPUs of one machine: each takes an equal part of every batch, and all have the same weights (TensorFlow's
-MirroredStrategy).
+"""Trains on several devices of one machine: each takes an equal part of every batch, and all have the same weights (TensorFlow's
+MirroredStrategy, Keras' DataParallel on JAX).
 """
 
 from __future__ import annotations
@@ -14,39 +14,45 @@ class Replicas:
     """The devices that a model is trained on. With only one, nothing here has an effect."""
 
     def __init__(self, devices: list[str] | None = None) -> None:
-        """`devices`: TensorFlow's names; None for every GPU, on the TensorFlow backend."""
+        """`devices`: their names, as the backend has them; None for every GPU, on TensorFlow and JAX."""
         import keras
 
+        backend = keras.backend.backend()
         if devices is None:
-            on_tensorflow = keras.backend.backend() == "tensorflow"
-            devices = [name for name in keras.distribution.list_devices() if "gpu" in name.lower()] if on_tensorflow else []
+            knows = backend in ("tensorflow", "jax")
+            devices = [name for name in keras.distribution.list_devices() if "gpu" in name.lower()] if knows else []
+        self._count = max(1, len(devices))
         self._strategy: Any = None
-        if len(devices) > 1:
+        self._distribution: Any = None
+        if self._count > 1 and backend == "tensorflow":
             import tensorflow as tf
 
             self._strategy = tf.distribute.MirroredStrategy(devices)
+        elif self._count > 1:
+            self._distribution = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
 
     def __len__(self) -> int:
-        return 1 if self._strategy is None else self._strategy.num_replicas_in_sync
+        return self._count
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """The context in which a model must be made."""
-        return contextlib.nullcontext() if self._strategy is None else self._strategy.scope()
+        """The context in which a model, and all that belongs to its state, must be made."""
+        across = self._strategy or self._distribution
+        return contextlib.nullcontext() if across is None else across.scope()
 
     def spread(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> tuple[Any, Any, Any]:
-        """A batch as train_on_batch takes it: in equal parts, one for each replica; the last is filled up with images of weight 0.
-
-        Weights are scaled so that the mean of the replicas' mean losses is the mean loss of the batch.
-        """
-        count = len(self)
-        if count == 1:
+        """A batch as train_on_batch takes it on TensorFlow: in equal parts, one for each replica."""
+        if self._count == 1:
             return images, labels, weights
-        part = -(-len(images) // count)
-        filling = np.arange(count * part) % len(images)
-        scaled = np.zeros(count * part, np.float32)
-        scaled[: len(images)] = (1.0 if weights is None else weights) * (count * part / len(images))
-        images, labels = images[filling], labels[filling]
-        return tuple(self._distributed(each, part) for each in (images, labels, scaled))
+        part = -(-len(images) // self._count)
+        return tuple(self._distributed(each, part) for each in filled(np.asarray(images), labels, weights, self._count * part))
+
+    def on_devices(self, *batch: np.ndarray) -> tuple[Any, ...]:
+        """Arrays of a batch, on JAX: each in equal parts on the replicas, a multiple of their number in all."""
+        if self._distribution is None:
+            return batch
+        import keras
+
+        return tuple(keras.distribution.distribute_tensor(each, self._distribution.get_data_layout(each.shape)) for each in batch)
 
     def _distributed(self, values: np.ndarray, part: int) -> Any:
         import tensorflow as tf
@@ -54,3 +60,16 @@ class Replicas:
         return self._strategy.experimental_distribute_values_from_function(
             lambda context: tf.convert_to_tensor(values[context.replica_id_in_sync_group * part :][:part])
         )
+
+
+def filled(images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A batch filled up to `size` images, if it has fewer, with copies of its own that weigh nothing, and its weights, scaled so that a
+    mean over all is the mean over the batch. The copies count in the means of BatchNormalization: an image a little more than once.
+    """
+    count, size = len(images), max(len(images), size)
+    scaled = np.zeros(size, np.float32)
+    scaled[:count] = (1.0 if weights is None else weights) * (size / count)
+    if count < size:
+        filling = np.arange(size) % count
+        images, labels = images[filling], labels[filling]
+    return images, labels, scaled

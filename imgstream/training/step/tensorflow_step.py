@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from imgstream.models.scaling import scaled
+from imgstream.spec import SampleSpec
 from imgstream.training.step.compiled_step import StepResult
+from imgstream.training.step.replicas import filled
 from imgstream.training.step.weight_average import WeightAverage
 
 
@@ -15,29 +19,24 @@ class TensorFlowStep:
     """Runs one graph for batches of any number of images, and of any size that the model's input takes.
 
     Keras traces one graph for the shape of the first batch and a general one when another shape comes. Which of the two takes a batch then
-    depends on what this process saw before it, and they round differently (docs/decisions/0019-one-program-for-every-batch.md).
+    depends on what this process saw before it, and they round differently (docs/decisions/0019-one-program-for-every-batch.md). XLA
+    compiles for each shape: there, short batches are filled up.
     """
 
-    def __init__(self, model: Any, average: WeightAverage) -> None:
+    def __init__(self, model: Any, average: WeightAverage, batch_size: int, spec: SampleSpec) -> None:
         self.ahead = 2 if tf.config.list_logical_devices("GPU") else 0  # a CPU has done the step when the call returns
-        scalar = tf.TensorSpec((), tf.float32)
-        signature = [
-            tf.TensorSpec((None, *model.input_shape[1:]), tf.float32),
-            tf.TensorSpec((None, model.output_shape[-1]), tf.float32),
-            tf.TensorSpec((None,), tf.float32),
-            scalar,
-            scalar,
-        ]
+        self._filled_to = batch_size if model.jit_compile else 0
 
-        def step(images: Any, labels: Any, weights: Any, rate: Any, share: Any) -> Any:
+        def step(images: Any, labels: Any, weights: Any, count: Any, rate: Any, share: Any) -> Any:
             optimizer = model.optimizer
             optimizer.learning_rate = rate
+            samples = scaled(images, spec)
             with tf.GradientTape() as tape:
-                logits = model(images, training=True)
-                loss = model.compute_loss(images, labels, logits, weights, training=True)
-                scaled = optimizer.scale_loss(loss)
+                logits = model(samples, training=True)
+                loss = model.compute_loss(samples, labels, logits, weights, training=True)
+                scaled_loss = optimizer.scale_loss(loss)
             trained = model.trainable_weights
-            optimizer.apply_gradients(zip(tape.gradient(scaled, trained), trained, strict=True))
+            optimizer.apply_gradients(zip(tape.gradient(scaled_loss, trained), trained, strict=True))
 
             def move_average() -> Any:
                 for each, weight in zip(average.averages, average.weights, strict=True):
@@ -45,16 +44,29 @@ class TensorFlowStep:
                 return True
 
             tf.cond(share > 0, move_average, lambda: False)
-            right = tf.argmax(logits, axis=-1) == tf.argmax(labels, axis=-1)
-            return loss, tf.reduce_mean(tf.cast(right, tf.float32))
+            right = (tf.argmax(logits, axis=-1) == tf.argmax(labels, axis=-1)) & (tf.range(tf.shape(labels)[0]) < count)
+            accuracy = tf.reduce_sum(tf.cast(right, tf.float32)) / tf.cast(count, tf.float32)
+            return tf.stack([tf.cast(loss, tf.float32), accuracy])
 
-        self._program = tf.function(step, input_signature=signature, jit_compile=model.jit_compile, autograph=False)
+        function = tf.function(step, jit_compile=model.jit_compile, autograph=False)
+        labels, number = tf.TensorSpec((None, model.output_shape[-1]), tf.float32), tf.TensorSpec((), tf.float32)
+        others = (labels, tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.int32), number, number)
+
+        @functools.cache
+        def program(dtype: Any) -> Any:
+            return function.get_concrete_function(tf.TensorSpec((None, *model.input_shape[1:]), dtype), *others)
+
+        self._program = program
 
     def __call__(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, *, rate: float, share: float) -> StepResult:
         """See CompiledStep."""
-        weights = np.ones(len(images), np.float32) if weights is None else np.asarray(weights, np.float32)
-        loss, accuracy = self._program(images, labels, weights, np.float32(rate), np.float32(share))
-        return StepResult(loss, accuracy, images)
+        count = len(images)
+        if count < self._filled_to:
+            images, labels, weights = filled(images, labels, weights, self._filled_to)
+        elif weights is None:
+            weights = np.ones(count, np.float32)
+        arguments = (images, labels, np.asarray(weights, np.float32), np.int32(count), np.float32(rate), np.float32(share))
+        return StepResult(self._program(images.dtype)(*map(tf.convert_to_tensor, arguments)), images)
 
     def sync(self) -> None:
         """See CompiledStep; a program changes the variables themselves."""

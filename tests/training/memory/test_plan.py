@@ -10,7 +10,7 @@ from imgstream.models import build_model
 from imgstream.training.memory.plan import Footprint, MemoryPlan, forward_bytes, plan, training_bytes
 
 FOOTPRINT = Footprint(
-    fixed=300e6, sample=100_000, full_sample=100_000, activations=5e6, forward=1e6, workers=2, ahead=4
+    fixed=300e6, sample=100_000, full_sample=100_000, values=25_000, activations=5e6, forward=1e6, workers=2, ahead=4
 )  # some network of 96 pixels
 
 
@@ -60,7 +60,9 @@ def test_the_expectation_is_the_fixed_part_and_what_training_and_validation_take
 def test_a_footprint_grows_with_the_sample_and_not_on_a_gpu() -> None:
     served, trained = small_network(), small_network("mixed_bfloat16")
     here = Footprint.of(trained, served, (8, 8, 3), small=(4, 4), workers=2, baseline=10**8)
-    assert (here.full_sample, here.sample) == (4 * IMAGE, 4 * (IMAGE + 48))
+    assert (here.full_sample, here.sample) == (IMAGE, IMAGE + 48)
+    of_floats = Footprint.of(trained, served, (8, 8, 3), small=(4, 4), workers=2, baseline=10**8, pipeline="tf")
+    assert (of_floats.full_sample, of_floats.sample) == (4 * IMAGE, 4 * (IMAGE + 48))
     assert here.fixed > 10**8
     assert here.activations > 0
     there = Footprint.of(trained, served, (8, 8, 3), workers=2, baseline=10**8, on_gpu=True)

@@ -19,6 +19,7 @@ def on_jax(script: str, *arguments: str | Path) -> str:
 
 STEPS = """
 import keras, numpy as np
+from imgstream.spec import SampleSpec
 from imgstream.training import TrainSettings
 from imgstream.training.step.compiled_models import trained_model
 from imgstream.training.step.step_selection import new_step
@@ -26,7 +27,10 @@ from imgstream.training.step.replicas import Replicas
 from imgstream.training.step.weight_average import WeightAverage
 
 assert keras.backend.backend() == "jax"
-images = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")
+pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
+images = np.empty(pixels.shape, np.float32)
+spec = SampleSpec(size=(16, 16), scale="imagenet")
+spec.to_float(pixels, images)
 labels = np.eye(2, dtype="float32")[np.arange(8) % 2]
 inputs = keras.Input((16, 16, 3))
 x = keras.layers.ReLU()(keras.layers.Conv2D(8, 3)(inputs))
@@ -41,19 +45,19 @@ def equal(a, b, **bounds):
 
 ours, theirs = (trained_model(served, "float32", TrainSettings(), Replicas([])) for _ in range(2))
 average = WeightAverage(ours)
-step = new_step(ours, average, Replicas([]), 8)
+step = new_step(ours, average, Replicas([]), 8, spec)
 theirs.optimizer.learning_rate = 0.01
 weights = np.linspace(0, 2, 8).astype("float32")
 for count, of_step in ((8, None), (8, weights), (5, weights[:5]), (5, None)):  # the short ones are filled up
     before = average.values
-    found = step(images[:count], labels[:count], of_step, rate=0.01, share=0.25)
+    found = step(pixels[:count], labels[:count], of_step, rate=0.01, share=0.25)
     expected = theirs.train_on_batch(images[:count], labels[:count], sample_weight=of_step, return_dict=True)
-    equal([float(found.loss), float(found.accuracy)], [expected["loss"], expected["accuracy"]], rtol=1e-5)
+    equal([found.loss, found.accuracy], [expected["loss"], expected["accuracy"]], rtol=1e-5)
     step.sync()
     equal(ours.get_weights(), theirs.get_weights(), atol=1e-5)
     equal(average.values, [a + 0.25 * (w - a) for a, w in zip(before, ours.get_weights())], atol=1e-6)
 average.assign_to(served)
-step(images, labels, None, rate=0.01, share=0.25)
+step(pixels, labels, None, rate=0.01, share=0.25)
 served.predict_on_batch(images)  # its weights are its own
 print("equal")
 """

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import imgstream as ims
 from imgstream.training import TrainSettings
 from imgstream.training.step.compiled_models import trained_model
 from imgstream.training.step.compiled_step import StepResult
@@ -33,9 +34,13 @@ def network(traced: list[tuple[int | None, ...]] | None = None, *, is_transfer: 
     return trained_model(served, "float32", TrainSettings(), Replicas([]), is_transfer=is_transfer)
 
 
+SPEC = ims.SampleSpec(size=(20, 20), scale="imagenet")
+
+
 def batch(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels, uint8, and labels."""
     rng = np.random.default_rng(0)
-    return rng.normal(size=(count, size, size, 3)).astype(np.float32), np.eye(2, dtype=np.float32)[rng.integers(0, 2, count)]
+    return rng.integers(0, 256, (count, size, size, 3), np.uint8), np.eye(2, dtype=np.float32)[rng.integers(0, 2, count)]
 
 
 class Steps:
@@ -43,7 +48,7 @@ class Steps:
 
     def __init__(self, model: keras.Model) -> None:
         self.model, self.average = model, WeightAverage(model)
-        self._step = new_step(model, self.average, Replicas([]), 8)
+        self._step = new_step(model, self.average, Replicas([]), 8, SPEC)
 
     def take(self, count: int, size: int, weights: np.ndarray | None = None, share: float = 0.0) -> StepResult:
         return self._step(*batch(count, size), weights, rate=0.01, share=share)
@@ -73,7 +78,7 @@ def test_one_program_takes_batches_of_every_size() -> None:
     steps = Steps(network(traced))
     traced.clear()
     for count, size in ((8, 20), (5, 20), (1, 20), (8, 24)):
-        assert np.isfinite(float(steps.take(count, size).loss))
+        assert np.isfinite(steps.take(count, size).loss)
     assert traced == [(None, None, None, 3)]
 
 
@@ -88,8 +93,11 @@ def test_a_step_is_the_one_that_keras_takes_and_its_loss_and_accuracy_are_those_
     weights = np.linspace(0, 2, 8).astype(np.float32)
     for _ in range(2):
         found = ours.take(8, 20, weights)
-        expected = theirs.train_on_batch(*batch(8, 20), sample_weight=weights, return_dict=True)
-        np.testing.assert_allclose([float(found.loss), float(found.accuracy)], [expected["loss"], expected["accuracy"]], rtol=1e-5)
+        pixels, labels = batch(8, 20)
+        samples = np.empty(pixels.shape, np.float32)
+        SPEC.to_float(pixels, samples)
+        expected = theirs.train_on_batch(samples, labels, sample_weight=weights, return_dict=True)
+        np.testing.assert_allclose([found.loss, found.accuracy], [expected["loss"], expected["accuracy"]], rtol=1e-5)
     for a, b in zip(ours.model.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 

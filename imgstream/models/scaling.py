@@ -1,0 +1,21 @@
+"""Scales pixels where the model computes: batches travel to the device as uint8, a quarter of the bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imgstream.spec import SampleSpec
+
+
+def scaled(images: Any, spec: SampleSpec) -> Any:
+    """Tensors of Keras' backend: uint8 (B, H, W, C) pixels become float32 in the scale of `spec`; floats stay as they are, scaled already.
+
+    The values are those of SampleSpec.to_float, but for the last bit where a compiler contracts the multiplication and the addition.
+    """
+    import keras
+
+    if keras.backend.standardize_dtype(images.dtype) != "uint8":
+        return images
+    gain, bias = spec.scaling
+    images = keras.ops.cast(images[..., ::-1] if spec.bgr else images, "float32") * gain
+    return images if bias is None else images + bias
