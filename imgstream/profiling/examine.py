@@ -69,6 +69,7 @@ def examine(
     from imgstream.runs.run import device
     from imgstream.training.schedule import Sizes
     from imgstream.training.settings import TrainSettings
+    from imgstream.training.step.gpu_memory import gpu_name
 
     began = time.perf_counter()
     tell(f"compiling {info.name}")
@@ -115,6 +116,7 @@ def examine(
         batch_size=batch_size,
         threads=threads,
         device=device(),
+        idle_gpu=None if device().endswith("gpu") else gpu_name(),
         memory_bytes=_memory(),
         seconds=time.perf_counter() - began,
         tried=len(set(good) | set(bad)),

@@ -153,6 +153,8 @@ class Figures:
     threads: int
     device: str
     """Keras backend and device, such as "tensorflow cpu"."""
+    idle_gpu: str | None
+    """The name of a GPU of this machine that the backend does not use; None if there is none."""
     memory_bytes: int | None
     """Of this machine; None if unknown."""
     seconds: float
@@ -200,6 +202,7 @@ class Figures:
                 "batch_size": self.batch_size,
                 "threads": self.threads,
                 "device": self.device,
+                "idle_gpu": self.idle_gpu,
             },
             "memory_bytes": self.memory_bytes,
             "seconds": self.seconds,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import collections
+
 import numpy as np
 
 from imgstream.spec import SampleSpec
 from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
 from imgstream.training.step.compiled_models import served_model, trained_model
+from imgstream.training.step.compiled_step import StepResult
 from imgstream.training.step.precision import choose_precision
 from imgstream.training.step.replicas import Replicas
 from imgstream.training.step.step_selection import new_step
@@ -27,9 +30,11 @@ class TrainingStep:
         self._average = WeightAverage(model)
         self._step = new_step(model, self._average, replicas, self.batch_size, spec)
         self._steps = 0
+        self._results: collections.deque[StepResult] = collections.deque()
 
     def step(self, images: np.ndarray, labels: np.ndarray) -> None:
-        """Run one step on uint8 (B, H, W, C) pixels and labels, int32 (B,) or float32 (B, K). Returns when it is done.
+        """Run one step on uint8 (B, H, W, C) pixels and labels, int32 (B,) or float32 (B, K). As in training, it waits only for steps that
+        lie further back than the device works ahead.
 
         A batch that is smaller because of bad files is filled up, so that each step is a whole one.
         """
@@ -37,8 +42,9 @@ class TrainingStep:
         rows = np.arange(self.batch_size) % len(images)
         batch = images if len(images) == self.batch_size else images[rows]
         share = self._average.share(self._steps)
-        result = self._step(batch, self._targets(labels)[rows], None, rate=_RATE, share=share)
-        _ = result.loss  # waits for it
+        self._results.append(self._step(batch, self._targets(labels)[rows], None, rate=_RATE, share=share))
+        while len(self._results) > self._step.ahead:
+            _ = self._results.popleft().loss  # waits for it
 
     def _targets(self, labels: np.ndarray) -> np.ndarray:
         """float32 (B, outputs); no label counts as the first class, as the result of training is not used."""

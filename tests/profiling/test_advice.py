@@ -42,6 +42,7 @@ FIGURES = Figures(
     batch_size=64,
     threads=2,
     device="tensorflow gpu",
+    idle_gpu=None,
     memory_bytes=24_000_000_000,
     seconds=30.0,
     tried=1000,
@@ -227,3 +228,21 @@ def test_the_json_has_the_rate_of_loader_and_step_together_or_null_where_no_time
     both = dataclasses.replace(FIGURES, together=rate(250)).to_json()["together"]
     assert (both["images"], both["images_per_second"]) == (1000, pytest.approx(250))
     assert FIGURES.to_json()["together"] is None
+
+
+@pytest.mark.parametrize(
+    ("device", "idle_gpu", "said"),
+    [
+        ("tensorflow cpu", "NVIDIA H200", "This machine has a GPU, NVIDIA H200, which tensorflow does not use: pip install"),
+        ("torch gpu", None, "Try KERAS_BACKEND=jax"),
+        ("jax gpu", None, None),
+        ("tensorflow cpu", None, None),
+    ],
+)
+def test_a_gpu_that_lies_idle_and_a_slow_backend_are_told(device: str, idle_gpu: str | None, said: str | None) -> None:
+    sentences = " ".join(advise(dataclasses.replace(FIGURES, device=device, idle_gpu=idle_gpu)).sentences)
+    if said is None:
+        assert "GPU" not in sentences
+        assert "KERAS_BACKEND" not in sentences
+    else:
+        assert said in sentences

@@ -1,6 +1,6 @@
 """Estimates how much memory a training will take from the shapes of its layers, and picks the batch sizes that fit.
 
-Measured on two cores with TensorFlow (bench/training_memory.py): the estimate is too high, by up to a third.
+Measured on two cores with TensorFlow (bench/training/memory.py): the estimate is too high, by up to a third.
 """
 
 from __future__ import annotations

@@ -69,16 +69,26 @@ def _other(limit: int | None) -> None:
         )
 
 
+def gpu_name() -> str | None:
+    """The name of this machine's first GPU, as nvidia-smi says, whether or not a backend uses it; None without one."""
+    return next(iter(_nvidia("name")), None)
+
+
 def _nvidia_memory() -> int | None:
     """Bytes of the smallest GPU, as nvidia-smi says; None without a GPU."""
+    return min((int(line) * 2**20 for line in _nvidia("memory.total") if line.isdigit()), default=None)
+
+
+def _nvidia(what: str) -> list[str]:
+    """What nvidia-smi says of each GPU; [] without one."""
     import subprocess
 
-    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    command = ["nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader,nounits"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
-        return None
-    return min((int(line) * 2**20 for line in found.stdout.split() if line.isdigit()), default=None)
+        return []
+    return [line.strip() for line in found.stdout.splitlines() if line.strip()]
 
 
 def _backend() -> str:

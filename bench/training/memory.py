@@ -1,6 +1,6 @@
 """Does training take the memory that was expected? Peak anonymous memory against the plan made of the layers' shapes. Linux only.
 
-    python bench/training_memory.py DIR [--steps 40] [--policy mixed_bfloat16]
+    python bench/training/memory.py DIR [--steps 40] [--policy mixed_bfloat16]
 
 DIR holds one folder of images a class. Each network trains for STEPS steps in a process of its own, with the averages and the copy of all
 weights that a checkpoint takes, then three batches of validation, then six more steps; RssAnon is read every 5 ms from the first step on.
@@ -24,7 +24,7 @@ def measure(directory: str, model: str, size: int, batch_size: int, steps: int, 
     """Train, validate and print what was expected and the peak, in bytes."""
     import imgstream as ims
     from imgstream.memory import anonymous_bytes
-    from imgstream.models.forward import Forward
+    from imgstream.models.forward import Forward, Program
     from imgstream.training.memory.plan import Footprint
     from imgstream.training.settings import TrainSettings
     from imgstream.training.step.compiled_models import served_model, trained_model
@@ -36,7 +36,7 @@ def measure(directory: str, model: str, size: int, batch_size: int, steps: int, 
     settings, spec = TrainSettings(minutes=1), ims.SampleSpec(size=(size, size), scale="signed")
     served = served_model(settings, model, spec.shape, len(train.class_names))
     trained = trained_model(served, policy, settings, Replicas())
-    stream = ims.Stream(train, spec, augment="light", batch_size=batch_size, shuffle=True)
+    stream = ims.Stream(train, spec, augment="light", batch_size=batch_size, shuffle=True, dtype="uint8")
     footprint = Footprint.of(trained, served, spec.shape, workers=stream.thread_count)
     peak, done = [0], threading.Event()
 
@@ -47,21 +47,22 @@ def measure(directory: str, model: str, size: int, batch_size: int, steps: int, 
 
     def train_for(count: int, epoch: int) -> None:
         for images, labels in stream.batches(epoch):
-            float(step(images, np.eye(len(train.class_names), dtype=np.float32)[labels], None, rate=0.01, share=0.1).loss)
+            result = step(images, np.eye(len(train.class_names), dtype=np.float32)[labels], None, rate=0.01, share=0.1)
+            _ = result.loss  # waits for it
             count -= 1
             if not count:
                 break
 
     threading.Thread(target=watch, daemon=True).start()
     average = WeightAverage(trained)
-    step = new_step(trained, average, Replicas(), batch_size)
+    step = new_step(trained, average, Replicas(), batch_size, spec)
     copies = (
         [average.values for _ in range(2)],
         [np.array(v) for v in (*trained.variables, *trained.optimizer.variables)],
     )
     train_for(steps, 0)
-    forward = Forward(served, 128)
-    for (images, _), _ in zip(ims.Stream(val, spec, batch_size=128).batches(), range(3), strict=False):
+    forward = Forward(Program(served, spec), 128)
+    for (images, _), _ in zip(ims.Stream(val, spec, batch_size=128, dtype="uint8").batches(), range(3), strict=False):
         forward(images)
     train_for(6, 1)
     done.set()
