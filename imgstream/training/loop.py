@@ -134,7 +134,7 @@ class TrainingLoop:
         if state.plans:
             self._plan = Plan(**{k: state.plans[-1][k] for k in ("work", "progress", "last_work")})
             self.sizes = dataclasses.replace(self.sizes, small_until=state.plans[-1].get("small_until", self.sizes.small_until))
-        if self._clock is not None and self.sizes.at(self._progress) != self.sizes.full:
+        if self._clock is not None and self._compiled_step.compiles_for_each_size and self.sizes.at(self._progress) != self.sizes.full:
             # The first steps are of the full size, which has to be compiled in any case, to learn what compiling takes.
             self._grows, self.sizes = self.sizes, dataclasses.replace(self.sizes, small_until=0.0)
         epochs = settings.planned_epochs
@@ -174,7 +174,7 @@ class TrainingLoop:
         self._step_ended = time.monotonic()
         while not ended and not self._stop.is_set() and state.batch < len(self.train):
             size = self.sizes.at(self._progress)  # after a change within an epoch, its next batch follows
-            if size not in self._compiled_for:
+            if size not in self._compiled_for and (not self._compiled_for or self._compiled_step.compiles_for_each_size):
                 self._waiting(f"compiling for {size[0]}×{size[1]}")
                 self._compiled_for.add(size)
             for batch in self._streams[size].traced_batches(state.epoch, state.batch):

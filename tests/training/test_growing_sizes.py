@@ -16,7 +16,9 @@ from imgstream.training.schedule import Sizes
 pytestmark = pytest.mark.usefixtures("small_cnn")
 
 
-def heights_of(two_classes: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[ims.Run, list[int]]:
+def heights_of(
+    two_classes: Path, out: Path, monkeypatch: pytest.MonkeyPatch, compiles: bool = True, **options: Any
+) -> tuple[ims.Run, list[int]]:
     """A training of samples of 72 × 72, 48 × 48 at first, and the height of each step's batch."""
     heights: list[int] = []
     original = loop.new_step
@@ -25,7 +27,7 @@ def heights_of(two_classes: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **
         step = original(*arguments)
 
         class Noted:
-            ahead = step.ahead
+            ahead, compiles_for_each_size = step.ahead, compiles
 
             def __call__(self, images: np.ndarray, *rest: Any, **named: Any) -> Any:
                 heights.append(images.shape[1])
@@ -60,6 +62,15 @@ def test_the_first_steps_are_of_the_full_size_and_tell_whether_small_ones_are_wo
     assert 0 < seconds < 12
     assert [what for what in waited if "×" in what] == ["compiling for 72×72", *(["compiling for 48×48"] if earns else [])]
     assert waited.index("compiling for the validation") < waited.index("validating")
+
+
+@pytest.mark.slow
+def test_where_one_program_takes_every_size_the_first_steps_are_small(
+    two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sizes, "earns", lambda self, compiling, seconds: False)
+    _, heights = heights_of(two_classes, tmp_path / "run", monkeypatch, compiles=False, minutes=0.1)
+    assert heights[0] == 48
 
 
 def test_with_epochs_the_first_steps_are_small_whatever_compiling_takes(

@@ -45,6 +45,8 @@ class CompiledStep(Protocol):
 
     ahead: int
     """How many steps to give the device before the result of the first is read, so that it never waits for Python."""
+    compiles_for_each_size: bool
+    """Whether images of another height and width need another program, which takes as long to compile as the first."""
 
     def __call__(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, *, rate: float, share: float) -> StepResult:
         """Take a step on images, (B, H, W, C): uint8 pixels, or float32 that are scaled already; labels, float32 (B, K); and weights,
@@ -61,6 +63,7 @@ class KerasStep:
     """Keras' own step, where there is no faster one: on PyTorch, and on several GPUs with TensorFlow."""
 
     ahead = 0
+    compiles_for_each_size = False
 
     def __init__(self, model: Any, average: WeightAverage, replicas: Replicas, spec: SampleSpec) -> None:
         self._model, self._average, self._replicas, self._spec = model, average, replicas, spec

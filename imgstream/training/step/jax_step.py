@@ -23,6 +23,7 @@ class JaxStep:
     """
 
     ahead = 2
+    compiles_for_each_size = True
 
     def __init__(self, model: Any, average: WeightAverage, replicas: Replicas, batch_size: int, spec: SampleSpec) -> None:
         self._model, self._average, self._replicas, self._spec = model, average, replicas, spec

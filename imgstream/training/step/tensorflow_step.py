@@ -25,6 +25,7 @@ class TensorFlowStep:
 
     def __init__(self, model: Any, average: WeightAverage, batch_size: int, spec: SampleSpec) -> None:
         self.ahead = 2 if tf.config.list_logical_devices("GPU") else 0  # a CPU has done the step when the call returns
+        self.compiles_for_each_size = bool(model.jit_compile)
         self._filled_to = batch_size if model.jit_compile else 0
 
         def step(images: Any, labels: Any, weights: Any, count: Any, rate: Any, share: Any) -> Any:
