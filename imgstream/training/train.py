@@ -137,6 +137,7 @@ def _run(
         finished = loop.finish() if settings.head_only else loop.run()
         if changed := prepared.index.changed():
             tell(f"{quantity(len(changed), 'file has', 'files have')} changed since first read, such as {changed[0]!r}")
+        waiting("writing the run")
         _write_run(folder, loop, prepared.spec, finished, {"planned_bytes": memory.expected_bytes, "peak_bytes": record.peak})
     return finished
 
