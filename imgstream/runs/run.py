@@ -28,6 +28,7 @@ from imgstream.prediction.scorer import Member
 from imgstream.progress import Waiting, counting
 from imgstream.runs.folder import RunFolder
 from imgstream.runs.golden import KINDS, check_golden
+from imgstream.runs.reporting import report_run
 from imgstream.spec import SampleSpec
 from imgstream.stream import Stream
 from imgstream.stream.plan import Pipeline
@@ -239,6 +240,44 @@ class Run:
             batches = array_batches(arrays, self.spec, batch_size)
             return embed_batches(self.body, batches, batch_size, lambda position: b"%d" % position, lambda position: None)
         return embed(self.body, self.spec, open_index(files), batch_size=batch_size, workers=workers, pipeline=pipeline)
+
+    def report(
+        self,
+        source: Source | None = None,
+        out: str | os.PathLike[str] | None = None,
+        *,
+        root: str | os.PathLike[str] | None = None,
+        corrections: str | os.PathLike[str] | None = None,
+        workers: int | None = None,
+        progress: bool | None = None,
+    ) -> str:
+        """Write one page that shows the run: its data, training, quality and images, as a single file of HTML.
+
+        ```python
+        run.report()  # its own validation images, into the run folder
+        run.report("holdout/", "holdout.html")
+        ```
+
+        Args:
+            source: None for the images that the run was validated on; a folder, a manifest or an index, labelled or not; or a file of
+                predictions.
+            out: The page; None for report.html in the run folder.
+            root: Of predictions: the folder that was predicted.
+            corrections: A file of corrections, as the page makes them: applied to the labels of `source`.
+            workers: Threads; None for one for each CPU core.
+            progress: None shows progress on a terminal or in a notebook, False never, True everywhere.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            NoImagesError: There are no images at `source`.
+            DatasetError: `source` or `corrections` cannot be read.
+            RunError: The model cannot be loaded; see `model`.
+            OutputError: The page cannot be written.
+        """
+        how: dict[str, Any] = {"root": root, "corrections": corrections, "workers": workers, "progress": progress}
+        return os.fspath(report_run(self, self.folder, source, out, **how))
 
 
 def _shown(predictions: Iterator[Prediction], waiting: Waiting) -> Iterator[Prediction]:

@@ -43,6 +43,7 @@ def train(
         str | None,
         typer.Option("--fold", metavar="K/N", help="Cross-validation: validate on the K-th of N parts.", rich_help_panel=DATA),
     ] = None,
+    corrections: options.Corrections = None,
     exclude: options.Exclude = None,
     root: options.Root = None,
     columns: options.Columns = None,
@@ -179,6 +180,7 @@ def train(
         imgstream train flat/ --out runs/flat --label-pattern '(?P<label>cat|dog)\.'
         imgstream train camera/ --out runs/camera --cache auto --cache-limit 50GB
         imgstream train photos/ --out runs/calm --exclude quarantine.csv --group duplicates.csv
+        imgstream train photos/ --out runs/corrected --corrections corrections.csv
         imgstream train list.csv --root photos/ --columns path=img,label=species --out runs/listed
         imgstream train photos/ --out runs/mobile --model MobileNetV2 --weights imagenet
         imgstream train photos/ --out runs/quick --weights squeezenet.h5 --head-only
@@ -201,6 +203,7 @@ def train(
         "val": val,
         "group": group,
         "fold": fold,
+        **({} if corrections is None else {"corrections": str(corrections)}),
         "exclude": None if exclude is None else str(exclude),
         "root": root,
         "columns": columns,

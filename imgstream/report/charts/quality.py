@@ -1,0 +1,68 @@
+"""Charts of how good predictions are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from imgstream.report.charts.figure import ACCENT, INK, LINE, MUTED, WARM, WASH, legend
+
+_MOST_NAMED = 20
+
+
+def draw_calibration(axes: Any, confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray) -> None:
+    """Accuracy by confidence, float (bins,) each; `counts`: images in each bin."""
+    there = counts > 0
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="scores that keep their word")
+    axes.plot(confidence[there], accuracy[there], color=ACCENT, linewidth=1.6)
+    sizes = 12 + 90 * np.sqrt(counts[there] / max(1, counts.max()))
+    axes.scatter(confidence[there], accuracy[there], s=sizes, color=ACCENT, label="here; larger: more images", zorder=3)
+    axes.set(xlabel="score of the predicted class", ylabel="share that is right", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+    legend(axes, loc="upper left")
+
+
+def draw_coverage(axes: Any, thresholds: np.ndarray, coverage: np.ndarray, accuracy: np.ndarray) -> None:
+    """Share of images kept, and accuracy of those, by --min-score: float (m,) each; NaN where none is left."""
+    axes.fill_between(thresholds, 0, coverage, color=WASH, linewidth=0, label="images kept")
+    axes.plot(thresholds, accuracy, color=ACCENT, linewidth=2, label="right, of those kept")
+    axes.set(xlabel="--min-score", xlim=(0, 1), ylim=(0, 1.02))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    legend(axes, loc="lower left")
+
+
+def draw_scores(axes: Any, right: np.ndarray, wrong: np.ndarray | None, edges: np.ndarray) -> None:
+    """Numbers of images by score, int (bins,) in the bins between `edges`: right and wrong ones, or all with `wrong` None."""
+    width = np.diff(edges) * 0.9
+    middles = (edges[:-1] + edges[1:]) / 2
+    axes.bar(middles, right, width, color=ACCENT, label=None if wrong is None else "right")
+    if wrong is not None:
+        axes.bar(middles, wrong, width, bottom=right, color=WARM, label="wrong")
+        legend(axes, loc="upper left")
+    axes.set(xlabel="score of the predicted class", ylabel="images", xlim=(float(edges[0]), 1))
+
+
+def draw_confusion(axes: Any, counts: np.ndarray, names: Sequence[str]) -> None:
+    """A confusion matrix, integer (K, K), true classes down: coloured by the share of the true class."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="GnBu", vmin=0, vmax=1)
+    axes.grid(visible=False)
+    if len(names) <= _MOST_NAMED:
+        axes.set_xticks(range(len(names)), names, rotation=40, ha="right", color=INK, parse_math=False)
+        axes.set_yticks(range(len(names)), names, color=INK, parse_math=False)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                axes.text(column, row, f"{count:,}", ha="center", va="center", size=8, color="white" if shares[row, column] > 0.6 else INK)
+    axes.set(xlabel="predicted", ylabel="true")
+    for spine in axes.spines.values():
+        spine.set_color(LINE)
+
+
+def draw_histogram(axes: Any, counts: np.ndarray, edges: np.ndarray, what: str, said: Callable[[float], str]) -> None:
+    """Numbers of images in the bins between `edges`; `said` writes a value of the axis."""
+    axes.bar((edges[:-1] + edges[1:]) / 2, counts, np.diff(edges) * 0.92, color=ACCENT)
+    axes.xaxis.set_major_formatter(lambda value, _: said(value))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set(xlabel=what, ylabel="images")
