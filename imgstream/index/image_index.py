@@ -9,10 +9,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgstream.display import shown, table
 from imgstream.errors import DatasetError, NoImagesError
 from imgstream.index.changes import Changes
 from imgstream.index.selection import RowSelection, chunks_of
@@ -24,6 +25,11 @@ from imgstream.index.table.file_facts import CHANGED
 from imgstream.index.table.positions import gather
 from imgstream.index.table.table import FACT_COLUMNS, OPTIONAL, PARTS, Table, TableInfo, unnamed_table
 from imgstream.index.table.table_writer import CHUNK_ROWS, TableWriter, store_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MOST_SHOWN = 20
 
 
 class ImageIndex(RowSelection):
@@ -130,6 +136,25 @@ class ImageIndex(RowSelection):
 
     def __repr__(self) -> str:
         return f"<ImageIndex: {self._size:,} images under {self.root!r}, {len(self.class_names)} classes>"
+
+    def _repr_html_(self) -> str:
+        counts = sorted(zip(self.class_counts().tolist(), self.class_names, strict=True), reverse=True)
+        facts = [(name, f"{count:,}") for count, name in counts[:_MOST_SHOWN]]
+        if len(counts) > _MOST_SHOWN:
+            facts.append((f"and {len(counts) - _MOST_SHOWN:,} more classes", f"{sum(count for count, _ in counts[_MOST_SHOWN:]):,}"))
+        return table(f"{self._size:,} images under {self.root}", facts)
+
+    def show(self, n: int = 12, *, seed: int = 0) -> Figure:
+        """Some of the images under their labels, as a Matplotlib figure that notebooks show.
+
+        Args:
+            n: Number of images.
+            seed: Which images.
+
+        Raises:
+            NoImagesError: None of them can be read.
+        """
+        return shown(self, "index", n=n, seed=seed)
 
     def __reduce__(self) -> tuple[Any, ...]:
         table = self._table

@@ -7,5 +7,6 @@ label_errors.py labels that are probably wrong
 attention.py    where the model looked
 thumbnails.py   images as data: addresses
 tiles.py        an image with its name, label, prediction and scores
+showing.py      what `show` of an index and of a stream draws
 page.py         values → one file of HTML, with the templates of templates/
 """

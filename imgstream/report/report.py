@@ -19,11 +19,12 @@ from imgstream.files.atomic import write_text
 from imgstream.index import ImageIndex
 from imgstream.prediction.readers import PredictedRow
 from imgstream.prediction.rows import shown
+from imgstream.report.charts.quality import PALETTE
 from imgstream.report.measure import Measurement, measure
 from imgstream.report.page import render
 from imgstream.report.sections import data, images
 from imgstream.report.sections.prediction import Predictions, Sampled, place_of
-from imgstream.report.sections.projection import PALETTE, projection
+from imgstream.report.sections.projection import projection
 from imgstream.report.sections.quality import cells, quality
 from imgstream.report.sections.training import training
 from imgstream.report.thumbnails import SIDE

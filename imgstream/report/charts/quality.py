@@ -10,7 +10,10 @@ from matplotlib.ticker import MaxNLocator
 
 from imgstream.report.charts.figure import ACCENT, INK, LINE, MUTED, WARM, WASH, legend
 
-_MOST_NAMED = 20
+MOST_NAMED = 20
+"""Classes whose names there is room for."""
+PALETTE = ("#2f7f8f", "#d1783c", "#7a68b3", "#5c9448", "#c75d7c", "#a8892c", "#4573b8", "#8c6d5a", "#3f9c83", "#b35ab0")
+"""Ten colours that can be told apart on white and on black; further classes repeat them."""
 
 
 def draw_calibration(axes: Any, confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray) -> None:
@@ -49,7 +52,7 @@ def draw_confusion(axes: Any, counts: np.ndarray, names: Sequence[str]) -> None:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="GnBu", vmin=0, vmax=1)
     axes.grid(visible=False)
-    if len(names) <= _MOST_NAMED:
+    if len(names) <= MOST_NAMED:
         axes.set_xticks(range(len(names)), names, rotation=40, ha="right", color=INK, parse_math=False)
         axes.set_yticks(range(len(names)), names, color=INK, parse_math=False)
         for (row, column), count in np.ndenumerate(counts):
@@ -66,3 +69,15 @@ def draw_histogram(axes: Any, counts: np.ndarray, edges: np.ndarray, what: str, 
     axes.xaxis.set_major_formatter(lambda value, _: said(value))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set(xlabel=what, ylabel="images")
+
+
+def draw_map(axes: Any, plane: np.ndarray, classes: np.ndarray, wrong: np.ndarray, names: Sequence[str] | None = None) -> None:
+    """Points, float (m, 2), coloured by integer (m,) `classes`; crosses for bool (m,) `wrong`. A legend with `names`."""
+    tinted = np.array(PALETTE)[classes % len(PALETTE)]
+    for chosen, how in ((~wrong, {"s": 9.0}), (wrong, {"s": 26.0, "marker": "X"})):
+        axes.scatter(plane[chosen, 0], plane[chosen, 1], c=tinted[chosen], linewidths=0, **how)
+    if names is not None:
+        axes.set(xticks=[], yticks=[], xlabel="first principal component", ylabel="second")
+        for label in np.unique(classes).tolist()[: len(PALETTE)]:
+            axes.scatter([], [], color=PALETTE[label % len(PALETTE)], label=names[label].replace("$", r"\$"))
+        legend(axes, loc="best")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from imgstream.prediction.rows import shown
+from imgstream.report.charts.quality import draw_map
 from imgstream.report.measure import Measurement
 from imgstream.report.statistics import principal_plane
 from imgstream.report.thumbnails import address
@@ -26,8 +27,7 @@ def projection(measured: Measurement) -> dict[str, Any] | None:
     rows, plane = measured.rows[at], principal_plane(measured.features)
     low, high = np.quantile(plane, [0.001, 0.999], axis=0)
     placed = np.clip((plane - low) / np.maximum(high - low, 1e-12), 0, 1) * (1 - 2 * _MARGIN) + _MARGIN
-    colours = np.where(rows["label"] >= 0, rows["label"], rows["predicted"])
-    wrong = (rows["label"] >= 0) & (rows["label"] != rows["predicted"])
+    colours, wrong = colours_of(rows)
     return {
         "n": len(at),
         "of": measured.seen,
@@ -45,6 +45,12 @@ def projection(measured: Measurement) -> dict[str, Any] | None:
     }
 
 
+def colours_of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For ROW (m,): the class that a point is coloured by, its label or else its prediction, and whether that is wrong: (m,) each."""
+    labelled = rows["label"] >= 0
+    return np.where(labelled, rows["label"], rows["predicted"]), labelled & (rows["label"] != rows["predicted"])
+
+
 def _packed(values: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")
 
@@ -58,13 +64,7 @@ def _picture(placed: np.ndarray, colours: np.ndarray, wrong: np.ndarray) -> str:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    tinted = np.array(PALETTE)[colours % len(PALETTE)]
-    for chosen, how in ((~wrong, {"s": 9.0}), (wrong, {"s": 26.0, "marker": "X"})):
-        axes.scatter(placed[chosen, 0], placed[chosen, 1], c=tinted[chosen], linewidths=0, **how)
+    draw_map(axes, placed, colours, wrong)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
     return address(file.getvalue(), "png")
-
-
-PALETTE = ("#2f7f8f", "#d1783c", "#7a68b3", "#5c9448", "#c75d7c", "#a8892c", "#4573b8", "#8c6d5a", "#3f9c83", "#b35ab0")
-"""Ten colours that can be told apart on white and on black; further classes repeat them."""
