@@ -20,7 +20,7 @@ class Chart(Figure):
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
-        self.savefig(file, format="png", dpi=110)
+        self.savefig(file, format="png", dpi=110, facecolor="white")  # also on a dark page
         return file.getvalue()
 
 

@@ -29,7 +29,7 @@ def draw_calibration(axes: Any, confidence: np.ndarray, accuracy: np.ndarray, co
 
 def draw_coverage(axes: Any, thresholds: np.ndarray, coverage: np.ndarray, accuracy: np.ndarray) -> None:
     """Share of images kept, and accuracy of those, by --min-score: float (m,) each; NaN where none is left."""
-    axes.fill_between(thresholds, 0, coverage, color=WASH, linewidth=0, label="images kept")
+    axes.fill_between(thresholds, 0, coverage, facecolor=WASH, edgecolor=ACCENT, linewidth=0.8, label="images kept")
     axes.plot(thresholds, accuracy, color=ACCENT, linewidth=2, label="right, of those kept")
     axes.set(xlabel="--min-score", xlim=(0, 1), ylim=(0, 1.02))
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
