@@ -37,7 +37,8 @@ def kinds(measured: Measurement, fine: frozenset[bytes] = frozenset()) -> list[K
     errors = at[likely_label_errors(rows["label"], rows["predicted"], rows["score"], rows["label_score"])]
     if fine:
         errors = np.array([i for i in errors.tolist() if measured.index.relative_bytes(i) not in fine], np.int64)
-    wrong = np.flatnonzero(~right)
+    sure = float(np.median(rows["score"][right])) if right.any() else 0.0
+    wrong = np.flatnonzero(~right & (rows["score"] >= sure))
     random = np.random.default_rng(0).permutation(np.flatnonzero(right))
     found = [
         Kind(
@@ -57,7 +58,7 @@ def kinds(measured: Measurement, fine: frozenset[bytes] = frozenset()) -> list[K
         Kind(
             "sure-and-wrong",
             "Sure, and wrong",
-            "Mistakes with the highest scores.",
+            "Mistakes whose score is above the median of the right ones.",
             at[wrong[np.argsort(-rows["score"][wrong], kind="stable")[:_SPARE]]].tolist(),
             len(wrong),
         ),
