@@ -1,4 +1,4 @@
-"""How messages say numbers of things, and choices."""
+"""How messages say numbers of things, choices, and names."""
 
 from __future__ import annotations
 
@@ -14,3 +14,17 @@ def either(choices: Iterable[str]) -> str:
     """Choices as a sentence lists them: .csv, .jsonl or .parquet."""
     *others, last = choices
     return f"{', '.join(others)} or {last}" if others else last
+
+
+def printable(text: str) -> str:
+    r"""`text` on one line and harmless: control characters, text-direction marks and surrogates as escapes such as \n and \x1b."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def amount(count: float) -> str:
+    """A number of bytes as text, in units of 1,000, as --cache-limit takes them."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:,.0f} {unit}" if unit in ("bytes", "kB") else f"{count:,.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"

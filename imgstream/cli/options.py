@@ -178,6 +178,15 @@ Exclude = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+Corrections = Annotated[
+    Path | None,
+    typer.Option(
+        "--corrections",
+        metavar="FILE.csv",
+        help="Put labels right by FILE, which a report's page makes. No image is touched.",
+        rich_help_panel=DATA,
+    ),
+]
 Root = Annotated[
     str | None,
     typer.Option(

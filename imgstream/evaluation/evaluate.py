@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from imgstream.display import table
 from imgstream.errors import DatasetError
 from imgstream.evaluation.calibration import CalibrationError
 from imgstream.evaluation.metrics import ConfusionMatrix, softmax
@@ -48,6 +49,13 @@ class Evaluation:
     def accuracy(self) -> float:
         """Share of the evaluated images whose class was predicted correctly, 0 to 1."""
         return self.confusion.accuracy
+
+    def _repr_html_(self) -> str:
+        report = self.report()
+        facts = [("accuracy", f"{100 * self.accuracy:.2f} % of {report['images']:,} images")] if report["images"] else []
+        facts += [("loss", f"{self.loss:.4f}"), ("calibration error", f"{100 * self.ece:.2f} %")] if report["images"] else []
+        facts += [(name, f"F1 {of['f1']:.3f} of {of['n']:,}") for name, of in list(report["per_class"].items())[:20] if of["n"]]
+        return table("Evaluation", facts + ([("skipped", f"{len(self.skipped):,}")] if self.skipped else []))
 
     def report(self) -> dict[str, Any]:
         """The fields as values that JSON can hold, together with ConfusionMatrix.report; skipped as a count. What was not measured is

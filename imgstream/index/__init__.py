@@ -1,12 +1,13 @@
 """The index of a folder or a list of images: paths and labels, before any pixel is read.
 
 names.py         which file names are images
-path_lists.py    reads lists of paths, and of groups
+path_lists.py    reads lists of paths, of groups, and of corrections
 table/           the rows as a memory-mapped Arrow file, and what is known about their files
 selection.py     RowSelection: some rows of a table
 split/           training or validation, by a hash of the relative path or of the group
 changes.py       what is new or gone since an earlier scan
 image_index.py   ImageIndex: take, filter, shard, split, save, load
+corrections.py   puts labels right by a list, in the index alone
 folder/          folder → index
 manifest/        CSV, JSONL, Parquet → index, and back
 source_kinds.py  whether a path is a folder, a manifest, a table or an image

@@ -9,10 +9,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgstream.display import shown, table
 from imgstream.errors import DatasetError, NoImagesError
 from imgstream.index.changes import Changes
 from imgstream.index.selection import RowSelection, chunks_of
@@ -24,6 +25,11 @@ from imgstream.index.table.file_facts import CHANGED
 from imgstream.index.table.positions import gather
 from imgstream.index.table.table import FACT_COLUMNS, OPTIONAL, PARTS, Table, TableInfo, unnamed_table
 from imgstream.index.table.table_writer import CHUNK_ROWS, TableWriter, store_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MOST_SHOWN = 20
 
 
 class ImageIndex(RowSelection):
@@ -109,8 +115,12 @@ class ImageIndex(RowSelection):
         if not is_selection and not known:
             store_table(table.batch, info, Path(file))
             return
+        self._copy(info, Path(file), known, has_rows=is_selection or "row" in table.columns)
+
+    def _copy(self, info: TableInfo, file: Path | None, known: bool, *, has_rows: bool, labels: np.ndarray | None = None) -> Table:
+        """Write the rows of this index as a table, with what is `known` about files, and other `labels`, int32 (n,), if given."""
+        table = self._table
         kept = [column for column in OPTIONAL if column in table.columns and column != "row"]
-        has_rows = is_selection or "row" in table.columns
         with TableWriter(None, [*(["row"] if has_rows else []), *kept, *(FACT_COLUMNS if known else [])]) as writer:
             for folder in table.folders():
                 writer.add_folder(folder)
@@ -120,11 +130,31 @@ class ImageIndex(RowSelection):
                 columns = {column: table.columns[column][positions] for column in kept}
                 columns |= {column: facts[column] for column in FACT_COLUMNS}
                 names = Names.of([table.name(position) for position in positions.tolist()])
-                writer.add_rows(names, table.folder_ids[positions], self.labels_at(at), row=self.rows_at(at), **columns)
-            writer.finish(info, Path(file))
+                of_rows = self.labels_at(at) if labels is None else labels[at]
+                writer.add_rows(names, table.folder_ids[positions], of_rows, row=self.rows_at(at), **columns)
+            return writer.finish(info, file)
 
     def __repr__(self) -> str:
         return f"<ImageIndex: {self._size:,} images under {self.root!r}, {len(self.class_names)} classes>"
+
+    def _repr_html_(self) -> str:
+        counts = sorted(zip(self.class_counts().tolist(), self.class_names, strict=True), reverse=True)
+        facts = [(name, f"{count:,}") for count, name in counts[:_MOST_SHOWN]]
+        if len(counts) > _MOST_SHOWN:
+            facts.append((f"and {len(counts) - _MOST_SHOWN:,} more classes", f"{sum(count for count, _ in counts[_MOST_SHOWN:]):,}"))
+        return table(f"{self._size:,} images under {self.root}", facts)
+
+    def show(self, n: int = 12, *, seed: int = 0) -> Figure:
+        """Some of the images under their labels, as a Matplotlib figure that notebooks show.
+
+        Args:
+            n: Number of images.
+            seed: Which images.
+
+        Raises:
+            NoImagesError: None of them can be read.
+        """
+        return shown(self, "index", n=n, seed=seed)
 
     def __reduce__(self) -> tuple[Any, ...]:
         table = self._table
@@ -203,16 +233,41 @@ class ImageIndex(RowSelection):
 
     def without(self, paths: Iterable[bytes | str | os.PathLike[str]]) -> ImageIndex:
         """All images but those at `paths`, which are relative to the root; row numbers stay."""
-        unwanted = {os.fsencode(path) for path in paths}
-        keys = np.sort(keys_of(list(unwanted)))
+        found = self._finder(paths)
+        return self._where(lambda at: ~found(at))
 
-        def keep(at: np.ndarray) -> np.ndarray:
-            found = np.isin(path_hashes(self._table, self.positions_at(at), 0), keys)
-            for i in np.flatnonzero(found).tolist():
-                found[i] = self.relative_bytes(int(at[i])) in unwanted
-            return ~found
+    def positions_of(self, paths: Iterable[bytes | str | os.PathLike[str]]) -> np.ndarray:
+        """Positions of the images at `paths`, which are relative to the root: int64 (m,), ascending; paths of no image are left out."""
+        found = self._finder(paths)
+        return np.concatenate([at[found(at)] for at in self.chunks()] or [np.zeros(0, np.int64)])
 
-        return self._where(keep)
+    def _finder(self, paths: Iterable[bytes | str | os.PathLike[str]]) -> Callable[[np.ndarray], np.ndarray]:
+        """A function of positions (m,) that says which of them have one of the `paths`: bool (m,)."""
+        wanted = {os.fsencode(path) for path in paths}
+        keys = np.sort(keys_of(list(wanted)))
+
+        def found(at: np.ndarray) -> np.ndarray:
+            there = np.isin(path_hashes(self._table, self.positions_at(at), 0), keys)
+            for i in np.flatnonzero(there).tolist():
+                there[i] = self.relative_bytes(int(at[i])) in wanted
+            return there
+
+        return found
+
+    def relabelled(self, at: np.ndarray, labels: np.ndarray) -> ImageIndex:
+        """This index with the labels int32 (m,) for the images at `at`, whole numbers (m,) in 0..n-1; row numbers stay.
+
+        Raises:
+            IndexError: A position is out of range.
+            DatasetError: A label is no position in class_names, and not -1.
+        """
+        if len(labels) and not -1 <= int(np.min(labels)) <= int(np.max(labels)) < len(self.class_names):
+            raise DatasetError(f"labels must lie in -1..{len(self.class_names) - 1}; got {np.min(labels)}..{np.max(labels)}")
+        changed = self.labels.copy()
+        changed[at] = labels
+        known = any(self.facts_at(some)["state"].any() for some in self.chunks())
+        info = dataclasses.replace(self._table.info, root=self.root, class_names=self.class_names)
+        return ImageIndex(self._copy(info, None, known, has_rows=True, labels=changed))
 
     def with_labels(self) -> ImageIndex:
         """The images that have a label; row numbers stay."""

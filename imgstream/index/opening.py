@@ -9,6 +9,7 @@ from typing import Any
 
 from imgstream.errors import DatasetError, DatasetWarning, NoImagesError, OptionError
 from imgstream.index import look_alikes
+from imgstream.index.corrections import Corrections, corrected
 from imgstream.index.folder.scan import scan_folder
 from imgstream.index.image_index import ImageIndex
 from imgstream.index.manifest.read import MANIFEST_EXTENSIONS, ManifestReport, read_manifest
@@ -26,6 +27,7 @@ def scan(
     *,
     index: str | os.PathLike[str] | None = None,
     full: bool = False,
+    corrections: str | os.PathLike[str] | None = None,
     exclude: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     columns: Mapping[str, str] | None = None,
@@ -50,6 +52,7 @@ def scan(
         label_pattern: Of a folder: a regular expression with a group named label, which takes the label from the path; see scan_folder.
         index: Of a folder: "auto" or the file of a table: refresh an earlier scan; see scan_folder.
         full: Of a folder: with `index`, list every folder again; see scan_folder.
+        corrections: A file of corrections, as a report's page makes it: labels are put right in the index, by path; no file is touched.
         exclude: A file of paths to leave out, as imgstream check --quarantine writes it.
         root: Of a manifest: the folder that its paths are relative to; see read_manifest.
         columns: Of a manifest: field → column; see read_manifest.
@@ -70,6 +73,7 @@ def scan(
         label_pattern,
         index=index,
         full=full,
+        corrections=corrections,
         exclude=exclude,
         root=root,
         columns=columns,
@@ -93,6 +97,7 @@ def open_index(
     *,
     index: str | os.PathLike[str] | None = "auto",
     full: bool = False,
+    corrections: str | os.PathLike[str] | None = None,
     exclude: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     columns: Mapping[str, str] | None = None,
@@ -143,6 +148,18 @@ def open_index(
         found = scan_folder(source, label_pattern, index=index, full=full, progress=progress)
         if found.changes:
             tell(str(found.changes))
+    if corrections is not None:
+        found, made = corrected(found, Corrections.read(corrections))
+        tell(str(made))
+        if not (made.changed or made.excluded or made.already or made.fine):
+            warnings.warn(
+                f"no path in {os.fspath(corrections)} is that of an image: nothing is put right. Paths are relative to "
+                f"{found.root or 'nothing'}",
+                DatasetWarning,
+                stacklevel=3,
+            )
+        if not len(found):
+            raise NoImagesError(f"No images: {os.fspath(corrections)} leaves out all of {found.root}")
     if exclude is None:
         return found
     unwanted = read_paths(exclude)

@@ -45,5 +45,34 @@ def features(model: Any) -> Any:
         raise ModelError(f"{model.name} cannot be taken apart: {str(error).splitlines()[0]}") from error
 
 
+def with_features(model: Any) -> Any:
+    """A keras.Model: `model`'s input → float32 (B, K + D), its output and then its features. Raises ModelError as `features` does."""
+    import keras
+
+    joined = keras.layers.Concatenate(dtype="float32")([model.outputs[0], features(model).outputs[0]])
+    return keras.Model(model.inputs[0], joined, name=model.name)
+
+
+def maps(model: Any) -> Any | None:
+    """A keras.Model: `model`'s input → float32 (B, h, w, D), the maps whose means over height and width are what its head takes.
+
+    None for a model that does not end in global average pooling and a Dense layer, with nothing but Dropout between.
+    """
+    import keras
+
+    last = head(model)
+    made_by = None if last is None else _maker(model, last.input)
+    while isinstance(made_by, keras.layers.Dropout):
+        made_by = _maker(model, made_by.input)
+    if not isinstance(made_by, keras.layers.GlobalAveragePooling2D) or made_by.data_format != "channels_last":
+        return None
+    found = keras.layers.Activation("linear", dtype="float32", name="maps_float32")(made_by.input)
+    return keras.Model(model.inputs[0], found, name=model.name)
+
+
+def _maker(model: Any, tensor: Any) -> Any | None:
+    return next((layer for layer in model.layers if layer.output is tensor), None)
+
+
 def _last_with_weights(model: Any) -> Any | None:
     return next((layer for layer in reversed(model.layers) if layer.weights), None)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from imgstream.errors import DatasetError
 from imgstream.wording import either
 
+_COLUMNS = ("path", "label", "score", "error")
 _GROUP = 4096  # rows of a Parquet file that are held at once
 
 
@@ -25,6 +26,8 @@ class PredictedRow(NamedTuple):
     """None for a bad file."""
     error: str | None
     """"reason: detail" of a bad file, else None."""
+    score: float | None = None
+    """Of the label, 0 to 1; None for a bad file, and where the model gave no number."""
 
 
 def read_predictions(path: str | os.PathLike[str]) -> Iterator[PredictedRow]:
@@ -44,16 +47,35 @@ def read_predictions(path: str | os.PathLike[str]) -> Iterator[PredictedRow]:
         raise DatasetError(f"{os.fspath(path)!r} cannot be read as predictions (around row {number + 1:,}): {found}") from error
 
 
+def is_predictions(path: str | os.PathLike[str]) -> bool:
+    """Whether the file at `path` has what predict writes: the columns path, label, score and error."""
+    reader = _READERS.get(Path(path).suffix.lower())
+    if reader is None or not Path(path).is_file():
+        return False
+    try:
+        if reader is _parquet:
+            import pyarrow.parquet as pq  # here: the import is not free
+
+            return set(_COLUMNS) <= set(pq.read_schema(path).names)
+        if reader is _csv:
+            with Path(path).open(encoding="utf-8-sig", newline="") as file:
+                return set(_COLUMNS) <= set(next(csv.reader(file), []))
+        return set(_COLUMNS) <= set(next(iter(reader(Path(path))), {}))
+    except (OSError, csv.Error, ValueError, TypeError):
+        return False
+
+
 def _row(record: dict[str, Any]) -> PredictedRow:
     exact = record.get("path_b64")
     path = base64.b64decode(exact, validate=True) if exact else record["path"].encode("utf-8", "surrogateescape")
-    return PredictedRow(path, record["label"] or None, record["error"] or None)
+    score = record.get("score")
+    return PredictedRow(path, record["label"] or None, record["error"] or None, None if score in (None, "") else float(score))
 
 
 def _check_columns(path: Path, names: Collection[str]) -> None:
     """Raise DatasetError if a table lacks a column that is read."""
     if not {"path", "label", "error"} <= set(names):
-        missing = [name for name in ("path", "label", "score", "error") if name not in names]
+        missing = [name for name in _COLUMNS if name not in names]
         raise DatasetError(
             f"{str(path)!r} holds no predictions: it has no {'columns' if len(missing) > 1 else 'column'} {', '.join(missing)}; it has "
             f"{', '.join(names) or 'none'}. Give what imgstream predict wrote"
@@ -77,7 +99,7 @@ def _parquet(path: Path) -> Iterable[dict[str, Any]]:
     import pyarrow.parquet as pq  # here: the import is not free
 
     with pq.ParquetFile(path) as file:
-        wanted = ("path", "label", "error", "path_b64")
+        wanted = ("path", "label", "score", "error", "path_b64")
         _check_columns(path, file.schema_arrow.names)
         names = [name for name in wanted if name in file.schema_arrow.names]
         for batch in file.iter_batches(_GROUP, columns=names):

@@ -106,6 +106,11 @@ class RunFolder:
         """tensorboard/: event files, with the TensorFlow backend."""
         return self.path / "tensorboard"
 
+    @property
+    def report(self) -> Path:
+        """report.html: what the run is, for people."""
+        return self.path / "report.html"
+
     def check_new(self, source: str | bytes | os.PathLike[str] | None) -> None:
         """Raise RunError where a run would lie among other files: in `source`, the folder of images, or beside what is of no run."""
         if source is not None and os.path.isdir(source):

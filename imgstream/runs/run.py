@@ -9,10 +9,11 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sized
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgstream.display import table
 from imgstream.embedding.embed import Embedding, embed, embed_batches
 from imgstream.errors import ModelError, RunError
 from imgstream.evaluation.drift import Profile
@@ -31,6 +32,11 @@ from imgstream.runs.golden import KINDS, check_golden
 from imgstream.spec import SampleSpec
 from imgstream.stream import Stream
 from imgstream.stream.plan import Pipeline
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from imgstream.report.measure import Measurement
 
 BATCH_SIZE = 32
 
@@ -51,6 +57,7 @@ class Run:
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
+        self._last: tuple[Source | None, Measurement] | None = None
         self.state = folder.state()
         """The contents of run.json: state, fingerprint, plans, metrics, versions."""
         if not folder.model.exists():
@@ -248,6 +255,88 @@ class Run:
     def _pixels(self, source: Any, batch_size: int, workers: int | None, pipeline: Pipeline) -> Stream:
         """The images of `source` in index order, as `program` takes them."""
         return self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline).replace(dtype="uint8")
+
+    def report(
+        self,
+        source: Source | None = None,
+        out: str | os.PathLike[str] | None = None,
+        *,
+        root: str | os.PathLike[str] | None = None,
+        corrections: str | os.PathLike[str] | None = None,
+        workers: int | None = None,
+        progress: bool | None = None,
+    ) -> str:
+        """Write one page that shows the run: its data, training, quality and images, as a single file of HTML.
+
+        ```python
+        run.report()  # its own validation images, into the run folder
+        run.report("holdout/", "holdout.html")
+        ```
+
+        Args:
+            source: None for the images that the run was validated on; a folder, a manifest or an index, labelled or not; or a file of
+                predictions.
+            out: The page; None for report.html in the run folder.
+            root: Of predictions: the folder that was predicted.
+            corrections: A file of corrections, as the page makes them: applied to the labels of `source`.
+            workers: Threads; None for one for each CPU core.
+            progress: None shows progress on a terminal or in a notebook, False never, True everywhere.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            NoImagesError: There are no images at `source`.
+            DatasetError: `source` or `corrections` cannot be read.
+            RunError: The model cannot be loaded; see `model`.
+            OutputError: The page cannot be written.
+        """
+        from imgstream.runs.reporting import report_run  # here, as below: predicting needs no Matplotlib
+
+        how: dict[str, Any] = {"root": root, "corrections": corrections, "workers": workers, "progress": progress}
+        return os.fspath(report_run(self, self.folder, source, out, **how))
+
+    def plot_history(self) -> Figure:
+        """Loss and accuracy by step, as a Matplotlib figure that notebooks show. Raises RunError for a run without a history."""
+        from imgstream.runs import plots
+
+        return plots.history(self.folder)
+
+    def plot_confusion(self, source: Source | None = None) -> Figure:
+        """The confusion matrix on `source`, or on the images that the run was validated on, as a Matplotlib figure.
+
+        Raises as `report` does, and RunError when no image can be read.
+        """
+        from imgstream.runs import plots
+
+        return plots.confusion(self._measured(source))
+
+    def plot_map(self, source: Source | None = None) -> Figure:
+        """The features of the images in two dimensions (PCA), coloured by class; crosses are mistakes. Raises as `plot_confusion` does."""
+        from imgstream.runs import plots
+
+        return plots.projection(self._measured(source))
+
+    def top_losses(self, n: int = 12, source: Source | None = None) -> Figure:
+        """The `n` images with the highest loss, with label, prediction and loss, as a Matplotlib figure. Raises as `plot_confusion`
+        does.
+        """
+        from imgstream.runs import plots
+
+        return plots.top_losses(self, self._measured(source), n)
+
+    def _measured(self, source: Source | None) -> Measurement:
+        """Measured once, and again only for another source."""
+        from imgstream.runs import plots
+
+        if self._last is None or self._last[0] is not source:
+            self._last = source, plots.measured(self, self.folder, source, None)
+        return self._last[1]
+
+    def _repr_html_(self) -> str:
+        from imgstream.runs import plots
+
+        return table(f"Run {self.path}", plots.facts(self))
 
 
 def _shown(predictions: Iterator[Prediction], waiting: Waiting) -> Iterator[Prediction]:

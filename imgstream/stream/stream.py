@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgstream.display import shown, table
 from imgstream.errors import SpecError
 from imgstream.stream.batch import Batch
 from imgstream.stream.plan import BatchPlan
@@ -15,6 +16,7 @@ from imgstream.stream.workers.batch_loader import BatchLoader
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    from matplotlib.figure import Figure
 
     from imgstream.stream.keras_dataset import KerasStream
 
@@ -174,6 +176,30 @@ class Stream(BatchPlan):
         if unknown:
             raise SpecError(f"Stream has no argument {', '.join(sorted(unknown))}; it has {', '.join(arguments)}")
         return Stream(**(arguments | changes))
+
+    def show(self, n: int = 12, *, epoch: int = 0) -> Figure:
+        """The first samples of an epoch as a model gets them, augmented, as a Matplotlib figure that notebooks show.
+
+        Args:
+            n: Number of samples.
+            epoch: Number of the epoch.
+
+        Raises:
+            NoImagesError: No image can be read.
+        """
+        return shown(self, "stream", n=n, epoch=epoch)
+
+    def _repr_html_(self) -> str:
+        height, width = self.spec.size
+        facts = [
+            ("samples", f"{self.sample_count:,} of {height} × {width}, {'in a new order each epoch' if self.shuffle else 'in order'}"),
+            ("batches", f"{len(self):,} of {self.batch_size}"),
+            ("scale", self.spec.scale),
+            ("augmentation", "none" if self.augmentation is None else self.augmentation.name),
+            ("pipeline", self.pipeline),
+            ("skipped so far", f"{len(self.skipped):,}"),
+        ]
+        return table(f"Stream of {self.index.root}", facts)
 
     def shard(self, k: int, n: int) -> Stream:
         """Part k of n of this stream: positions k, k + n, k + 2n, … of its order, in batches. The n parts are disjoint and complete.

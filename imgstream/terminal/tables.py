@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from imgstream.prediction.rows import Prediction, StoredPrediction
+from imgstream.wording import amount as amount
+from imgstream.wording import printable as printable
 
 MOST_ROWS = 20
 
@@ -52,20 +54,6 @@ class Reasons:
         for reason, count in self._counts.most_common():
             table.add_row(Text(printable(reason)), f"{count:,}", _name(self._examples[reason]))
         return table
-
-
-def printable(text: str) -> str:
-    r"""`text` on one line and harmless: control characters, text-direction marks and surrogates as escapes such as \n and \x1b."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def amount(count: float) -> str:
-    """A number of bytes as text, in units of 1,000, as --cache-limit takes them."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:,.0f} {unit}" if unit in ("bytes", "kB") else f"{count:,.1f} {unit}"
-        count /= 1000
-    return f"{count:,.1f} TB"
 
 
 def _name(path: str) -> Text:

@@ -14,6 +14,7 @@ from imgstream.index.opening import warn_of_look_alikes
 from imgstream.index.split.groups import groups
 from imgstream.index.split.validation import SplitReport
 from imgstream.models import ModelInfo
+from imgstream.runs.sides import sides
 from imgstream.spec import SampleSpec
 from imgstream.stream import Stream
 from imgstream.training.settings import TrainSettings
@@ -60,6 +61,7 @@ def labelled(
     index = open_index(
         source,
         settings.label_pattern,
+        corrections=settings.corrections,
         exclude=settings.exclude,
         root=settings.root,
         columns=settings.columns,
@@ -96,8 +98,16 @@ def split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, Image
         raise DatasetError(
             f"--group {settings.group!r}: none of the {len(index):,} images belongs to a group, so it would keep nothing together"
         )
+    train_index, val_index = sides(
+        index,
+        val=settings.val,
+        val_share=settings.val_share,
+        fold=settings.fold_numbers,
+        seed=settings.seed,
+        group=group,
+        label_pattern=settings.label_pattern,
+    )
     if settings.val is not None:
-        val_index = open_index(settings.val, settings.label_pattern if kind_of(settings.val) == "folder" else None)
         there = {name for name, count in zip(val_index.class_names, val_index.class_counts(), strict=True) if count}
         if not there.intersection(index.class_names):
             found = f"the labels {', '.join(sorted(there)[:_NAMED])}" if there else "no labels"
@@ -106,12 +116,9 @@ def split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, Image
                 f"{', '.join(index.class_names[:_NAMED])}; found {found}. Give a folder with the same class folders"
             )
         return index, val_index, _uncrossed(SplitReport.of(index, val_index, how=f"validation is {settings.val}"))
-    if settings.fold_numbers is not None:
-        k, n = settings.fold_numbers
-        train_index, val_index = index.folds(n, settings.seed, group=group)[k]
+    if settings.fold is not None:
         how = f"fold {settings.fold}"
     else:
-        train_index, val_index = index.split(val=settings.val_share, seed=settings.seed, group=group)
         how = "as given" if "val" in (index.explicit_split or ()) else "by hash of the path"
     if group is not None and how != "as given":
         how = how.replace("by hash of the path", "by hash") + f", groups by {settings.group}"

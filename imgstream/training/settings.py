@@ -29,6 +29,8 @@ class TrainSettings:
     """Keep images that belong together on one side of the split: folder, column, a file, or a pattern; see imgstream.index.split.groups."""
     fold: str | None = None
     """"k/n": validate on the k-th of n parts, k from 1, instead of on `val_share`."""
+    corrections: str | None = None
+    """A file of corrections, as a report's page makes it, by which labels are put right."""
     exclude: str | None = None
     """A file of paths to leave out, as imgstream check --quarantine writes it."""
     root: str | None = None

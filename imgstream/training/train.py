@@ -27,6 +27,9 @@ from imgstream.wording import quantity
 
 _PACKAGES = ("imgstream", "keras", "tensorflow", "numpy", "opencv-python-headless", "simplejpeg", "pillow", "albumentations")
 
+_LEAST = 0.05
+"""Minutes that are left for training, whatever is reserved."""
+
 T = TypeVar("T")
 
 
@@ -42,6 +45,7 @@ def train(
     embedded: Callable[[int], None] | None = None,
     notice: Callable[[str], None] | None = None,
     started: float | None = None,
+    reserve: float = 0.0,
     **options: Any,
 ) -> Run:
     """Train a classifier on a folder of class folders and write a run folder.
@@ -65,6 +69,7 @@ def train(
         embedded: Called with the number of images whose features have been computed for a head.
         notice: Called with lines about automatic decisions, such as the pipeline.
         started: The time.monotonic() that `minutes` counts from; None for now.
+        reserve: Seconds of `minutes` to leave for what the caller does afterwards.
         **options: Fields of TrainSettings, which are the options of the command line: minutes=15, model="MobileNetV2", …
 
     Returns:
@@ -89,7 +94,7 @@ def train(
         prepared = prepare(source, settings, folder, resume=resume, scanned=_each(line.scanned, scanned), waiting=line.waiting, tell=tell)
         if prepared is None:
             return Run(folder)
-        finished = _run(prepared, started, callbacks, _each(line, report), _each(line.embedded, embedded), line.waiting, tell)
+        finished = _run(prepared, started, reserve, callbacks, _each(line, report), _each(line.embedded, embedded), line.waiting, tell)
     if not finished:
         raise KeyboardInterrupt
     return Run(folder)
@@ -98,6 +103,7 @@ def train(
 def _run(
     prepared: Preparation,
     started: float,
+    reserve: float,
     callbacks: Sequence[Any],
     report: Report,
     embedded: Callable[[int], None],
@@ -131,7 +137,8 @@ def _run(
             models.trained.set_weights(models.served.get_weights())
             tell(f"The head alone, on frozen features: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
         how: dict[str, Any] = {"started": started, "record": record, "report": report, "waiting": waiting, "callbacks": callbacks}
-        loop = TrainingLoop(models, train_stream, val_stream, settings, folder, prepared.sizes, **how)
+        left = settings if settings.minutes is None else dataclasses.replace(settings, minutes=max(_LEAST, settings.minutes - reserve / 60))
+        loop = TrainingLoop(models, train_stream, val_stream, left, folder, prepared.sizes, **how)
         if state is not None:
             loop.restore()
         finished = loop.finish() if settings.head_only else loop.run()

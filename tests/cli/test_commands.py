@@ -231,7 +231,7 @@ def test_a_fold_in_groups_without_some_files_is_resumed_with_the_same_options_al
     assert ims.load_run(out).state["split"] == split
     assert [len(ims.ImageIndex.load(out / "index.arrow")), len(train) + len(val)] == [38, 38]
 
-    command = ["train", photos, "--out", out, "--size", 16, "--batch-size", 8, "--epochs", 1, "--resume"]
+    command = ["train", photos, "--out", out, "--size", 16, "--batch-size", 8, "--epochs", 1, "--resume", "--no-report"]
     for other, words in (
         (["--group", "folder", "--fold", "2/3", "--exclude", bad], "fold='1/3'"),
         (["--group", r"(?P<group>s\d)", "--fold", "1/3", "--exclude", bad], "group='folder'"),
@@ -281,7 +281,7 @@ def test_bad_rows_of_a_manifest_are_a_line_on_stderr_and_the_command_goes_on(
 def test_train_json_is_one_object_of_this_command_and_of_the_whole_run(
     two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ("train", two_classes, "--out", tmp_path / "run", "--size", 32, "--epochs", 2, "--batch-size", 8, "--json")
+    command = ("train", two_classes, "--out", tmp_path / "run", "--size", 32, "--epochs", 2, "--batch-size", 8, "--json", "--no-report")
     code, out, _ = run(capsys, *command)
     assert code == 0
     first = json.loads(out)
@@ -309,7 +309,7 @@ def test_options_of_training_that_cannot_be_are_told_in_one_line(
         (["--gpu-memory", "4GB"], 1, "no GPU here"),
         (["--weights", tmp_path / "gone.h5"], 1, "gone.h5"),
     ):
-        found, _, err = run(capsys, "train", two_classes, "--out", tmp_path / "run", "--size", 32, "--epochs", 1, *arguments)
+        found, _, err = run(capsys, "train", two_classes, "--out", tmp_path / "run", "--size", 32, "--epochs", 1, "--no-report", *arguments)
         assert found == code, arguments
         assert words in err
         assert not (tmp_path / "run").exists()

@@ -44,6 +44,7 @@ def check(
         ),
     ] = None,
     label_pattern: options.LabelPattern = None,
+    corrections: options.Corrections = None,
     exclude: options.Exclude = None,
     root: options.Root = None,
     columns: options.Columns = None,
@@ -129,8 +130,10 @@ def check(
             if target.suffix.lower() in IMAGE_EXTENSIONS:
                 raise OutputError(f"{str(target)!r} is named as an image is, and images are never written to. End the name in .csv")
             check_target(target)
-            options.check_keeps_inputs(target, directory, exclude)
-    index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
+            options.check_keeps_inputs(target, directory, exclude, corrections)
+    index = options.open_images(
+        directory, label_pattern, corrections=corrections, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside
+    )
     findings = examine(index, decode=decode, workers=workers, stage=counting)
     console, written = output_console(), []
     if quarantine is not None:

@@ -42,6 +42,7 @@ def index(
         typer.Option("--full", help="List every folder again, and open every file for its size and kind.", rich_help_panel=DATA),
     ] = False,
     label_pattern: options.LabelPattern = None,
+    corrections: options.Corrections = None,
     root: options.Root = None,
     columns: options.Columns = None,
     classes: Annotated[
@@ -65,6 +66,7 @@ def index(
         imgstream index photos/ --full -o photos.arrow
         imgstream index list.csv --root photos/ --columns path=img,label=species -o list.arrow
         imgstream index photos/ --join-classes -o joined.csv
+        imgstream index photos/ --corrections corrections.csv -o corrected.csv
 
     A folder that was listed before is refreshed: only folders that have changed since then are listed again. The table that -o writes can
     be given to train, evaluate and predict instead of the folder.
@@ -92,21 +94,25 @@ def index(
         if output.suffix.lower() not in (".csv", ".arrow"):
             raise OutputError(f"a manifest is written as .csv, a table as .arrow; {str(output)!r} is named as neither")
         check_target(output)
+        options.check_keeps_inputs(output, corrections)
     if (root or columns or classes or allow_outside) and kind_of(source) != "manifest":
         raise typer.BadParameter(f"--root, --columns, --classes and --allow-outside are for manifests; {source!r} is none")
     reports: list[ManifestReport] = []
+    lines: list[str] = []
     with counting("Listing images") as scanned:
         found = open_index(
             source,
             label_pattern,
-            index="auto" if output is None or as_manifest else output,
+            index="auto" if output is None or as_manifest or corrections is not None else output,
             full=full,
+            corrections=corrections,
             root=root,
             columns=columns,
             class_names=classes.split(",") if classes else None,
             allow_outside=allow_outside,
             progress=scanned,
             reported=reports.append,
+            notice=lines.append,
         )
     report = reports[0] if reports else None
     changed, examples = 0, list[str]()
@@ -124,6 +130,9 @@ def index(
         print(json.dumps(_to_json(found, report, changed, output)))
         return
     _print(found, report)
+    for line in lines:
+        if line != str(found.changes):
+            _line(line)
     if full:
         _line(f"Opened all of them: {changed:,} had changed since they were opened before" + _such_as(examples))
     for name, other in names.items():

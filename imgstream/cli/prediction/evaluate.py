@@ -22,6 +22,7 @@ def evaluate(
     tta: options.Tta = None,
     as_json: options.Json = False,
     label_pattern: options.LabelPattern = None,
+    corrections: options.Corrections = None,
     exclude: options.Exclude = None,
     root: options.Root = None,
     columns: options.Columns = None,
@@ -35,6 +36,7 @@ def evaluate(
         imgstream evaluate runs/pets holdout/
         imgstream evaluate runs/pets holdout/ --tta flip --json > metrics.json
         imgstream evaluate runs/pets test.csv --columns path=img,label=species
+        imgstream evaluate runs/pets holdout/ --corrections corrections.csv
     """
     from imgstream.evaluation.metrics import FIGURES
     from imgstream.progress import counting
@@ -42,7 +44,9 @@ def evaluate(
     from imgstream.terminal.tables import Reasons, printable
 
     opened = load_run(run)
-    index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
+    index = options.open_images(
+        directory, label_pattern, corrections=corrections, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside
+    )
     chosen = options.choose(opened.stream(index, workers=workers), pipeline)
     with counting("Evaluating", len(index)) as done:
         result = opened.evaluate(index, workers=workers, pipeline=chosen.pipeline, flip=tta == "flip", progress=done)

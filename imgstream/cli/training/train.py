@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from imgstream.training import DryRun
 
 _MOST_CLASSES = 10
+_REPORTED = 2_000
+"""Validation images that the report of a training is made of, at most."""
+_SHORTEST_REPORT, _LONGEST_REPORT = 10.0, 60.0
+"""Seconds, with --epochs."""
+_DRAWING, _SHORTEST_MEASURING = 2.0, 0.5
+"""Seconds: kept for drawing the page, and measured on for at least."""
 
 
 def train(
@@ -43,6 +50,7 @@ def train(
         str | None,
         typer.Option("--fold", metavar="K/N", help="Cross-validation: validate on the K-th of N parts.", rich_help_panel=DATA),
     ] = None,
+    corrections: options.Corrections = None,
     exclude: options.Exclude = None,
     root: options.Root = None,
     columns: options.Columns = None,
@@ -169,6 +177,9 @@ def train(
         bool,
         typer.Option("--dry-run", help="Only say what would be done and how long it would take; write nothing.", rich_help_panel=OUTPUT),
     ] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Leave out report.html, the page that shows the run.", rich_help_panel=OUTPUT)
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     r"""Train a classifier on a folder that has one folder of images for each class.
@@ -179,6 +190,7 @@ def train(
         imgstream train flat/ --out runs/flat --label-pattern '(?P<label>cat|dog)\.'
         imgstream train camera/ --out runs/camera --cache auto --cache-limit 50GB
         imgstream train photos/ --out runs/calm --exclude quarantine.csv --group duplicates.csv
+        imgstream train photos/ --out runs/corrected --corrections corrections.csv
         imgstream train list.csv --root photos/ --columns path=img,label=species --out runs/listed
         imgstream train photos/ --out runs/mobile --model MobileNetV2 --weights imagenet
         imgstream train photos/ --out runs/quick --weights squeezenet.h5 --head-only
@@ -192,7 +204,7 @@ def train(
 
     from imgstream.cache import PixelCache
     from imgstream.index.split.validation import SplitReport
-    from imgstream.progress import duration
+    from imgstream.progress import duration, error_console
     from imgstream.terminal.tables import amount, printable
     from imgstream.training import dry_run as run_dry
     from imgstream.training import train as run_training
@@ -201,6 +213,7 @@ def train(
         "val": val,
         "group": group,
         "fold": fold,
+        **({} if corrections is None else {"corrections": str(corrections)}),
         "exclude": None if exclude is None else str(exclude),
         "root": root,
         "columns": columns,
@@ -235,16 +248,22 @@ def train(
     if dry_run and not was_finished:
         _tell(run_dry(directory, out=out, resume=resume, started=STARTED, **asked), as_json)
         return
+    with_report = not (no_report or was_finished)
+    if with_report and memory is not None:
+        with_report = False
+        error_console().print("No report is made, so that --memory holds: imgstream report makes it afterwards", soft_wrap=True)
+    reserve = report_seconds(minutes) if with_report and minutes is not None else 0.0
     try:
-        run = run_training(directory, out=out, resume=resume, started=STARTED, **asked)
+        run = run_training(directory, out=out, resume=resume, started=STARTED, reserve=reserve, **asked)
     except KeyboardInterrupt:
         if (out / "model.keras").exists():
             print(f"Interrupted. What was learnt is kept in {printable(str(out))}; the same command with --resume goes on from there.")
         raise
+    page = _report(run, minutes) if with_report else None
     console, state = output_console(), run.state
     metrics = run.metrics
     if as_json:
-        print(json.dumps(summary(run, was_finished)))
+        print(json.dumps(summary(run, was_finished) | {"report": page}))
         return
     if was_finished:
         console.print("This run was finished before: there is nothing left to do.")
@@ -269,6 +288,39 @@ def train(
             f"Left out as bad: {quantity(skipped, 'file')}, listed in {printable(str(run.folder.skipped))}", soft_wrap=True, markup=False
         )
     console.print(f"The run is in {printable(run.path)}: model.keras, history.csv, settings.json and more", soft_wrap=True, markup=False)
+    if page is not None:
+        console.print(f"Report: {printable(page)}", soft_wrap=True, markup=False)
+
+
+def report_seconds(minutes: float) -> float:
+    """The seconds of `minutes` that the report has: a twentieth, from 4 to 20."""
+    return min(20.0, max(4.0, 60 * minutes / 20))
+
+
+def _report(run: Run, minutes: float | None) -> str | None:
+    """Write the report of a run that has just ended, on a sample of its validation images, in a limited time; return its path. Whatever
+    fails is told, and is no failure of the training.
+    """
+    from imgstream.progress import error_console
+    from imgstream.runs.reporting import report_run
+    from imgstream.terminal.tables import printable
+
+    now = time.monotonic()
+    seconds = min(_LONGEST_REPORT, max(_SHORTEST_REPORT, run.state["seconds"] / 20))
+    until = now + seconds if minutes is None else STARTED + 60 * minutes - _DRAWING
+    try:
+        return str(report_run(run, run.folder, None, None, quick=True, most=_REPORTED, until=max(until, now + _SHORTEST_MEASURING)))
+    except KeyboardInterrupt:
+        why = "it was stopped"
+    except Exception as error:  # a finished training is not to fail for a page
+        why = str(error) or type(error).__name__
+    error_console().print(
+        f"imgstream: the report was not made: {printable(why)}. imgstream report {printable(run.path)} tries again",
+        style="yellow",
+        markup=False,
+        soft_wrap=True,
+    )
+    return None
 
 
 def _tell(plan: DryRun | None, as_json: bool) -> None:

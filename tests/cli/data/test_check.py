@@ -17,7 +17,7 @@ from imgstream.index.split.groups import groups
 from imgstream.stream import Batch
 from imgstream.stream.tf.dataset import TfPipeline
 
-TINY = ("--size", "16", "--batch-size", "8", "--epochs", "1")
+TINY = ("--size", "16", "--batch-size", "8", "--epochs", "1", "--no-report")
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

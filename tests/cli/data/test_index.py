@@ -19,7 +19,7 @@ import pytest
 import imgstream as ims
 from imgstream.cli import main
 
-TINY = ("--size", "16", "--batch-size", "8", "--epochs", "1")
+TINY = ("--size", "16", "--batch-size", "8", "--epochs", "1", "--no-report")
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
