@@ -22,7 +22,7 @@ from imgstream.index.split.validation import folds, in_validation
 from imgstream.index.table.columns import Names
 from imgstream.index.table.file_facts import CHANGED
 from imgstream.index.table.positions import gather
-from imgstream.index.table.table import FACT_COLUMNS, OPTIONAL, PARTS, Table, TableInfo, unnamed_table
+from imgstream.index.table.table import FACT_COLUMNS, OPTIONAL, PARTS, SPAN_COLUMNS, Table, TableInfo, unnamed_table
 from imgstream.index.table.table_writer import CHUNK_ROWS, TableWriter, store_table
 
 
@@ -109,11 +109,13 @@ class ImageIndex(RowSelection):
         if not is_selection and not known:
             store_table(table.batch, info, Path(file))
             return
-        kept = [column for column in OPTIONAL if column in table.columns and column != "row"]
+        kept = [column for column in OPTIONAL | SPAN_COLUMNS if column in table.columns and column != "row"]
         has_rows = is_selection or "row" in table.columns
         with TableWriter(None, [*(["row"] if has_rows else []), *kept, *(FACT_COLUMNS if known else [])]) as writer:
             for folder in table.folders():
                 writer.add_folder(folder)
+            for container in table.containers():
+                writer.add_container(container)
             for start in range(0, self._size, CHUNK_ROWS):
                 at = np.arange(start, min(start + CHUNK_ROWS, self._size))
                 positions, facts = self.positions_at(at), self.facts_at(at)
@@ -149,6 +151,11 @@ class ImageIndex(RowSelection):
     def unreadable_count(self) -> int:
         """How many folders scan could not list."""
         return self._table.info.unreadable_count
+
+    @property
+    def in_containers(self) -> bool:
+        """Whether the images lie inside other files, such as archives and shards."""
+        return self._table.in_containers
 
     @property
     def explicit_split(self) -> dict[str, np.ndarray] | None:

@@ -97,7 +97,7 @@ def split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, Image
             f"--group {settings.group!r}: none of the {len(index):,} images belongs to a group, so it would keep nothing together"
         )
     if settings.val is not None:
-        val_index = open_index(settings.val, settings.label_pattern if kind_of(settings.val) == "folder" else None)
+        val_index = open_index(settings.val, settings.label_pattern if kind_of(settings.val) in ("folder", "shards") else None)
         there = {name for name, count in zip(val_index.class_names, val_index.class_counts(), strict=True) if count}
         if not there.intersection(index.class_names):
             found = f"the labels {', '.join(sorted(there)[:_NAMED])}" if there else "no labels"

@@ -69,7 +69,7 @@ def scan_folder(
         OutputError: There is no room for the table anywhere, or `index` cannot be written.
     """
     root = os.fsencode(directory)
-    pattern = None if label_pattern is None else _compile(label_pattern)
+    pattern = None if label_pattern is None else compile_pattern(label_pattern)
     listing = place_for(root, label_pattern)
     place = listing if index is None or index == "auto" else Path(index)
     old = _earlier(place, listing) if index is not None else None
@@ -159,7 +159,8 @@ def _pieces(contents: Contents, table: Table | None) -> Iterator[Names]:
             yield table.names(start, min(start + CHUNK_ROWS, past))
 
 
-def _compile(label_pattern: str) -> re.Pattern[str]:
+def compile_pattern(label_pattern: str) -> re.Pattern[str]:
+    """A regular expression with a group named label. Raises DatasetError."""
     try:
         pattern = re.compile(label_pattern)
     except re.error as error:

@@ -1,0 +1,63 @@
+"""Where the bytes of an image lie that has no file of its own: a part of an archive or a shard."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from imgstream.errors import REASONS
+
+STORED, DEFLATED = "stored", "deflated"
+"""How the bytes of an image are kept in a container: as they are, or as raw DEFLATE data, as in most .zip files."""
+
+
+class Container(NamedTuple):
+    """A file that holds many images, and how some of them are kept in it."""
+
+    path: bytes
+    size: int  # bytes, when it was listed
+    modified: int  # nanoseconds since 1970, when it was listed
+    kept: str = STORED  # STORED, DEFLATED or, of images that cannot be read, why: "reason: detail"
+
+    @property
+    def fault(self) -> tuple[str, str] | None:
+        """Reason and detail of images that cannot be read, whatever their bytes; None for others."""
+        reason, colon, detail = self.kept.partition(": ")
+        return (reason, detail) if colon and reason in REASONS else None
+
+    def encode(self) -> bytes:
+        """As a table has it: four fields with a NUL between, which no path holds."""
+        return b"\0".join((os.fsencode(self.kept), b"%d" % self.size, b"%d" % self.modified, self.path))
+
+    @classmethod
+    def decode(cls, text: bytes) -> Container:
+        """The container that `encode` gave. Raises ValueError."""
+        kept, size, modified, path = text.split(b"\0")
+        return cls(path, int(size), int(modified), os.fsdecode(kept))
+
+
+class Span(bytes):
+    """The path of an image inside a container, such as photos.zip/cats/1.jpg, which also says where its bytes are.
+
+    It is the name of the image wherever a path is, and what a FileReader reads: nothing between an index and a reader need know of it.
+    """
+
+    container: Container
+    offset: int
+    """Where its bytes begin in the container."""
+    length: int
+    """Number of its bytes there."""
+
+    def __new__(cls, path: bytes, container: Container, offset: int, length: int) -> Span:
+        """`path`: what it is called."""
+        span = super().__new__(cls, path)
+        span.container, span.offset, span.length = container, offset, length
+        return span
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Span, (bytes(self), self.container, self.offset, self.length)
+
+    @property
+    def address(self) -> bytes:
+        """What no two images share: two records of a shard may have one name."""
+        return b"%s\0%d+%d" % (os.path.abspath(self.container.path), self.offset, self.length)

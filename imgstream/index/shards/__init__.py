@@ -1,0 +1,11 @@
+"""Lists the images inside archives and shards as a table, so that each can be read by itself.
+
+files.py      which files are archives or shards, and where they are
+records.py    what a form gives of each image: name, place, label
+tfrecord.py   records of TFRecord files, with their checksums
+examples.py   the features of a tf.train.Example, without TensorFlow
+tar.py        members of .tar files: class folders, or WebDataset's keys
+zip.py        members of .zip files
+layout.py     the folder in an archive that its class folders lie in
+scan.py       scan_shards
+"""
