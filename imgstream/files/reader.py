@@ -7,12 +7,12 @@ import hashlib
 import io
 import os
 import stat
-import zlib
 from types import TracebackType
 from typing import NamedTuple, NoReturn
 
 from imgstream.errors import BadImage
-from imgstream.files.spans import DEFLATED, Span
+from imgstream.files.spans import Container, Span
+from imgstream.files.unpacking import inflated, unpacked_page, value_in_page
 from imgstream.formats.header import Header, read_header
 from imgstream.formats.limits import check_limits, megapixels
 from imgstream.spec import DEFAULT_MAX_PIXELS
@@ -30,7 +30,6 @@ JPEG = b"\xff\xd8\xff"
 _HEADER_PARTS = (1 << 14, 5 << 14, 1 << 20)
 """Bytes in which a file's header is looked for: most JPEGs need the first, thumbnails of up to 64 KB the second, profiles the third."""
 _MOST_BYTES_A_PIXEL = 8  # 16-bit RGBA, uncompressed
-_UNKNOWN = 1 << 62  # bytes: the size of an image that is not unpacked yet
 
 _REASONS = {
     errno.ENOENT: "missing",
@@ -63,6 +62,7 @@ class FileReader:
         """Header of the last file that was read; None when it is no image, or could not be read."""
         self.waited = False
         """Whether the last file had to come from the disk, as far as the system tells."""
+        self._page: tuple[Container | None, memoryview] = None, memoryview(b"")
 
     def read(self, path: bytes | str, max_pixels: int) -> tuple[memoryview, Header]:
         """The whole file and its header; the bytes are valid until the next read.
@@ -70,10 +70,11 @@ class FileReader:
         Raises BadImage for a file that cannot be read, is no image, or declares more than `max_pixels` pixels.
         """
         self.waited, self.header = False, None
-        with _opened(path) as (descriptor, self.version, start):
-            data = self._read(descriptor, start, self.version.size, max_pixels)
-        if _is_deflated(path):
-            data = _inflated(data, max_pixels)
+        if isinstance(path, Span) and path.container.is_packed:
+            data = self._unpacked(path, max_pixels)
+        else:
+            with _opened(path) as (descriptor, self.version, start):
+                data = self._read(descriptor, start, self.version.size, max_pixels)
         return data, self._checked(data, max_pixels)
 
     def read_jpeg(self, path: bytes | str, max_pixels: int) -> tuple[memoryview, Header] | None:
@@ -90,9 +91,25 @@ class FileReader:
         check_limits(header, len(data), max_pixels)
         return header
 
+    def _unpacked(self, span: Span, max_pixels: int) -> memoryview:
+        page = span.container.page
+        if page is None:
+            with _opened(span) as (descriptor, self.version, start):
+                data = self._fill(descriptor, start, span.length)
+            return inflated(data, max_pixels)
+        if self._page[0] != span.container:  # rows that follow one another share it
+            with _opened(span) as (descriptor, self.version, start):
+                self._page = span.container, unpacked_page(self._fill(descriptor, start, page.size), page)
+        self.version = FileVersion(span.length, span.container.modified)
+        return value_in_page(self._page[1], span.offset, span.length)
+
     def _read(self, descriptor: int, start: int, size: int, max_pixels: int) -> memoryview:
         if size > _KEPT:
             _check_first_part(descriptor, size, max_pixels)
+        return self._fill(descriptor, start, size)
+
+    def _fill(self, descriptor: int, start: int, size: int) -> memoryview:
+        if size > _KEPT:
             buffer = bytearray(size)
         else:
             if size > len(self._buffer):
@@ -115,7 +132,7 @@ def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
     An orientation that a PNG or WebP declares behind its pixels is not seen. Raises BadImage for a file that cannot be read, and where
     FileReader.read would refuse what these first bytes declare.
     """
-    if _is_deflated(path):
+    if isinstance(path, Span) and path.container.is_packed:
         whole, header = FileReader().read(path, max_pixels)
         return header, len(whole)
     with _opened(path) as (descriptor, version, start):
@@ -140,7 +157,7 @@ def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
 def read_digest(path: bytes | str, start: int = 0) -> bytes:
     """BLAKE2b, 16 bytes, of the file's contents from byte `start` on, in bounded memory. Raises BadImage for a file that cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
-    if _is_deflated(path):
+    if isinstance(path, Span) and path.container.is_packed:
         digest.update(FileReader().read(path, DEFAULT_MAX_PIXELS)[0][start:])
         return digest.digest()
     with _opened(path) as (descriptor, version, first):
@@ -195,12 +212,13 @@ class _opened:  # noqa: N801  # used as a function: `with _opened(path) as (desc
         container = span.container
         if version != (container.size, container.modified):
             raise BadImage("read error", f"{os.fsdecode(container.path)} has changed since it was listed; list it again")
-        if span.offset < 0 or span.offset + span.length > version.size:
-            raise BadImage("truncated", f"its {span.length:,} bytes end behind the end of {os.fsdecode(container.path)}")
+        start, size = span.region
+        if start < 0 or start + size > version.size:
+            raise BadImage("truncated", f"its {size:,} bytes end behind the end of {os.fsdecode(container.path)}")
         if not span.length:
             raise BadImage("empty", "0 bytes")
-        os.lseek(self._descriptor, span.offset, os.SEEK_SET)
-        return FileVersion(span.length, version.modified), span.offset
+        os.lseek(self._descriptor, start, os.SEEK_SET)
+        return FileVersion(span.length, version.modified), start
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         os.close(self._descriptor)
@@ -228,7 +246,8 @@ def read_ahead(path: bytes) -> bool:
         with _opened(path) as (descriptor, version, start):
             if _read_what_is_in_memory(descriptor, memoryview(bytearray(1)), start):
                 return False
-            os.posix_fadvise(descriptor, start, version.size, os.POSIX_FADV_WILLNEED)
+            size = path.region[1] if isinstance(path, Span) else version.size
+            os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_WILLNEED)
     except BadImage:
         return False
     return True
@@ -272,35 +291,6 @@ def _check_first_part(descriptor: int, size: int, max_pixels: int) -> None:
     if size > limit:
         need = f"no image within the limit of {megapixels(max_pixels)} needs more than {limit / 1e6:,.0f} MB"
         raise BadImage("too large", f"a file of {size / 1e6:,.0f} MB; {need}")
-
-
-def _is_deflated(path: bytes | str) -> bool:
-    return isinstance(path, Span) and path.container.kept == DEFLATED
-
-
-def _inflated(data: memoryview, max_pixels: int) -> memoryview:
-    """The image in raw DEFLATE data; no more of it than an image of the size that its head declares can have."""
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        first = inflater.decompress(data, _FIRST_PART)
-        rest = b""
-        if inflater.unconsumed_tail:
-            limit = 8 * len(data)
-            try:
-                header = read_header(first, _UNKNOWN)
-            except BadImage as error:
-                if error.reason != "truncated":  # a JPEG with many scans, which cannot be deflated by much
-                    raise
-            else:
-                if header.width * header.height > max_pixels:
-                    check_limits(header, len(data), max_pixels)
-                limit = header.width * header.height * _MOST_BYTES_A_PIXEL
-            rest = inflater.decompress(inflater.unconsumed_tail, limit + _KEPT)
-            if inflater.unconsumed_tail:
-                raise BadImage("too large", f"more than {(limit + _KEPT) / 1e6:,.0f} MB when it is unpacked")
-    except zlib.error as error:
-        raise BadImage("corrupt", f"it cannot be unpacked ({error})") from None
-    return memoryview(first + rest if rest else first).toreadonly()
 
 
 def _file_type(mode: int) -> str:

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, NamedTuple
 
 from imgstream.errors import REASONS
 
 STORED, DEFLATED = "stored", "deflated"
-"""How the bytes of an image are kept in a container: as they are, or as raw DEFLATE data, as in most .zip files."""
+"""How the bytes of an image are kept in a container: as they are, or as raw DEFLATE data, as in most .zip files. See also page_form."""
+
+_PAGE = re.compile(r"page (\w+) (\d+)\+(\d+) (\d+)", re.ASCII)
+
+
+class PackedPage(NamedTuple):
+    """A part of a container that is unpacked as a whole; images lie in what comes out."""
+
+    codec: str  # a name of pyarrow.decompress
+    at: int
+    size: int  # bytes in the container
+    unpacked: int  # bytes
+
+
+def page_form(codec: str, at: int, size: int, unpacked: int) -> str:
+    """How the images in a packed page are kept."""
+    return f"page {codec} {at}+{size} {unpacked}"
 
 
 class Container(NamedTuple):
@@ -24,6 +41,17 @@ class Container(NamedTuple):
         """Reason and detail of images that cannot be read, whatever their bytes; None for others."""
         reason, colon, detail = self.kept.partition(": ")
         return (reason, detail) if colon and reason in REASONS else None
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether images have to be unpacked."""
+        return self.kept == DEFLATED or self.kept.startswith("page ")
+
+    @property
+    def page(self) -> PackedPage | None:
+        """The packed page that the images lie in; None for others."""
+        match = _PAGE.fullmatch(self.kept)
+        return PackedPage(match[1], *map(int, match.groups()[1:])) if match else None
 
     def encode(self) -> bytes:
         """As a table has it: four fields with a NUL between, which no path holds."""
@@ -58,6 +86,12 @@ class Span(bytes):
         return Span, (bytes(self), self.container, self.offset, self.length)
 
     @property
+    def region(self) -> tuple[int, int]:
+        """Start and number of the bytes that are read from the container: its own, or those of its page."""
+        page = self.container.page if self.container.is_packed else None
+        return (self.offset, self.length) if page is None else (page.at, page.size)
+
+    @property
     def address(self) -> bytes:
         """What no two images share: two records of a shard may have one name."""
-        return b"%s\0%d+%d" % (os.path.abspath(self.container.path), self.offset, self.length)
+        return b"%s\0%s\0%d+%d" % (os.path.abspath(self.container.path), self.container.kept.encode(), self.offset, self.length)

@@ -41,10 +41,10 @@ def kind_of(path: AnyPath) -> Kind:
     error.
     """
     name = os.fsdecode(path)
-    if is_manifest(name):
-        return "manifest"
     if is_shards(name):
         return "shards"
+    if is_manifest(name):
+        return "manifest"
     if os.path.isdir(name):
         return "folder"
     there = os.path.exists(name)

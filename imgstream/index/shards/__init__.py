@@ -4,6 +4,8 @@ files.py      which files are archives or shards, and where they are
 records.py    what a form gives of each image: name, place, label
 tfrecord.py   records of TFRecord files, with their checksums
 examples.py   the features of a tf.train.Example, without TensorFlow
+parquet.py    rows of Parquet files with image bytes
+parquet_pages.py  where the values of a Parquet column lie
 tar.py        members of .tar files: class folders, or WebDataset's keys
 zip.py        members of .zip files
 layout.py     the folder in an archive that its class folders lie in

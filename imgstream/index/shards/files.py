@@ -11,17 +11,19 @@ from typing import Literal, NamedTuple
 from imgstream.errors import NoImagesError
 from imgstream.index.folder.walk import PARTS
 from imgstream.index.names import IMAGE_EXTENSIONS, one_line
+from imgstream.index.shards.parquet import holds_images
 
-Form = Literal["tfrecord", "tar", "zip"]
+Form = Literal["tfrecord", "tar", "zip", "parquet"]
 
 _FORMS: dict[Form, re.Pattern[str]] = {
     "tfrecord": re.compile(r".*(\.tfrecords?(-\d+-of-\d+)?|-\d{3,}-of-\d{3,})", re.IGNORECASE | re.DOTALL),
     "tar": re.compile(r".*\.tar", re.IGNORECASE | re.DOTALL),
     "zip": re.compile(r".*\.zip", re.IGNORECASE | re.DOTALL),
+    "parquet": re.compile(r".*\.parquet", re.IGNORECASE | re.DOTALL),
 }
 _PART_IN_NAME = re.compile(rf"(?:^|[-_.])({'|'.join(name.decode() for name in PARTS)})(?=[-_.])", re.IGNORECASE)
 _PATTERN = re.compile(r"[*?[]")
-SHARD_NAMES = ".tfrecord .tar .zip"
+SHARD_NAMES = ".tfrecord .tar .zip, .parquet with image bytes"
 
 
 class Shards(NamedTuple):
@@ -40,6 +42,12 @@ def form_of(name: str) -> Form | None:
     return next((form for form, pattern in _FORMS.items() if pattern.fullmatch(os.path.basename(name))), None)
 
 
+def is_shard(path: str) -> bool:
+    """Whether a file is an archive or shard: by its name, a .parquet by its columns too, because manifests have that name as well."""
+    form = form_of(path)
+    return form is not None and os.path.isfile(path) and (form != "parquet" or holds_images(path))
+
+
 def is_pattern(name: str) -> bool:
     """Whether a name has wildcards, and is not that of a file."""
     return bool(_PATTERN.search(name)) and not os.path.lexists(name)
@@ -51,8 +59,8 @@ def is_shards(name: str) -> bool:
     """
     try:
         if is_pattern(name):
-            return any(form_of(path) for path in glob.iglob(name, recursive=True))
-        return _is_folder_of_shards(name) if os.path.isdir(name) else bool(form_of(name)) and os.path.isfile(name)
+            return any(is_shard(path) for path in glob.iglob(name, recursive=True))
+        return _is_folder_of_shards(name) if os.path.isdir(name) else is_shard(name)
     except (OSError, ValueError):
         return False
 
@@ -61,7 +69,7 @@ def find_shards(source: str) -> Shards:
     """The files of a source that is_shards. Raises NoImagesError where there are none any more."""
     if is_pattern(source):
         root = os.path.dirname(source[: _PATTERN.search(source).start()])  # type: ignore[union-attr]
-        found = [path for path in glob.glob(source, recursive=True) if form_of(path) and os.path.isfile(path)]
+        found = [path for path in glob.glob(source, recursive=True) if is_shard(path)]
         names = sorted(os.path.relpath(os.fsencode(path), os.fsencode(root) or b".") for path in found)
         if not names:
             raise NoImagesError(f"No images: no file of a kind that is read ({SHARD_NAMES}) matches {one_line(source)}")
@@ -76,8 +84,8 @@ def find_shards(source: str) -> Shards:
 def _in_folder(folder: str) -> Iterator[str]:
     for entry in _entries(folder):
         if entry.is_dir():
-            yield from (f"{entry.name}/{inner.name}" for inner in _entries(entry.path) if form_of(inner.name) and inner.is_file())
-        elif form_of(entry.name) and entry.is_file():
+            yield from (f"{entry.name}/{inner.name}" for inner in _entries(entry.path) if is_shard(inner.path))
+        elif is_shard(entry.path):
             yield entry.name
 
 
@@ -91,7 +99,7 @@ def _is_folder_of_shards(folder: str, deeper: bool = True) -> bool:
         elif entry.name.lower().endswith(IMAGE_EXTENSIONS):
             return False
         else:
-            found = found or form_of(entry.name) is not None
+            found = found or is_shard(entry.path)
     return found
 
 

@@ -25,6 +25,7 @@ from imgstream.index.names import one_line, shown
 from imgstream.index.selection import chunks_of
 from imgstream.index.shards.files import Form, Shards, find_shards, form_of
 from imgstream.index.shards.layout import Layout, find_layout
+from imgstream.index.shards.parquet import read_parquet_images
 from imgstream.index.shards.records import Damaged, NotReadable, Reader, Reading, Record
 from imgstream.index.shards.tar import read_tar
 from imgstream.index.shards.tfrecord import read_tfrecord
@@ -35,10 +36,11 @@ from imgstream.index.table.table import SPAN_COLUMNS, Table, TableInfo
 from imgstream.index.table.table_writer import CHUNK_ROWS, TableWriter
 from imgstream.wording import quantity
 
-_READERS: dict[Form, Reader] = {"tfrecord": read_tfrecord, "tar": read_tar, "zip": read_zip}
+_READERS: dict[Form, Reader] = {"tfrecord": read_tfrecord, "tar": read_tar, "zip": read_zip, "parquet": read_parquet_images}
 _ARCHIVES: tuple[Form, ...] = ("tar", "zip")
-_BUFFERS: dict[Form, int] = {"tfrecord": 1 << 20, "tar": 1 << 14, "zip": 1 << 14}
+_BUFFERS: dict[Form, int] = {"tfrecord": 1 << 20, "tar": 1 << 14, "zip": 1 << 14, "parquet": 1 << 16}
 """Bytes read at a time: a TFRecord file is read whole, of an archive little more than the heads of its members."""
+_LARGE_PAGE = 4_000_000
 FIELDS = ("image", "label", "path")
 """What `columns` may name: the feature, column or key that holds it."""
 
@@ -54,12 +56,12 @@ def scan_shards(
     """List the images inside an archive or shard, those that a pattern matches, or those in a folder, in the order in which they lie there.
 
     The class of an image is what its container says of it: a TFRecord's image/class/text or image/class/label, a WebDataset's key.cls,
-    key.json or key.txt. Where none says anything, it is the first folder of its name, as in a folder of images. Its path is its name in the
-    container; an image without one is called by its container and its number there, from 0. The table is kept in the user's cache folder,
-    and used again while the files have the same sizes and mtimes.
+    key.json or key.txt, a Parquet file's column label. Where none says anything, it is the first folder of its name, as in a folder of
+    images. Its path is its name in the container; an image without one is called by its container and its number there, from 0. The table
+    is kept in the user's cache folder, and used again while the files have the same sizes and mtimes.
 
     Args:
-        source: A .tfrecord, .tar or .zip, a pattern such as train-*.tfrecord, or a folder of such files.
+        source: A .tfrecord, .tar or .zip, a .parquet with image bytes, a pattern such as train-*.tfrecord, or a folder of such files.
         label_pattern: See scan_folder.
         columns: Names of what holds image, label and path, in place of the usual ones.
         full: Read every file again.
@@ -85,8 +87,16 @@ def scan_shards(
     table = None if place is None or full else _earlier(place, containers)
     if table is None:
         with TableWriter(None if place is None else place.parent, ["part", *SPAN_COLUMNS]) as writer:
-            table = _Listing(writer, shards, containers, pattern, reading, progress).write(place)
+            listing = _Listing(writer, shards, containers, pattern, reading, progress)
+            table = listing.write(place)
         _tell_repeated(table, given)
+        if listing.largest_page > _LARGE_PAGE:
+            warnings.warn(
+                f"{one_line(given)}: images lie in compressed pages of up to {listing.largest_page / 1e6:,.0f} MB, and each image "
+                "unpacks one: in a random order that is slow. imgstream pack writes them so that each is read by itself",
+                DatasetWarning,
+                stacklevel=3,
+            )
     return ImageIndex(table, root=shards.root)
 
 
@@ -127,6 +137,8 @@ class _Listing:
         self._labels, self._folders = Labels(None), Folders(writer.add_folder)
         self._classes: dict[bytes, int] = {}
         self._is_labelled = pattern is not None
+        self.largest_page = 0
+        """Bytes of the largest packed page that images lie in, unpacked."""
 
     def write(self, place: Path | None) -> Table:
         """The table, at `place` or without a name."""
@@ -185,6 +197,8 @@ class _Listing:
                     folders[at] = self._classes.setdefault(folder, len(self._classes))
             paths.append(path)
             if record.kept not in ids:
+                if (page := container._replace(kept=record.kept).page) is not None:
+                    self.largest_page = max(self.largest_page, page.unpacked)
                 ids[record.kept] = self._writer.add_container(container._replace(kept=record.kept))
             places.append((ids[record.kept], record.offset, record.length))
         labels = self._numbers([self._own_label(path, record) for path, record in zip(paths, records, strict=True)], folders)

@@ -94,6 +94,7 @@ def read_digest_of(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
+@pytest.mark.quick("zip", "tfrecord")
 def test_both_pipelines_the_cache_and_worker_processes_read_shards_alike(packed: Path, tmp_path: Path) -> None:
     index = pickle.loads(pickle.dumps(ims.scan(packed)))
     expected = [images.copy() for images, _ in ims.Stream(index, SPEC).batches()]
@@ -103,6 +104,7 @@ def test_both_pipelines_the_cache_and_worker_processes_read_shards_alike(packed:
     assert pickle.loads(pickle.dumps(index.path_bytes(0))).address == index.path_bytes(0).address  # type: ignore[attr-defined]
 
 
+@pytest.mark.quick("deflated zip", "parquet")
 def test_a_saved_table_and_a_selection_find_the_bytes_again(packed: Path, members: Members, tmp_path: Path) -> None:
     ims.scan(packed).take([30, 2]).save(tmp_path / "part.arrow")
     index = ims.scan(tmp_path / "part.arrow")
