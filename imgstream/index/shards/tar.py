@@ -10,10 +10,10 @@ from typing import BinaryIO
 from imgstream.index.shards.records import LONGEST, Damaged, NotReadable, Reading, Record, is_hidden, named_as_image, normal
 
 _BLOCK = tarfile.BLOCKSIZE
-_SIDECARS = (b"cls", b"json", b"txt")
-"""Extensions of what names the class of an image with the same key; the first that does is taken."""
+_SIDECARS = (b"json", b"cls", b"txt")
+"""Extensions of what names the class of an image with the same key; the first that does is taken. JSON may also say its path."""
 _LARGEST_SIDECAR = 1 << 20
-_JSON_KEYS = ("label", "cls", "class")
+_JSON_KEYS = {"label": ("label", "cls", "class"), "path": ("filename", "file_name", "path")}
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7z": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -56,23 +56,26 @@ def _members(archive: tarfile.TarFile, size: int, reading: Reading) -> Iterator[
 def _grouped(members: Iterator[tuple[tarfile.TarInfo, bytes]], file: BinaryIO, reading: Reading) -> Iterator[Record]:
     """The images, each with the label of its key: members of a key follow one another."""
     pending: list[Record] = []
-    key, labels = b"", dict[bytes, bytes]()
+    key, labels, path = b"", dict[bytes, bytes](), b""
     for member, name in members:
         folder, slash, base = name.rpartition(b"/")
         stem, _, extension = base.partition(b".")
         this = folder + slash + stem
         if this != key:
-            yield from _labelled(pending, labels)
-            pending, key, labels = [], this, {}
+            yield from _labelled(pending, labels, path)
+            pending, key, labels, path = [], this, {}, b""
         if named_as_image(name):
             pending.append(_record(member, name))
         elif extension.lower() in _SIDECARS and member.isreg() and member.size <= _LARGEST_SIDECAR:
-            label = _label(extension.lower(), _contents(file, member), reading)
-            if label is not None:
+            contents = _contents(file, member)
+            is_json = extension.lower() == b"json"
+            label = _of_json(contents, "label", reading) if is_json else contents.strip()
+            path = normal(_of_json(contents, "path", reading)) if is_json else path
+            if label:
                 labels[extension.lower()] = label
         else:
             reading.count_other(name)
-    yield from _labelled(pending, labels)
+    yield from _labelled(pending, labels, path)
 
 
 def _record(member: tarfile.TarInfo, name: bytes) -> Record:
@@ -84,9 +87,10 @@ def _record(member: tarfile.TarInfo, name: bytes) -> Record:
     return Record(name, member.offset_data, 0, kept=f"not a regular file: {what} in an archive")
 
 
-def _labelled(records: list[Record], labels: dict[bytes, bytes]) -> Iterator[Record]:
+def _labelled(records: list[Record], labels: dict[bytes, bytes], path: bytes) -> Iterator[Record]:
     label = next((labels[extension] for extension in _SIDECARS if extension in labels), None)
-    return (record._replace(label=label) for record in records)
+    named = len(records) == 1 and path  # one path cannot be that of several images
+    return (record._replace(label=label, name=path if named else record.name) for record in records)
 
 
 def _contents(file: BinaryIO, member: tarfile.TarInfo) -> bytes:
@@ -97,18 +101,17 @@ def _contents(file: BinaryIO, member: tarfile.TarInfo) -> bytes:
     return contents
 
 
-def _label(extension: bytes, contents: bytes, reading: Reading) -> bytes | None:
-    if extension != b"json":
-        return contents.strip() or None
+def _of_json(contents: bytes, field: str, reading: Reading) -> bytes:
+    """A label or path in a JSON object; empty for none."""
     try:
         fields = json.loads(contents)
-    except ValueError:
-        return None
-    keys = (reading.columns["label"],) if "label" in reading.columns else _JSON_KEYS
+    except (ValueError, RecursionError):
+        return b""
+    keys = (reading.columns[field],) if field in reading.columns else _JSON_KEYS[field]
     value = next((fields[key] for key in keys if key in fields), None) if isinstance(fields, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | str) or value == -1:
-        return None
-    return str(value).encode("utf-8", "surrogatepass") or None
+        return b""
+    return str(value).encode("utf-8", "surrogatepass")
 
 
 def _damage(archive: tarfile.TarFile, file: BinaryIO, size: int) -> Iterator[Record]:

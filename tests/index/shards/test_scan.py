@@ -168,6 +168,7 @@ def test_a_folder_of_images_with_an_archive_beside_them_is_a_folder_of_images(tm
         ({"json": b'{"cls": "red \xc3\xa9"}'}, "red é"),
         ({"txt": b"a word"}, "a word"),
         ({"txt": b"a caption", "cls": b"5", "json": b"{"}, "5"),
+        ({"cls": b"5", "json": b'{"label": "five"}'}, "five"),
         ({"json": b"[1]"}, None),
     ],
 )
