@@ -15,6 +15,7 @@ from imgstream.files.spans import Container, Span
 from imgstream.files.unpacking import inflated, unpacked_page, value_in_page
 from imgstream.formats.header import Header, read_header
 from imgstream.formats.limits import check_limits, megapixels
+from imgstream.formats.npy import header_bytes
 from imgstream.spec import DEFAULT_MAX_PIXELS
 
 _FLAGS = (
@@ -92,7 +93,10 @@ class FileReader:
         return header
 
     def _unpacked(self, span: Span, max_pixels: int) -> memoryview:
-        page = span.container.page
+        page, shape = span.container.page, span.container.slice_shape
+        if shape is not None:  # as a file of it alone would be
+            with _opened(span) as (descriptor, self.version, start):
+                return self._fill(descriptor, start, span.length, header_bytes("|u1", shape))
         if page is None:
             with _opened(span) as (descriptor, self.version, start):
                 data = self._fill(descriptor, start, span.length)
@@ -108,7 +112,9 @@ class FileReader:
             _check_first_part(descriptor, size, max_pixels)
         return self._fill(descriptor, start, size)
 
-    def _fill(self, descriptor: int, start: int, size: int) -> memoryview:
+    def _fill(self, descriptor: int, start: int, size: int, before: bytes = b"") -> memoryview:
+        """`size` bytes of the file from `start` on, behind those `before`."""
+        start, size = start - len(before), size + len(before)
         if size > _KEPT:
             buffer = bytearray(size)
         else:
@@ -116,7 +122,9 @@ class FileReader:
                 self._buffer = bytearray(min(size + size // 4, _KEPT))
             buffer = self._buffer
         data = memoryview(buffer)[:size]
-        done = _read_what_is_in_memory(descriptor, data, start)
+        data[: len(before)] = before
+        done = len(before)
+        done += _read_what_is_in_memory(descriptor, data[done:] if done else data, start + done)
         self.waited = _NO_WAIT is not None and done < size
         while done < size:
             count = _read_at(descriptor, data[done:] if done else data, start + done)

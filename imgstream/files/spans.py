@@ -11,6 +11,7 @@ from imgstream.errors import REASONS
 STORED, DEFLATED = "stored", "deflated"
 """How the bytes of an image are kept in a container: as they are, or as raw DEFLATE data, as in most .zip files. See also page_form."""
 
+_ARRAY = re.compile(r"array (\d+)((?:x\d+){1,2})", re.ASCII)
 _PAGE = re.compile(r"page (\w+) (\d+)\+(\d+) (\d+)", re.ASCII)
 
 
@@ -21,6 +22,11 @@ class PackedPage(NamedTuple):
     at: int
     size: int  # bytes in the container
     unpacked: int  # bytes
+
+
+def array_form(shape: tuple[int, ...]) -> str:
+    """How images are kept that are uint8 slices of this shape."""
+    return f"array {'x'.join(map(str, shape))}"
 
 
 def page_form(codec: str, at: int, size: int, unpacked: int) -> str:
@@ -44,14 +50,20 @@ class Container(NamedTuple):
 
     @property
     def is_packed(self) -> bool:
-        """Whether images have to be unpacked."""
-        return self.kept == DEFLATED or self.kept.startswith("page ")
+        """Whether images are not there as a file has them."""
+        return self.kept == DEFLATED or self.kept.startswith(("page ", "array "))
 
     @property
     def page(self) -> PackedPage | None:
         """The packed page that the images lie in; None for others."""
         match = _PAGE.fullmatch(self.kept)
         return PackedPage(match[1], *map(int, match.groups()[1:])) if match else None
+
+    @property
+    def slice_shape(self) -> tuple[int, ...] | None:
+        """The shape of the images as slices of an array of uint8; None for others."""
+        match = _ARRAY.fullmatch(self.kept)
+        return tuple(map(int, (match[1] + match[2]).split("x"))) if match else None
 
     def encode(self) -> bytes:
         """As a table has it: four fields with a NUL between, which no path holds."""

@@ -12,6 +12,7 @@ from imgstream.index import look_alikes
 from imgstream.index.folder.scan import scan_folder
 from imgstream.index.image_index import ImageIndex
 from imgstream.index.manifest.read import MANIFEST_EXTENSIONS, ManifestReport, read_manifest
+from imgstream.index.names import ARRAY_EXTENSIONS
 from imgstream.index.path_lists import read_paths
 from imgstream.index.shards.scan import scan_shards
 from imgstream.index.source_kinds import AnyPath, checked, kind_of
@@ -85,6 +86,17 @@ def scan(
     return found
 
 
+def _scan_images_or_arrays(source: AnyPath, label_pattern: str | None, **options: Any) -> ImageIndex:
+    try:
+        return scan_folder(source, label_pattern, **options)
+    except NoImagesError:
+        try:
+            return scan_folder(source, label_pattern, extensions=ARRAY_EXTENSIONS, **options)
+        except NoImagesError:
+            pass
+        raise
+
+
 def warn_of_look_alikes(found: ImageIndex, source: Source, label_pattern: str | None, columns: Mapping[str, str] | None) -> None:
     """Raise a DatasetWarning when classes of `found` have names that look alike; the other arguments are what it was opened with."""
     if found is not source and (line := look_alikes.warning(found, source, label_pattern, columns)):
@@ -146,7 +158,7 @@ def open_index(
     elif kind == "image":
         found = ImageIndex.from_paths([source])
     else:
-        found = scan_folder(source, label_pattern, index=index, full=full, progress=progress)
+        found = _scan_images_or_arrays(source, label_pattern, index=index, full=full, progress=progress)
         if found.changes:
             tell(str(found.changes))
     if exclude is None:

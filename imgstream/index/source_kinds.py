@@ -27,7 +27,7 @@ _NOT_READ = {
     r"\.(tgz|gz|bz2|xz|zst)": "is compressed as a whole, so that nothing in it can be read without all before it: unpack it once (images "
     "hardly shrink), and give the .tar or .tfrecord in it",
     r"\.(7z|rar)": "is an archive that is not read: unpack it, and give the folder",
-    r"\.(npy|npz|h5|hdf5|lmdb|mdb|mat|pkl)": "is a file of packed samples: write image files, and give their folder",
+    r"\.(h5|hdf5|lmdb|mdb|mat|pkl)": "is a file of packed samples: write image files, and give their folder",
     r"\.(json|xml|ya?ml|xlsx?|ods|feather|sqlite|db)": "is no list that is read: save it as .csv or .jsonl with columns path and label",
 }
 """Endings of files that hold images but are not read, and what to do about them."""

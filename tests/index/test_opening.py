@@ -257,7 +257,7 @@ def test_what_lies_in_a_list_of_paths_is_taken_whatever_its_name(photos: Path) -
         ("photos.7z", "is an archive that is not read: unpack it, and give the folder"),
         ("photos.tar.gz", "is compressed as a whole, so that nothing in it can be read without all before it: unpack it once"),
         ("train.tfrecord.gz", "is compressed as a whole"),
-        ("X.npy", "is a file of packed samples"),
+        ("X.h5", "is a file of packed samples"),
         ("labels.json", "is no list that is read: save it as .csv or .jsonl"),
     ],
 )

@@ -4,6 +4,7 @@ files.py      which files are archives or shards, and where they are
 records.py    what a form gives of each image: name, place, label
 tfrecord.py   records of TFRecord files, with their checksums
 examples.py   the features of a tf.train.Example, without TensorFlow
+arrays.py     slices of .npy and .npz files
 parquet.py    rows of Parquet files with image bytes
 parquet_pages.py  where the values of a Parquet column lie
 tar.py        members of .tar files: class folders, or WebDataset's keys

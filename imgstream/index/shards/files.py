@@ -11,19 +11,22 @@ from typing import Literal, NamedTuple
 from imgstream.errors import NoImagesError
 from imgstream.index.folder.walk import PARTS
 from imgstream.index.names import IMAGE_EXTENSIONS, one_line
+from imgstream.index.shards.arrays import is_array_of_images
 from imgstream.index.shards.parquet import holds_images
 
-Form = Literal["tfrecord", "tar", "zip", "parquet"]
+Form = Literal["tfrecord", "tar", "zip", "parquet", "npy", "npz"]
 
 _FORMS: dict[Form, re.Pattern[str]] = {
     "tfrecord": re.compile(r".*(\.tfrecords?(-\d+-of-\d+)?|-\d{3,}-of-\d{3,})", re.IGNORECASE | re.DOTALL),
     "tar": re.compile(r".*\.tar", re.IGNORECASE | re.DOTALL),
     "zip": re.compile(r".*\.zip", re.IGNORECASE | re.DOTALL),
     "parquet": re.compile(r".*\.parquet", re.IGNORECASE | re.DOTALL),
+    "npy": re.compile(r".*\.npy", re.IGNORECASE | re.DOTALL),
+    "npz": re.compile(r".*\.npz", re.IGNORECASE | re.DOTALL),
 }
 _PART_IN_NAME = re.compile(rf"(?:^|[-_.])({'|'.join(name.decode() for name in PARTS)})(?=[-_.])", re.IGNORECASE)
 _PATTERN = re.compile(r"[*?[]")
-SHARD_NAMES = ".tfrecord .tar .zip, .parquet with image bytes"
+SHARD_NAMES = ".tfrecord .tar .zip, .parquet with image bytes, .npy and .npz of many images"
 
 
 class Shards(NamedTuple):
@@ -42,10 +45,14 @@ def form_of(name: str) -> Form | None:
     return next((form for form, pattern in _FORMS.items() if pattern.fullmatch(os.path.basename(name))), None)
 
 
-def is_shard(path: str) -> bool:
-    """Whether a file is an archive or shard: by its name, a .parquet by its columns too, because manifests have that name as well."""
+def is_shard(path: str, *, in_folder: bool = False) -> bool:
+    """Whether a file is an archive or shard: by its name, but a .parquet by its columns, because manifests have that name too, and an .npy
+    by its shape; of those in a folder only such as have names as X and y.
+    """
     form = form_of(path)
-    return form is not None and os.path.isfile(path) and (form != "parquet" or holds_images(path))
+    if form is None or not os.path.isfile(path):
+        return False
+    return holds_images(path) if form == "parquet" else form != "npy" or is_array_of_images(path, by_name=in_folder)
 
 
 def is_pattern(name: str) -> bool:
@@ -84,8 +91,8 @@ def find_shards(source: str) -> Shards:
 def _in_folder(folder: str) -> Iterator[str]:
     for entry in _entries(folder):
         if entry.is_dir():
-            yield from (f"{entry.name}/{inner.name}" for inner in _entries(entry.path) if is_shard(inner.path))
-        elif is_shard(entry.path):
+            yield from (f"{entry.name}/{inner.name}" for inner in _entries(entry.path) if is_shard(inner.path, in_folder=True))
+        elif is_shard(entry.path, in_folder=True):
             yield entry.name
 
 
@@ -99,7 +106,7 @@ def _is_folder_of_shards(folder: str, deeper: bool = True) -> bool:
         elif entry.name.lower().endswith(IMAGE_EXTENSIONS):
             return False
         else:
-            found = found or is_shard(entry.path)
+            found = found or is_shard(entry.path, in_folder=True)
     return found
 
 

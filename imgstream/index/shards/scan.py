@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from imgstream.errors import DatasetError, DatasetWarning, NoImagesError
+from imgstream.files.reader import FileVersion, file_version
 from imgstream.files.spans import STORED, Container
 from imgstream.index.folder.scan import compile_pattern, name_classes, place_for
 from imgstream.index.folder.walk import PARTS
@@ -23,6 +24,7 @@ from imgstream.index.manifest.fields import Labels
 from imgstream.index.manifest.paths import Folders
 from imgstream.index.names import one_line, shown
 from imgstream.index.selection import chunks_of
+from imgstream.index.shards.arrays import labels_beside, read_npy, read_npz
 from imgstream.index.shards.files import Form, Shards, find_shards, form_of
 from imgstream.index.shards.layout import Layout, find_layout
 from imgstream.index.shards.parquet import read_parquet_images
@@ -36,9 +38,16 @@ from imgstream.index.table.table import SPAN_COLUMNS, Table, TableInfo
 from imgstream.index.table.table_writer import CHUNK_ROWS, TableWriter
 from imgstream.wording import quantity
 
-_READERS: dict[Form, Reader] = {"tfrecord": read_tfrecord, "tar": read_tar, "zip": read_zip, "parquet": read_parquet_images}
-_ARCHIVES: tuple[Form, ...] = ("tar", "zip")
-_BUFFERS: dict[Form, int] = {"tfrecord": 1 << 20, "tar": 1 << 14, "zip": 1 << 14, "parquet": 1 << 16}
+_READERS: dict[Form, Reader] = {
+    "tfrecord": read_tfrecord,
+    "tar": read_tar,
+    "zip": read_zip,
+    "parquet": read_parquet_images,
+    "npy": read_npy,
+    "npz": read_npz,
+}
+_ARCHIVES: tuple[Form, ...] = ("tar", "zip", "npz")
+_BUFFERS: dict[Form, int] = {"tfrecord": 1 << 20, "tar": 1 << 14, "zip": 1 << 14, "parquet": 1 << 16, "npy": 1 << 14, "npz": 1 << 14}
 """Bytes read at a time: a TFRecord file is read whole, of an archive little more than the heads of its members."""
 _LARGE_PAGE = 4_000_000
 FIELDS = ("image", "label", "path")
@@ -61,7 +70,8 @@ def scan_shards(
     is kept in the user's cache folder, and used again while the files have the same sizes and mtimes.
 
     Args:
-        source: A .tfrecord, .tar or .zip, a .parquet with image bytes, a pattern such as train-*.tfrecord, or a folder of such files.
+        source: A .tfrecord, .tar or .zip, a .parquet with image bytes, an .npy or .npz of many images, a pattern such as train-*.tfrecord,
+            or a folder of such files.
         label_pattern: See scan_folder.
         columns: Names of what holds image, label and path, in place of the usual ones.
         full: Read every file again.
@@ -82,7 +92,8 @@ def scan_shards(
         raise DatasetError(f"columns of shards name {', '.join(FIELDS)}; {unknown[0]!r} is none of them")
     shards = find_shards(given)
     containers = [_described(shards.root, name) for name in shards.names]
-    options = repr(("shards", label_pattern, sorted(reading.columns.items())))
+    beside = [_labels_version(shards.root, name) for name in shards.names]
+    options = repr(("shards", label_pattern, sorted(reading.columns.items()), beside))
     place = place_for(os.fsencode(given), options)
     table = None if place is None or full else _earlier(place, containers)
     if table is None:
@@ -109,6 +120,13 @@ def _described(root: str, name: bytes) -> Container:
     if not stat.S_ISREG(status.st_mode):
         raise DatasetError(f"{one_line(path)} is no regular file: an archive or shard must be one, to be read at random")
     return Container(name, status.st_size, status.st_mtime_ns)
+
+
+def _labels_version(root: str, name: bytes) -> FileVersion | None:
+    """The version of the file of labels beside an array; None for other forms."""
+    path = os.path.join(root, os.fsdecode(name)) if name else root
+    beside = labels_beside(path) if form_of(path) == "npy" else None
+    return None if beside is None else file_version(beside)
 
 
 def _earlier(place: Path, containers: list[Container]) -> Table | None:

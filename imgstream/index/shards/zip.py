@@ -38,7 +38,7 @@ def read_zip(file: BinaryIO, size: int, reading: Reading) -> Iterator[Record]:
         for entry in chunk:
             if entry.kept not in (STORED, DEFLATED):
                 yield entry
-            elif begins := _data_at(file, entry.offset):
+            elif begins := data_at(file, entry.offset):
                 yield entry._replace(offset=begins)
             else:
                 yield entry._replace(length=0, kept=f"corrupt: no member of the archive is at byte {entry.offset:,}")
@@ -118,7 +118,7 @@ def _long(extra: bytes, unpacked: int, packed: int, offset: int) -> tuple[int, i
     return packed, offset
 
 
-def _data_at(file: BinaryIO, at: int) -> int:
+def data_at(file: BinaryIO, at: int) -> int:
     """Where the bytes of the member begin whose own head is at `at`; 0 where there is none."""
     if at >= _FARTHEST:
         return 0
