@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imgstream.files.reader import FileVersion
+from imgstream.files.spans import Span
 
 WORDS = 8
 RECORD_BYTES = 8 * WORDS
@@ -77,8 +78,10 @@ def _check(words: np.ndarray) -> np.ndarray:
 
 
 def path_key(path: bytes) -> tuple[int, int]:
-    """128 bits of the absolute path, as two words: no two files of a cache will ever share them."""
-    if not path.startswith(b"/"):
+    """128 bits of the absolute path, or of the place in a container, as two words: no two images of a cache will ever share them."""
+    if isinstance(path, Span):
+        path = path.address
+    elif not path.startswith(b"/"):
         path = os.path.abspath(path)  # the same name below another working directory is another file
     return _TWO_WORDS.unpack(hashlib.blake2b(path, digest_size=16).digest())
 

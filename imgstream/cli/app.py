@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from imgstream.cli.data import cache, check, index, report, show, sort
+from imgstream.cli.data import cache, check, index, pack, report, show, sort
 from imgstream.cli.help import DATA, HELP, PREDICTION, TRAINING, Command, Group
 from imgstream.cli.prediction import embed, evaluate, merge, predict
 from imgstream.cli.training import bench, lr, train
@@ -58,7 +58,7 @@ def _options(
 
 
 _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    DATA: (index.index, check.check, report.report, show.show, sort.sort),
+    DATA: (index.index, check.check, report.report, show.show, sort.sort, pack.pack),
     TRAINING: (train.train, lr.lr, bench.bench),
     PREDICTION: (predict.predict, evaluate.evaluate, embed.embed, merge.merge),
 }

@@ -54,7 +54,7 @@ def parse_bytes(text: str | int) -> int:
     return size
 
 
-_COLUMNS = ("path", "label", "split", "group", "weight")
+_COLUMNS = ("path", "label", "split", "group", "weight", "image")
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -65,7 +65,7 @@ def parse_columns(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-Images = Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help="A folder of images, or a list of them.")]
+Images = Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help="A folder of images, a list of them, or archives and shards.")]
 LabelledImages = Annotated[
     str,
     typer.Argument(metavar="DIR|MANIFEST", help="A folder with one folder of images for each class, or a list of labelled images."),
@@ -202,7 +202,7 @@ Columns = Annotated[
         "--columns",
         metavar="path=A,label=B",
         parser=parse_columns,
-        help="A manifest's columns by name or, where it has no header, by number from 0.",
+        help="A manifest's columns by name or, where it has no header, by number from 0; of shards, what holds image, label and path.",
         rich_help_panel=DATA,
     ),
 ]

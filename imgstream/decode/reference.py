@@ -13,6 +13,7 @@ from simplejpeg import decode_jpeg
 from imgstream.decode import pillow
 from imgstream.decode.area_mean import shrink
 from imgstream.errors import BadImage
+from imgstream.formats import npy
 from imgstream.formats.header import Header
 
 _KEPT = 96 << 20  # bytes, 32 MP of RGB; a larger image gets its own memory, which is freed with it
@@ -33,6 +34,8 @@ class Decoder:
         """
         if header.kind == "jpeg":
             pixels = self._jpeg(data, header, reduction, channels)
+        elif header.kind == "npy":
+            pixels = shrink(_of_size(npy.pixels_of(data), header), reduction)
         else:
             still = _still_webp(data) if header.kind == "webp" else None
             pixels = pillow.load(data, header, reduction) if still is None else shrink(_of_size(still, header), reduction)

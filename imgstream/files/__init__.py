@@ -1,6 +1,8 @@
 """Reads files without ever waiting, and writes them whole or not at all.
 
 reader.py             reads the bytes of an image file into reused memory
+spans.py              where the bytes of an image lie that is part of another file
+unpacking.py          unpacks what is kept compressed in a container
 atomic.py             temporary file, fsync, rename
 csv_output.py         the CSV format of all our files
 digests.py            digests of a folder's files, and checks against them

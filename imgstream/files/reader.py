@@ -11,8 +11,12 @@ from types import TracebackType
 from typing import NamedTuple, NoReturn
 
 from imgstream.errors import BadImage
+from imgstream.files.spans import Container, Span
+from imgstream.files.unpacking import inflated, unpacked_page, value_in_page
 from imgstream.formats.header import Header, read_header
 from imgstream.formats.limits import check_limits, megapixels
+from imgstream.formats.npy import header_bytes
+from imgstream.spec import DEFAULT_MAX_PIXELS
 
 _FLAGS = (
     os.O_RDONLY
@@ -59,6 +63,7 @@ class FileReader:
         """Header of the last file that was read; None when it is no image, or could not be read."""
         self.waited = False
         """Whether the last file had to come from the disk, as far as the system tells."""
+        self._page: tuple[Container | None, memoryview] = None, memoryview(b"")
 
     def read(self, path: bytes | str, max_pixels: int) -> tuple[memoryview, Header]:
         """The whole file and its header; the bytes are valid until the next read.
@@ -66,17 +71,20 @@ class FileReader:
         Raises BadImage for a file that cannot be read, is no image, or declares more than `max_pixels` pixels.
         """
         self.waited, self.header = False, None
-        with _opened(path) as (descriptor, self.version):
-            data = self._read(descriptor, self.version.size, max_pixels)
+        if isinstance(path, Span) and path.container.is_packed:
+            data = self._unpacked(path, max_pixels)
+        else:
+            with _opened(path) as (descriptor, self.version, start):
+                data = self._read(descriptor, start, self.version.size, max_pixels)
         return data, self._checked(data, max_pixels)
 
     def read_jpeg(self, path: bytes | str, max_pixels: int) -> tuple[memoryview, Header] | None:
-        """Like read; None for a file that does not begin as a JPEG, or has more than 32 MB."""
+        """Like read; None for what does not begin as a JPEG, or has more than 32 MB."""
         self.waited, self.header = False, None
-        with _opened(path) as (descriptor, self.version):
+        with _opened(path) as (descriptor, self.version, start):
             if self.version.size > _KEPT or os.read(descriptor, len(JPEG)) != JPEG:
                 return None
-            data = self._read(descriptor, self.version.size, max_pixels)
+            data = self._read(descriptor, start, self.version.size, max_pixels)
         return data, self._checked(data, max_pixels)
 
     def _checked(self, data: memoryview, max_pixels: int) -> Header:
@@ -84,19 +92,42 @@ class FileReader:
         check_limits(header, len(data), max_pixels)
         return header
 
-    def _read(self, descriptor: int, size: int, max_pixels: int) -> memoryview:
+    def _unpacked(self, span: Span, max_pixels: int) -> memoryview:
+        page, shape = span.container.page, span.container.slice_shape
+        if shape is not None:  # as a file of it alone would be
+            with _opened(span) as (descriptor, self.version, start):
+                return self._fill(descriptor, start, span.length, header_bytes("|u1", shape))
+        if page is None:
+            with _opened(span) as (descriptor, self.version, start):
+                data = self._fill(descriptor, start, span.length)
+            return inflated(data, max_pixels)
+        if self._page[0] != span.container:  # rows that follow one another share it
+            with _opened(span) as (descriptor, self.version, start):
+                self._page = span.container, unpacked_page(self._fill(descriptor, start, page.size), page)
+        self.version = FileVersion(span.length, span.container.modified)
+        return value_in_page(self._page[1], span.offset, span.length)
+
+    def _read(self, descriptor: int, start: int, size: int, max_pixels: int) -> memoryview:
         if size > _KEPT:
             _check_first_part(descriptor, size, max_pixels)
+        return self._fill(descriptor, start, size)
+
+    def _fill(self, descriptor: int, start: int, size: int, before: bytes = b"") -> memoryview:
+        """`size` bytes of the file from `start` on, behind those `before`."""
+        start, size = start - len(before), size + len(before)
+        if size > _KEPT:
             buffer = bytearray(size)
         else:
             if size > len(self._buffer):
                 self._buffer = bytearray(min(size + size // 4, _KEPT))
             buffer = self._buffer
         data = memoryview(buffer)[:size]
-        done = _read_what_is_in_memory(descriptor, data)
+        data[: len(before)] = before
+        done = len(before)
+        done += _read_what_is_in_memory(descriptor, data[done:] if done else data, start + done)
         self.waited = _NO_WAIT is not None and done < size
         while done < size:
-            count = _read_at(descriptor, data[done:] if done else data, done)
+            count = _read_at(descriptor, data[done:] if done else data, start + done)
             if not count:  # it has shrunk since it was opened
                 break
             done += count
@@ -109,14 +140,17 @@ def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
     An orientation that a PNG or WebP declares behind its pixels is not seen. Raises BadImage for a file that cannot be read, and where
     FileReader.read would refuse what these first bytes declare.
     """
-    with _opened(path) as (descriptor, version):
+    if isinstance(path, Span) and path.container.is_packed:
+        whole, header = FileReader().read(path, max_pixels)
+        return header, len(whole)
+    with _opened(path) as (descriptor, version, start):
         size = version.size
         if size > _KEPT:
             _check_first_part(descriptor, size, max_pixels)
-            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.lseek(descriptor, start, os.SEEK_SET)
         data = b""
         for part in (*_HEADER_PARTS, size):
-            data += os.read(descriptor, part - len(data))
+            data += os.read(descriptor, min(part, size) - len(data))
             try:
                 header = read_header(data, size)
             except BadImage as error:
@@ -131,26 +165,37 @@ def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
 def read_digest(path: bytes | str, start: int = 0) -> bytes:
     """BLAKE2b, 16 bytes, of the file's contents from byte `start` on, in bounded memory. Raises BadImage for a file that cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
-    with _opened(path) as (descriptor, version):
-        if start:
-            os.lseek(descriptor, start, os.SEEK_SET)
+    if isinstance(path, Span) and path.container.is_packed:
+        digest.update(FileReader().read(path, DEFAULT_MAX_PIXELS)[0][start:])
+        return digest.digest()
+    with _opened(path) as (descriptor, version, first):
+        if first + start:
+            os.lseek(descriptor, first + start, os.SEEK_SET)
+        left = version.size - start if isinstance(path, Span) else None
         part = max(1, min(version.size - start + 1, _FIRST_PART))  # one byte more, so that one read also finds the end of the file
-        while data := os.read(descriptor, part):
+        while data := os.read(descriptor, part if left is None else min(part, left)):
             digest.update(data)
-            if len(data) < part:
+            if left is not None:
+                left -= len(data)
+            elif len(data) < part:
                 break
     return digest.digest()
 
 
-class _opened:  # noqa: N801  # used as a function: `with _opened(path) as (descriptor, version)`; a generator costs a microsecond more
-    """The descriptor and version of a regular file, open during the block. An OSError in the block becomes a BadImage too."""
+class _opened:  # noqa: N801  # used as a function: `with _opened(path) as (descriptor, …)`; a generator costs a microsecond more
+    """The descriptor of a regular file, open during the block and at the first byte of the image; the image's version, and where it
+    begins. An OSError in the block becomes a BadImage too.
+    """
 
-    __slots__ = ("_descriptor", "_path")
+    __slots__ = ("_descriptor", "_path", "_span")
 
     def __init__(self, path: bytes | str) -> None:
-        self._path = path
+        self._span = path if isinstance(path, Span) else None
+        self._path = path if self._span is None else self._span.container.path
 
-    def __enter__(self) -> tuple[int, FileVersion]:
+    def __enter__(self) -> tuple[int, FileVersion, int]:
+        if self._span is not None and (fault := self._span.container.fault):
+            raise BadImage(*fault)
         try:
             self._descriptor = os.open(self._path, _FLAGS)
         except OSError as error:
@@ -161,12 +206,27 @@ class _opened:  # noqa: N801  # used as a function: `with _opened(path) as (desc
             status = os.fstat(self._descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise BadImage("not a regular file", _file_type(status.st_mode))
+            version, start = FileVersion(status.st_size, status.st_mtime_ns), 0
+            if self._span is not None:
+                version, start = self._of_span(self._span, version)
         except BaseException as error:
             os.close(self._descriptor)
             if isinstance(error, OSError):
                 _fail(error, self._path)
             raise
-        return self._descriptor, FileVersion(status.st_size, status.st_mtime_ns)
+        return self._descriptor, version, start
+
+    def _of_span(self, span: Span, version: FileVersion) -> tuple[FileVersion, int]:
+        container = span.container
+        if version != (container.size, container.modified):
+            raise BadImage("read error", f"{os.fsdecode(container.path)} has changed since it was listed; list it again")
+        start, size = span.region
+        if start < 0 or start + size > version.size:
+            raise BadImage("truncated", f"its {size:,} bytes end behind the end of {os.fsdecode(container.path)}")
+        if not span.length:
+            raise BadImage("empty", "0 bytes")
+        os.lseek(self._descriptor, start, os.SEEK_SET)
+        return FileVersion(span.length, version.modified), start
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         os.close(self._descriptor)
@@ -177,10 +237,10 @@ class _opened:  # noqa: N801  # used as a function: `with _opened(path) as (desc
 def file_version(path: bytes | str) -> FileVersion | None:
     """The version of the file at `path`, without opening it; None if that cannot be told."""
     try:
-        status = os.stat(path)
+        status = os.stat(path.container.path if isinstance(path, Span) else path)
     except (OSError, ValueError):
         return None
-    return FileVersion(status.st_size, status.st_mtime_ns)
+    return FileVersion(path.length if isinstance(path, Span) else status.st_size, status.st_mtime_ns)
 
 
 def read_ahead(path: bytes) -> bool:
@@ -191,23 +251,24 @@ def read_ahead(path: bytes) -> bool:
     if _NO_WAIT is None:
         return False
     try:
-        with _opened(path) as (descriptor, _):
-            if _read_what_is_in_memory(descriptor, memoryview(bytearray(1))):
+        with _opened(path) as (descriptor, version, start):
+            if _read_what_is_in_memory(descriptor, memoryview(bytearray(1)), start):
                 return False
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+            size = path.region[1] if isinstance(path, Span) else version.size
+            os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_WILLNEED)
     except BadImage:
         return False
     return True
 
 
-def _read_what_is_in_memory(descriptor: int, data: memoryview) -> int:
-    """Fill `data` from the beginning of the file as far as the page cache has it; return the number of bytes, 0 where the system cannot
+def _read_what_is_in_memory(descriptor: int, data: memoryview, start: int) -> int:
+    """Fill `data` from byte `start` of the file on, as far as the page cache has it; return the number of bytes, 0 where the system cannot
     tell.
     """
     if _NO_WAIT is None:
         return 0
     try:
-        return os.preadv(descriptor, [data], 0, _NO_WAIT)
+        return os.preadv(descriptor, [data], start, _NO_WAIT)
     except OSError:  # not in memory, or the file system cannot tell; a disk error shows when it is read
         return 0
 

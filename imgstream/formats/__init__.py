@@ -4,5 +4,6 @@ header.py      any kind → Header: kind, stored size, orientation, memory that 
 jpeg.py        frames, scans, markers
 tiff.py        tags of the first directory; EXIF too
 isobmff.py     AVIF and HEIC: boxes within boxes
+npy.py         arrays of one image
 limits.py      limits on the memory and time of decoding
 """

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
 from imgstream.errors import BadImage
-from imgstream.formats import isobmff, tiff
+from imgstream.formats import isobmff, npy, tiff
 from imgstream.formats.jpeg import passes, read_frame
 
 Bytes = bytes | memoryview
@@ -25,7 +25,7 @@ MOST_SIDE = 2**31 - 1
 class Header(NamedTuple):
     """What a file declares. It is not trusted: the decoder compares it with what it gets."""
 
-    kind: str  # jpeg png gif bmp webp tiff avif heic
+    kind: str  # jpeg png gif bmp webp tiff avif heic npy
     width: int  # as stored, before orientation; for HEIC, which its decoder turns, as decoded
     height: int
     orientation: int  # EXIF 1..8: how the stored rows and columns are to be turned; 1 if none or invalid
@@ -278,6 +278,13 @@ _TURNS = {  # EXIF orientation of (quarter turns against the clock, then mirrore
 
 # ---- everything else
 
+
+def _npy(data: Bytes) -> Header:
+    header = npy.array_header(data)
+    height, width, channels = npy.image_shape(header)
+    return Header("npy", width, height, 1, pixel_bytes=channels, least=header.begins + height * width * channels)
+
+
 _READERS = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
     (re.compile(rb"GIF8[79]a"), _gif),
@@ -285,6 +292,7 @@ _READERS = (
     (re.compile(rb"II[*+]\0|MM\0[*+]"), _tiff),
     (re.compile(rb"BM.{12}[\x0c-\x7c]\0\0\0", re.DOTALL), _bmp),
     (re.compile(rb"....ftyp", re.DOTALL), _iso),
+    (re.compile(re.escape(npy.MAGIC)), _npy),
 )
 
 _OTHER_IMAGES = (

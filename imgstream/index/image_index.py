@@ -23,7 +23,7 @@ from imgstream.index.split.validation import folds, in_validation
 from imgstream.index.table.columns import Names
 from imgstream.index.table.file_facts import CHANGED
 from imgstream.index.table.positions import gather
-from imgstream.index.table.table import FACT_COLUMNS, OPTIONAL, PARTS, Table, TableInfo, unnamed_table
+from imgstream.index.table.table import FACT_COLUMNS, OPTIONAL, PARTS, SPAN_COLUMNS, Table, TableInfo, unnamed_table
 from imgstream.index.table.table_writer import CHUNK_ROWS, TableWriter, store_table
 
 if TYPE_CHECKING:
@@ -120,10 +120,12 @@ class ImageIndex(RowSelection):
     def _copy(self, info: TableInfo, file: Path | None, known: bool, *, has_rows: bool, labels: np.ndarray | None = None) -> Table:
         """Write the rows of this index as a table, with what is `known` about files, and other `labels`, int32 (n,), if given."""
         table = self._table
-        kept = [column for column in OPTIONAL if column in table.columns and column != "row"]
+        kept = [column for column in OPTIONAL | SPAN_COLUMNS if column in table.columns and column != "row"]
         with TableWriter(None, [*(["row"] if has_rows else []), *kept, *(FACT_COLUMNS if known else [])]) as writer:
             for folder in table.folders():
                 writer.add_folder(folder)
+            for container in table.containers():
+                writer.add_container(container)
             for start in range(0, self._size, CHUNK_ROWS):
                 at = np.arange(start, min(start + CHUNK_ROWS, self._size))
                 positions, facts = self.positions_at(at), self.facts_at(at)
@@ -179,6 +181,11 @@ class ImageIndex(RowSelection):
     def unreadable_count(self) -> int:
         """How many folders scan could not list."""
         return self._table.info.unreadable_count
+
+    @property
+    def in_containers(self) -> bool:
+        """Whether the images lie inside other files, such as archives and shards."""
+        return self._table.in_containers
 
     @property
     def explicit_split(self) -> dict[str, np.ndarray] | None:

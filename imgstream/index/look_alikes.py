@@ -61,6 +61,8 @@ def warning(index: ImageIndex, source: object, label_pattern: str | None = None,
 def _advice(index: ImageIndex, source: object, label_pattern: str | None, columns: Mapping[str, str] | None) -> str:
     if not isinstance(source, str | bytes | os.PathLike):
         return "To join them: imgstream index DIR --join-classes -o FILE.csv ; then give FILE.csv --root DIR in place of DIR"
+    if index.in_containers:
+        return "They are named in the archives or shards: name them alike there"
     given, root = os.fsdecode(source), index.root
     manifest = f"{os.path.splitext(os.path.basename(os.path.abspath(given)))[0]}-joined.csv"
     words = ["imgstream", "index", given]

@@ -5,6 +5,9 @@ from __future__ import annotations
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif")
 """A file whose name ends in one of these, in any case, is a row."""
 
+ARRAY_EXTENSIONS = (".npy",)
+"""In a folder without a file of those, a file whose name ends in one of these is a row: beside images, arrays are something else."""
+
 
 def as_written(text: str) -> bytes:
     """The bytes of `text` out of a file that was read as UTF-8 with surrogateescape: a name in a file does not depend on the encoding of

@@ -13,12 +13,14 @@ from imgstream.index.corrections import Corrections, corrected
 from imgstream.index.folder.scan import scan_folder
 from imgstream.index.image_index import ImageIndex
 from imgstream.index.manifest.read import MANIFEST_EXTENSIONS, ManifestReport, read_manifest
+from imgstream.index.names import ARRAY_EXTENSIONS
 from imgstream.index.path_lists import read_paths
+from imgstream.index.shards.scan import scan_shards
 from imgstream.index.source_kinds import AnyPath, checked, kind_of
 from imgstream.wording import quantity
 
 Source = AnyPath | ImageIndex | Iterable[AnyPath]
-"""A folder, a manifest, a table that was saved as .arrow, an image file, an index, or paths of images."""
+"""A folder, a manifest, archives or shards, a table that was saved as .arrow, an image file, an index, or paths of images."""
 
 
 def scan(
@@ -35,7 +37,7 @@ def scan(
     allow_outside: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ImageIndex:
-    """List the images of a folder, a manifest, a saved table or a list of paths, without reading a pixel.
+    """List the images of a folder, a manifest, archives and shards, a saved table or a list of paths, without reading a pixel.
 
     ```python
     index = imgstream.scan("photos/")
@@ -43,19 +45,22 @@ def scan(
     ```
 
     A folder gives its images in a fixed order; the first folder below it is the class (see scan_folder). A manifest (.csv, .tsv, .jsonl,
-    .ndjson, .parquet, .txt) gives its rows (see read_manifest). A table (.arrow) is one that ImageIndex.save or imgstream index -o wrote. A
-    file, or an iterable of paths of files, gives these without labels; one that is missing is found to be bad when it is read. An index
-    gives itself. Bad rows of a manifest, and classes whose names look alike, are each a DatasetWarning.
+    .ndjson, .parquet, .txt) gives its rows (see read_manifest). A .tfrecord, .tar or .zip, a pattern such as "train-*.tfrecord", or a
+    folder of such files gives the images inside them, each to be read by itself (see scan_shards). A table (.arrow) is one that
+    ImageIndex.save or imgstream index -o wrote. A file, or an iterable of paths of files, gives these without labels; one that is missing
+    is found to be bad when it is read. An index gives itself. Bad rows of a manifest, and classes whose names look alike, are each a
+    DatasetWarning.
 
     Args:
         source: What to list.
-        label_pattern: Of a folder: a regular expression with a group named label, which takes the label from the path; see scan_folder.
+        label_pattern: Of a folder or archive: a regular expression with a group named label, which takes the label from the path; see
+            scan_folder.
         index: Of a folder: "auto" or the file of a table: refresh an earlier scan; see scan_folder.
-        full: Of a folder: with `index`, list every folder again; see scan_folder.
+        full: Of a folder: with `index`, list every folder again; see scan_folder. Of shards: read every one again.
         corrections: A file of corrections, as a report's page makes it: labels are put right in the index, by path; no file is touched.
         exclude: A file of paths to leave out, as imgstream check --quarantine writes it.
         root: Of a manifest: the folder that its paths are relative to; see read_manifest.
-        columns: Of a manifest: field → column; see read_manifest.
+        columns: Of a manifest: field → column; see read_manifest. Of shards: field → feature or key; see scan_shards.
         class_names: Of a manifest: the classes; see read_manifest.
         allow_outside: Of a manifest: keep paths that lead out of the root; see read_manifest.
         progress: Called now and then with the number of images found so far.
@@ -65,7 +70,7 @@ def scan(
 
     Raises:
         NoImagesError: There is nothing at `source`, or no image in it.
-        DatasetError: `source` cannot be read, such as a URL or an archive, or an option is not for this kind of source.
+        DatasetError: `source` cannot be read, such as a URL or a compressed tar, or an option is not for this kind of source.
         OutputError: There is no room for the table anywhere, or `index` cannot be written.
     """
     found = open_index(
@@ -83,6 +88,17 @@ def scan(
     )
     warn_of_look_alikes(found, source, label_pattern, columns)
     return found
+
+
+def _scan_images_or_arrays(source: AnyPath, label_pattern: str | None, **options: Any) -> ImageIndex:
+    try:
+        return scan_folder(source, label_pattern, **options)
+    except NoImagesError:
+        try:
+            return scan_folder(source, label_pattern, extensions=ARRAY_EXTENSIONS, **options)
+        except NoImagesError:
+            pass
+        raise
 
 
 def warn_of_look_alikes(found: ImageIndex, source: Source, label_pattern: str | None, columns: Mapping[str, str] | None) -> None:
@@ -117,14 +133,14 @@ def open_index(
     kind, shown = None, f"a {type(source).__name__}"
     if isinstance(source, str | bytes | os.PathLike):
         kind, shown = kind_of(source), repr(os.fsdecode(source))
-    if kind != "manifest" and any(of_manifest.values()):
-        given = [name for name, value in of_manifest.items() if value]
+    given = [name for name, value in of_manifest.items() if value and not (name == "columns" and kind == "shards")]
+    if kind != "manifest" and given:
         raise OptionError(
             f"{' and '.join(given)} can be given for a manifest alone ({', '.join(MANIFEST_EXTENSIONS)}); {shown} is none",
             *given,
         )
-    if kind != "folder" and label_pattern is not None:
-        raise DatasetError(f"a label pattern takes labels from the paths in a folder, and {shown} is none: leave it out")
+    if kind not in ("folder", "shards") and label_pattern is not None:
+        raise DatasetError(f"a label pattern takes labels from the paths in a folder or archive, and {shown} is none: leave it out")
     if isinstance(source, ImageIndex):
         found = source
     elif not isinstance(source, str | bytes | os.PathLike | Iterable):
@@ -140,12 +156,14 @@ def open_index(
         elif report.bad_counts:
             told = ", ".join(line.strip() for line in report.lines(1))
             warnings.warn(f"{os.fsdecode(source)}: {told}; imgstream index lists them", DatasetWarning, stacklevel=3)
+    elif kind == "shards":
+        found = scan_shards(source, label_pattern, columns=columns, full=full, progress=progress)
     elif kind == "table":
         found = ImageIndex.load(os.fsdecode(source))
     elif kind == "image":
         found = ImageIndex.from_paths([source])
     else:
-        found = scan_folder(source, label_pattern, index=index, full=full, progress=progress)
+        found = _scan_images_or_arrays(source, label_pattern, index=index, full=full, progress=progress)
         if found.changes:
             tell(str(found.changes))
     if corrections is not None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from imgstream.files.spans import Container, Span
 from imgstream.index.table.file_facts import FileFacts
 from imgstream.index.table.table import FACT_COLUMNS, FACTS, Table
 
@@ -131,9 +132,25 @@ class RowSelection:
         return os.fsdecode(self.path_bytes(i))
 
     def path_bytes(self, i: int) -> bytes:
-        """Path of the i-th image, root included: the exact bytes."""
-        relative = self._table.relative(self._position(i))
+        """Path of the i-th image, root included: the exact bytes. Of an image inside another file, a Span, which readers take too."""
+        position = self._position(i)
+        relative = self._table.relative(position)
+        if self._table.in_containers:
+            number, offset, length = self._table.place(position)
+            name, container = self._containers[number]
+            within = relative if relative.startswith(name) else name + relative  # an image without a name is called by its container's
+            return Span(self._prefix + within, container, offset, length)
         return relative if relative.startswith(b"/") else self._prefix + relative  # absolute: a manifest's, outside the root
+
+    @functools.cached_property
+    def _containers(self) -> list[tuple[bytes, Container]]:
+        """The containers of the table, by id: the name that paths have between the root and their own, and where the container is."""
+        found = []
+        for container in self._table.containers():
+            name = container.path
+            path = os.path.join(os.fsencode(self.root), name) if name else os.fsencode(self.root)
+            found.append((name + b"/" if name else b"", container._replace(path=path)))
+        return found
 
     def relative_bytes(self, i: int) -> bytes:
         """Path of the i-th image relative to the root, "/"-separated: the exact bytes."""

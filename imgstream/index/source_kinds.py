@@ -12,18 +12,22 @@ from typing import Literal
 from imgstream.errors import DatasetError, NoImagesError
 from imgstream.index.manifest.read import MANIFEST_EXTENSIONS, is_manifest
 from imgstream.index.names import IMAGE_EXTENSIONS, one_line
+from imgstream.index.shards.files import SHARD_NAMES, is_pattern, is_shards
 
-Kind = Literal["folder", "manifest", "table", "image"]
+Kind = Literal["folder", "manifest", "shards", "table", "image"]
 AnyPath = str | bytes | os.PathLike[str]
 
 _SUPPORTED = (
-    f"imgstream reads a folder, a manifest ({' '.join(MANIFEST_EXTENSIONS)}), a table that imgstream index -o wrote (.arrow), and images "
+    f"imgstream reads a folder, a manifest ({' '.join(MANIFEST_EXTENSIONS)}), archives and shards ({SHARD_NAMES}; also a pattern, or a "
+    "folder of them), a table that imgstream index -o wrote (.arrow), and images "
     f"({' '.join(IMAGE_EXTENSIONS)})"
 )
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _NOT_READ = {
-    r"\.(zip|tar|tgz|gz|bz2|xz|zst|7z|rar)": "is an archive: unpack it, and give the folder",
-    r"\.(tfrecords?(-.*)?|npy|npz|h5|hdf5|lmdb|mdb|mat|pkl)": "is a file of packed samples: write image files, and give their folder",
+    r"\.(tgz|gz|bz2|xz|zst)": "is compressed as a whole, so that nothing in it can be read without all before it: unpack it once (images "
+    "hardly shrink), and give the .tar or .tfrecord in it",
+    r"\.(7z|rar)": "is an archive that is not read: unpack it, and give the folder",
+    r"\.(h5|hdf5|lmdb|mdb|mat|pkl)": "is a file of packed samples: write image files, and give their folder",
     r"\.(json|xml|ya?ml|xlsx?|ods|feather|sqlite|db)": "is no list that is read: save it as .csv or .jsonl with columns path and label",
 }
 """Endings of files that hold images but are not read, and what to do about them."""
@@ -37,6 +41,8 @@ def kind_of(path: AnyPath) -> Kind:
     error.
     """
     name = os.fsdecode(path)
+    if is_shards(name):
+        return "shards"
     if is_manifest(name):
         return "manifest"
     if os.path.isdir(name):
@@ -52,6 +58,10 @@ def kind_of(path: AnyPath) -> Kind:
         return "table"
     if there or named_as_image(name):
         return "image"
+    if is_pattern(name):
+        raise NoImagesError(
+            f"No images: no archive or shard ({SHARD_NAMES}) matches {one_line(name)}. Check the path, and quote the pattern"
+        )
     try:
         os.stat(name)
     except (FileNotFoundError, NotADirectoryError):

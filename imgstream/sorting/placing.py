@@ -17,6 +17,7 @@ from urllib.parse import quote
 from imgstream.errors import BadImage, DatasetError, OutputError
 from imgstream.files.atomic import sync_folder, translated
 from imgstream.files.reader import read_digest
+from imgstream.index.shards.files import is_shards
 from imgstream.prediction.readers import PredictedRow, read_predictions
 from imgstream.sorting import files
 from imgstream.sorting.files import Unplaceable
@@ -351,6 +352,11 @@ def _folder(row: PredictedRow) -> bytes:
 
 def _prepared(predictions: Path, root: str, into: Path, action: Action) -> tuple[Planner, str, Line]:
     """The planner, and name and first line of the undo file. Raises DatasetError, OutputError."""
+    if is_shards(root):
+        raise DatasetError(
+            f"the images of {root!r} lie inside archives or shards: there are no files to link, copy or move. Unpack them, predict on that "
+            "folder, and sort its predictions"
+        )
     if not os.path.isdir(root):
         raise DatasetError(f"there is no folder {root!r}: give the one that was predicted with --from")
     real_root, real_into = os.path.realpath(root), os.path.realpath(into)

@@ -207,7 +207,9 @@ def test_scan_takes_what_the_command_line_takes(photos: Path, tmp_path: Path) ->
     assert relative(ims.scan(photos, exclude=tmp_path / "bad.txt")) == NAMES[1:]
     with pytest.raises(DatasetError, match="root can be given for a manifest alone"):
         ims.scan(photos, root=tmp_path)
-    with pytest.raises(DatasetError, match=r"a label pattern takes labels from the paths in a folder, and '.*labels\.csv' is none"):
+    with pytest.raises(
+        DatasetError, match=r"a label pattern takes labels from the paths in a folder or archive, and '.*labels\.csv' is none"
+    ):
         ims.scan(file, r"(?P<label>\d)")
 
 
@@ -252,11 +254,10 @@ def test_what_lies_in_a_list_of_paths_is_taken_whatever_its_name(photos: Path) -
     [
         ("s3://bucket/photos", "is a URL: copy what is there to a disk, and give that folder"),
         ("https://example.org/cat.jpg", "is a URL"),
-        ("photos.zip", "is an archive: unpack it, and give the folder"),
-        ("photos.tar.gz", "is an archive"),
-        ("train-00000.TAR", "is an archive"),
-        ("train.tfrecord-00000-of-00010", "is a file of packed samples: write image files, and give their folder"),
-        ("X.npy", "is a file of packed samples"),
+        ("photos.7z", "is an archive that is not read: unpack it, and give the folder"),
+        ("photos.tar.gz", "is compressed as a whole, so that nothing in it can be read without all before it: unpack it once"),
+        ("train.tfrecord.gz", "is compressed as a whole"),
+        ("X.h5", "is a file of packed samples"),
         ("labels.json", "is no list that is read: save it as .csv or .jsonl"),
     ],
 )

@@ -26,7 +26,11 @@ _MOST_BAD_ROWS = 20
 
 def index(
     source: Annotated[
-        str, typer.Argument(metavar="DIR|MANIFEST", help="A folder of images, or a .csv, .tsv, .jsonl, .parquet or .txt that lists them.")
+        str,
+        typer.Argument(
+            metavar="DIR|MANIFEST",
+            help="A folder of images; a .csv, .tsv, .jsonl, .parquet or .txt that lists them; or archives and shards.",
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -67,6 +71,7 @@ def index(
         imgstream index list.csv --root photos/ --columns path=img,label=species -o list.arrow
         imgstream index photos/ --join-classes -o joined.csv
         imgstream index photos/ --corrections corrections.csv -o corrected.csv
+        imgstream index 'shards/train-*.tfrecord' --columns image=jpeg,label=species
 
     A folder that was listed before is refreshed: only folders that have changed since then are listed again. The table that -o writes can
     be given to train, evaluate and predict instead of the folder.
@@ -95,8 +100,11 @@ def index(
             raise OutputError(f"a manifest is written as .csv, a table as .arrow; {str(output)!r} is named as neither")
         check_target(output)
         options.check_keeps_inputs(output, corrections)
-    if (root or columns or classes or allow_outside) and kind_of(source) != "manifest":
-        raise typer.BadParameter(f"--root, --columns, --classes and --allow-outside are for manifests; {source!r} is none")
+    kind = kind_of(source)
+    if kind != "manifest" and (root or classes or allow_outside or (columns and kind != "shards")):
+        raise typer.BadParameter(
+            f"--root, --columns, --classes and --allow-outside are for manifests (--columns for shards too); {source!r} is none"
+        )
     reports: list[ManifestReport] = []
     lines: list[str] = []
     with counting("Listing images") as scanned:

@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from imgstream.index.folder.listing import Listing, ListingWriter
 from imgstream.index.folder.sorted_names import Spool
 from imgstream.index.folder.walk import PARTS, Contents, Walk, unchanged
 from imgstream.index.image_index import ImageIndex
-from imgstream.index.names import shown
+from imgstream.index.names import IMAGE_EXTENSIONS, shown
 from imgstream.index.table.columns import Names, spool_file
 from imgstream.index.table.file_facts import FileFacts
 from imgstream.index.table.table import PARTS as PART_NUMBERS
@@ -38,6 +38,7 @@ def scan_folder(
     *,
     index: str | os.PathLike[str] | None = None,
     full: bool = False,
+    extensions: Sequence[str] = IMAGE_EXTENSIONS,
     progress: Callable[[int], None] | None = None,
 ) -> ImageIndex:
     """List the images under `directory` in a fixed order: folders depth first in byte order, a folder's files before its folders.
@@ -57,6 +58,7 @@ def scan_folder(
         index: "auto" (a table in the user's cache folder) or the file of a table: start from what an earlier scan found, and list only
             folders whose mtime has changed since. The rows are those of a full scan; `changes` of the result says what was added and
             removed. A table that is missing, damaged or of another folder is made anew.
+        extensions: Of the names that are rows.
         full: With `index`, list every folder all the same: for file systems that do not keep the mtime of folders.
         progress: Called now and then with the number of images found so far.
 
@@ -69,8 +71,8 @@ def scan_folder(
         OutputError: There is no room for the table anywhere, or `index` cannot be written.
     """
     root = os.fsencode(directory)
-    pattern = None if label_pattern is None else _compile(label_pattern)
-    listing = place_for(root, label_pattern)
+    pattern = None if label_pattern is None else compile_pattern(label_pattern)
+    listing = place_for(root, label_pattern, extensions)
     place = listing if index is None or index == "auto" else Path(index)
     old = _earlier(place, listing) if index is not None else None
     if old is not None and not full and not old[0].info.unreadable_count and unchanged(root, old[1]):
@@ -80,7 +82,7 @@ def scan_folder(
     before = old[1] if old is not None else None
     with TableWriter(spool, ["part"]) as writer, ListingWriter(spool) as folders, spool_file(spool) as names:
         comparison = None if old is None else TableComparison(*old)
-        walk = Walk(root, Spool(names, spool), progress, before, full)
+        walk = Walk(root, Spool(names, spool), progress, before, full, extensions)
         info = _write_rows(walk, writer, folders, pattern, comparison)
         table = writer.finish(info, place)
         if listing is not None:
@@ -159,7 +161,8 @@ def _pieces(contents: Contents, table: Table | None) -> Iterator[Names]:
             yield table.names(start, min(start + CHUNK_ROWS, past))
 
 
-def _compile(label_pattern: str) -> re.Pattern[str]:
+def compile_pattern(label_pattern: str) -> re.Pattern[str]:
+    """A regular expression with a group named label. Raises DatasetError."""
     try:
         pattern = re.compile(label_pattern)
     except re.error as error:
@@ -191,9 +194,10 @@ def name_classes(classes: dict[bytes, int]) -> tuple[list[str], np.ndarray]:
     return class_names, order
 
 
-def place_for(root: bytes, label_pattern: str | None) -> Path | None:
+def place_for(root: bytes, label_pattern: str | None, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> Path | None:
     """Where the table of `root` is kept; None, with a warning, when the cache folder cannot be written."""
-    key = hashlib.blake2b(os.path.abspath(root) + b"\0" + repr(label_pattern).encode(), digest_size=16).hexdigest()
+    others = b"" if extensions == IMAGE_EXTENSIONS else repr(extensions).encode()
+    key = hashlib.blake2b(os.path.abspath(root) + b"\0" + repr(label_pattern).encode() + others, digest_size=16).hexdigest()
     try:
         folder = cache_folder() / "index"
         folder.mkdir(parents=True, exist_ok=True)

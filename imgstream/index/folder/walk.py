@@ -9,7 +9,7 @@ import dataclasses
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
@@ -21,8 +21,6 @@ from imgstream.index.names import IMAGE_EXTENSIONS, one_line, shown
 PARTS = {b"train": "train", b"val": "val", b"valid": "val", b"validation": "val", b"test": "test"}
 """Names, in lower case, of top folders that give the split."""
 
-_EXTENSIONS = frozenset(extension.encode() for extension in IMAGE_EXTENSIONS)
-_USUAL = frozenset(e for extension in _EXTENSIONS if len(extension) == 4 for e in (extension, extension.upper()))
 _EXTENSIONS_KEPT = 1000  # different extensions that are counted; file.000001, file.000002, … must not fill the memory
 _OTHER_EXTENSIONS = "(other)"
 _UNREADABLE_SHOWN = 10
@@ -61,7 +59,7 @@ class Walk:
     """Iterates (folder, contents): folders relative to the root with a trailing "/" (the root: empty), depth first in byte order.
 
     Each real folder comes once. Iterate once; the counts are complete afterwards. With `before`, folders whose mtime has not changed are
-    not listed again, unless `full`.
+    not listed again, unless `full`. `extensions`: those of the names that are rows.
     """
 
     def __init__(
@@ -71,8 +69,11 @@ class Walk:
         progress: Callable[[int], None] | None = None,
         before: Listing | None = None,
         full: bool = False,
+        extensions: Sequence[str] = IMAGE_EXTENSIONS,
     ) -> None:
         self.root = root
+        self._extensions = frozenset(extension.encode() for extension in extensions)
+        self._usual = frozenset(e for extension in self._extensions if len(extension) == 4 for e in (extension, extension.upper()))
         self.is_split = False
         """Whether the folders in the root are train, val, …: known once the root itself has been given."""
         self.listed = 0
@@ -209,10 +210,11 @@ class Walk:
     def _sorted_out(self, entries: list[os.DirEntry[bytes]], contents: Contents, folders: SortedNames) -> list[bytes]:
         """The names of images among the entries; the other entries are recorded as folders or other files."""
         names: list[bytes] = []
+        usual = self._usual
         for entry in entries:
             name = entry.name
             # The fast path for most entries: a regular file, not hidden, with a usual extension.
-            if name[-4:] in _USUAL and name[0] != _DOT and entry.is_file(follow_symlinks=False):
+            if name[-4:] in usual and name[0] != _DOT and entry.is_file(follow_symlinks=False):
                 names.append(name)
             else:
                 self._sort_out(entry, contents, names, folders)
@@ -233,7 +235,7 @@ class Walk:
                 return
         dot = name.rfind(b".")
         extension = name[dot:].lower() if dot > 0 else b""
-        if extension in _EXTENSIONS:
+        if extension in self._extensions:
             names.append(name)
             return
         kind = shown(extension)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from imgstream.errors import OutputError
 from imgstream.files.atomic import atomic_file
 from imgstream.files.csv_output import csv_writer
 from imgstream.index.image_index import ImageIndex
+from imgstream.index.names import one_line
 from imgstream.index.table.table import PARTS
 
 
@@ -19,8 +21,13 @@ def write_manifest(index: ImageIndex, file: str | os.PathLike[str], names: Mappi
     """Write the columns path (relative to the root, to the byte) and label, and split, group and weight where the index has them.
 
     `names`: other names for some classes; classes with the same name become one. Groups are written as numbers: equal where those of the
-    index are. The file is written whole or not at all. Raises OutputError.
+    index are. The file is written whole or not at all. Raises OutputError, also for images inside other files.
     """
+    if index.in_containers:
+        raise OutputError(
+            f"the images of {one_line(index.root)} lie inside archives or shards, and a manifest is a list of files: write a table, with a "
+            "name that ends in .arrow"
+        )
     labels = [*((names or {}).get(name, name) for name in index.class_names), ""]  # -1 is the last one
     columns = {name: index.table.columns.get(column) for name, column in (("split", "part"), ("group", "group"), ("weight", "weight"))}
     there = {name: column for name, column in columns.items() if column is not None}

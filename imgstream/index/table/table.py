@@ -8,6 +8,9 @@ row           uint32                              in a saved selection: the numb
 part          uint8                               where the split is given: position in PARTS, 0 = none
 group         uint64                              where groups are given: a hash of the group's name, 0 = none
 weight        float32                             where weights are given: the sample weight in training
+container     dictionary<int32, large_binary>     } of images inside other files: the file, relative to the root ("" for the root itself),
+offset        int64                               } its size, mtime and how it keeps them (files.spans.Container.encode); and where their
+length        uint32                              } bytes begin there, and how many they are
 size, mtime   int64                               bytes, nanoseconds since 1970 } of files that have been opened; what is not known yet is 0
 height, width uint32                              as stored, in pixels          } ("" for the kind), and without anything known the columns
 orientation   uint8                               EXIF 1..8                     } are absent
@@ -34,12 +37,13 @@ import numpy as np
 import pyarrow as pa
 
 from imgstream.errors import DatasetError
+from imgstream.files.spans import Container
 from imgstream.index.table.columns import Names
 
 FORMAT_VERSION = 2
 PARTS = ("", "train", "val", "test")
 """What the numbers in the part column stand for."""
-KINDS = ("", "jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "heic")
+KINDS = ("", "jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "heic", "npy")
 """What the numbers in the kind column stand for, and in FACTS."""
 FACTS = np.dtype(
     {
@@ -53,6 +57,8 @@ FACTS = np.dtype(
 
 OPTIONAL: dict[str, type[np.generic]] = {"row": np.uint32, "part": np.uint8, "group": np.uint64, "weight": np.float32}
 """Columns of the caller's that a table may have."""
+SPAN_COLUMNS: dict[str, type[np.generic]] = {"container": np.int32, "offset": np.int64, "length": np.uint32}
+"""Where the bytes of images are that have no files of their own: 16 bytes a row."""
 FACT_COLUMNS: dict[str, type[np.generic]] = {
     "size": np.int64,
     "mtime": np.int64,
@@ -106,6 +112,8 @@ class Table:
         self.folder_ids, self.folder_offsets, self.folder_data = (self.columns[key] for key in ("folder", "folder offsets", "folder data"))
         self.name_offsets, self.name_data = self.columns["name offsets"], self.columns["name data"]
         self.labels = self.columns["label"]
+        self.in_containers = "container" in self.columns
+        """Whether the images lie inside other files."""
         # Indexing a memoryview gives a Python int in 40 ns; indexing an array makes a NumPy scalar first.
         self._folder_ids, self._folder_offsets, self._folder_data = self.folder_ids.data, self.folder_offsets.data, self.folder_data.data
         self._name_offsets, self._name_data = self.name_offsets.data, self.name_data.data
@@ -145,6 +153,18 @@ class Table:
     def name(self, position: int) -> bytes:
         """File name of one row. `position` must lie in 0..len-1: it is not checked."""
         return bytes(self._name_data[self._name_offsets[position] : self._name_offsets[position + 1]])
+
+    def containers(self) -> list[Container]:
+        """The files that the images lie in, by id, with paths relative to the root. Raises DatasetError."""
+        try:
+            return [Container.decode(bytes(text)) for text in _texts(self.columns, "container")] if self.in_containers else []
+        except ValueError:
+            raise DatasetError(f"{self.path or 'a table'} names a container that is none; scan its source again") from None
+
+    def place(self, position: int) -> tuple[int, int, int]:
+        """(id of the container, offset, length) of one row. `position` must lie in 0..len-1: it is not checked."""
+        columns = self.columns
+        return columns["container"].item(position), columns["offset"].item(position), columns["length"].item(position)
 
     def relative(self, position: int) -> bytes:
         """Exact path of one row, relative to the root. `position` must lie in 0..len-1: it is not checked."""
@@ -188,8 +208,15 @@ def columns_of(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
         "name data": _view(name, np.uint8, None),
         "label": _view(batch.column("label"), np.int32, count),
     }
-    for column, dtype in (OPTIONAL | FACT_COLUMNS).items():
-        if column in batch.schema.names:
+    if "container" in batch.schema.names:
+        values = batch.column("container")
+        if values.type != _FOLDER or not {"offset", "length"} <= set(batch.schema.names):
+            raise pa.ArrowInvalid("its containers are incomplete")
+        views["container"] = _view(values.indices, np.int32, count)
+        views["container offsets"] = _view(values.dictionary, np.int64, len(values.dictionary) + 1)
+        views["container data"] = _view(values.dictionary, np.uint8, None)
+    for column, dtype in (OPTIONAL | FACT_COLUMNS | SPAN_COLUMNS).items():
+        if column in batch.schema.names and column not in views:
             values = batch.column(column)
             if values.type != (KIND_TYPE if column == "kind" else pa.from_numpy_dtype(dtype)):
                 raise pa.ArrowInvalid(f"column {column!r} is {values.type}")
@@ -199,6 +226,12 @@ def columns_of(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
     for of in ("folder", "name"):
         views[f"{of} data"] = views[f"{of} data"][: int(views[f"{of} offsets"][-1])]
     return views
+
+
+def _texts(columns: dict[str, np.ndarray], name: str) -> Iterator[memoryview]:
+    """The values of a column's dictionary, by id."""
+    data = columns[f"{name} data"].data
+    return (data[start:end] for start, end in pairwise(columns[f"{name} offsets"].tolist()))
 
 
 def checksum(info: TableInfo, columns: dict[str, np.ndarray]) -> int:

@@ -16,15 +16,16 @@ import pyarrow as pa
 
 from imgstream.errors import DatasetError, OutputError
 from imgstream.files.atomic import atomic_file
+from imgstream.files.spans import Container
 from imgstream.index.table.columns import BytesColumn, Column, Names, spool_file, spool_refused
-from imgstream.index.table.table import FACT_COLUMNS, KIND_TYPE, KINDS, OPTIONAL, Table, TableInfo, unnamed_table, write_table
+from imgstream.index.table.table import FACT_COLUMNS, KIND_TYPE, KINDS, OPTIONAL, SPAN_COLUMNS, Table, TableInfo, unnamed_table, write_table
 
 CHUNK_ROWS = 1 << 14
 """Rows held as Python objects at any moment while a table is written."""
 
 _MOST_ROWS = 1 << 32  # row numbers are uint32
 _PENDING_FOLDERS = 1 << 12
-_TYPES = OPTIONAL | FACT_COLUMNS
+_TYPES = OPTIONAL | FACT_COLUMNS | SPAN_COLUMNS
 
 
 class TableWriter:
@@ -32,16 +33,17 @@ class TableWriter:
 
     Columns go to unnamed temporary files in `spool` (None: the system's temporary folder), are mapped from there, and become one record
     batch: neither the rows nor the file are ever in memory as a whole, and a crash leaves nothing behind. Use it in a with statement: an
-    OSError inside is raised as an OutputError. `columns`: those of OPTIONAL and FACT_COLUMNS that the table has.
+    OSError inside is raised as an OutputError. `columns`: those of OPTIONAL, FACT_COLUMNS and
+    SPAN_COLUMNS that the table has.
     """
 
     def __init__(self, spool: Path | None, columns: Sequence[str] = ()) -> None:
         self._spool = spool
         self._files = contextlib.ExitStack()
-        self._folders, self._names = BytesColumn(self._open), BytesColumn(self._open)
+        self._folders, self._names, self._containers = BytesColumn(self._open), BytesColumn(self._open), BytesColumn(self._open)
         self._columns = {name: Column(self._open) for name in ("folder", "label", *columns)}
         self._new_folders: list[bytes] = []
-        self._folder_count = 0
+        self._folder_count = self._container_count = 0
         self._row_count = 0
         # Rows of one folder with one label come together, and are kept as runs until they are written.
         self._run_names: list[Names] = []
@@ -66,6 +68,12 @@ class TableWriter:
         if len(self._new_folders) >= CHUNK_ROWS:
             self._flush_folders()
         return self._folder_count - 1
+
+    def add_container(self, container: Container) -> int:
+        """Add a file that images lie in, its path relative to the root; return its id, counting from 0."""
+        self._containers.append(Names.of([container.encode()]))
+        self._container_count += 1
+        return self._container_count - 1
 
     def add_run(self, names: Names, folder_id: int, label: int, part: int = 0) -> None:
         """Add rows of one folder, at most CHUNK_ROWS."""
@@ -106,10 +114,13 @@ class TableWriter:
             del arrays["part"]  # no split is given
         folders, names = self._folders.array(self._folder_count), self._names.array(count)
         digest = hashlib.blake2b(json.dumps(info.class_names).encode(), digest_size=16)
-        for array in (folders, names, *(array for name, array in arrays.items() if name not in FACT_COLUMNS)):
+        for array in (folders, names, *(array for name, array in arrays.items() if name not in FACT_COLUMNS | SPAN_COLUMNS)):
             for buffer in array.buffers()[1:]:
                 digest.update(buffer)
         folder = pa.DictionaryArray.from_arrays(arrays.pop("folder"), folders)
+        if "container" in arrays:
+            containers = self._containers.array(self._container_count)
+            arrays["container"] = pa.DictionaryArray.from_arrays(arrays["container"], containers)
         if "kind" in arrays:
             arrays["kind"] = pa.DictionaryArray.from_arrays(arrays["kind"].view(pa.int8()), list(KINDS)).cast(KIND_TYPE)
         columns = {"folder": folder, "name": names, **arrays}

@@ -11,6 +11,7 @@ import numpy as np
 from imgstream.augment import Augmentation, Preset
 from imgstream.errors import BadImage
 from imgstream.files.reader import FileReader
+from imgstream.files.spans import Span
 from imgstream.formats.header import Header
 from imgstream.formats.jpeg import is_regular
 from imgstream.geometry import Plan, make_plan
@@ -77,6 +78,8 @@ class RowPlanner:
             for slot, row in enumerate(rows):
                 draws[slot] = self._draws(epoch, row)
         for slot, path in enumerate(paths):
+            if isinstance(path, Span):  # TensorFlow opens whole files
+                continue
             absolute = path if path.startswith(b"/") else self._working_directory + path
             if not path or _means_another_file_to_tensorflow(absolute):
                 continue

@@ -210,7 +210,11 @@ def test_what_cannot_be_listed_or_written_exits_with_1_and_one_line(
         ([tmp_path / "gone.csv"], "there is no such folder or file"),
         ([tmp_path / "photso"], "there is no such folder or file (there is " + str(photos) + ")"),
         (["s3://bucket/photos"], "is a URL: copy what is there to a disk"),
-        ([tmp_path / "photos.zip"], "is an archive: unpack it, and give the folder. imgstream reads a folder, a manifest (.csv"),
+        (
+            [tmp_path / "photos.rar"],
+            "is an archive that is not read: unpack it, and give the folder. imgstream reads a folder, a manifest (.csv",
+        ),
+        ([tmp_path / "photos.zip"], "there is no such folder or file (there is " + str(photos) + ")"),
         ([tmp_path / "empty.csv"], "No images"),
         ([tmp_path / "empty"], "No images"),
         ([tmp_path / "junk.parquet"], "cannot be read"),
