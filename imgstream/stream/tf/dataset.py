@@ -26,6 +26,7 @@ from imgstream.spec import SampleSpec
 from imgstream.stalls import StallWatch
 from imgstream.stream.batch import Batch
 from imgstream.stream.plan import ORDER_BLOCK, BatchPlan
+from imgstream.stream.tf.cardinality import has_rows, with_cardinality
 from imgstream.stream.tf.row_plans import GEOMETRY, RowPlanner, bad_image, fault
 
 Tensor = Any
@@ -94,20 +95,8 @@ class TfPipeline:
 
     def dataset(self, epoch: int | None = None, start: int = 0) -> tf.data.Dataset:
         """The dataset that Stream.to_tf describes."""
-        mixes = isinstance(self._augmentation, Preset) and bool(self._augmentation.mix)
-        class_count = len(self._plan.index.class_names)
-        label_spec = tf.TensorSpec((None, class_count), tf.float32) if mixes else tf.TensorSpec((None,), tf.int32)
-        empty: tuple[Tensor, ...]
-        empty = (tf.zeros((0, *self._spec.shape)), tf.zeros([0 if n is None else n for n in label_spec.shape], label_spec.dtype))
-        if self._plan.index.has_weights:
-            empty = (*empty, tf.zeros((0,)))
-        full = self._batches(epoch, start, traced=False).filter(_has_rows)
-        # The cardinality is known although wholly bad batches are left out: take(n) of an infinite dataset has n elements. This one
-        # counts as infinite because one of its choices is; that one is never chosen, and the dataset ends with the other.
-        never = tf.data.Dataset.from_tensors(empty).repeat()
-        always_first = tf.data.Dataset.from_tensors(tf.constant(0, tf.int64)).repeat()
-        counted = tf.data.Dataset.choose_from_datasets([full, never], always_first, stop_on_empty_dataset=True)
-        return counted.take(len(self._plan) - start).prefetch(1)
+        full = self._batches(epoch, start, traced=False).filter(has_rows)
+        return with_cardinality(full, len(self._plan) - start).prefetch(1)
 
     def traced_batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches that Stream.traced_batches describes, with the same errors."""
@@ -336,8 +325,3 @@ def _scaled(pixels: Tensor, spec: SampleSpec) -> Tensor:
         return tf.raw_ops.Dequantize(input=tf.bitcast(pixels, tf.quint8), min_range=black, max_range=white, mode="MIN_COMBINED")
     images = tf.cast(pixels[..., ::-1] if spec.bgr else pixels, tf.float32) * gain
     return images if bias is None else images + bias
-
-
-@_in_graph
-def _has_rows(images: Tensor, *_: Tensor) -> Tensor:
-    return tf.shape(images)[0] > 0
