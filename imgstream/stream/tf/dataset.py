@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from imgstream.augment import Policy, Preset
-from imgstream.augment.tensorflow_ops import PresetPlans, apply_preset, mix_batch, plan_preset
+from imgstream.augment import Mix, Policy, Preset
+from imgstream.augment.tensorflow_ops import MixPlans, PresetPlans, apply_preset, mix_batch, mix_numbers, plan_mixes, plan_preset
 from imgstream.decode import tensorflow_ops
 from imgstream.errors import BadImage, ImgstreamError
 from imgstream.order import SampleDraws, sample_generator
@@ -214,9 +214,11 @@ class TfPipeline:
         signature = [tf.TensorSpec((None,), tf.int32), samples, tf.TensorSpec((None,), tf.string)]
         missing, others, faults = self._call(self._complete, inputs, signature)
         pixels = tf.dynamic_stitch([done, missing], [pixels, others])
+        draws = chunk.draws
         if isinstance(self._augmentation, Policy):
-            (pixels,) = self._call(self._transform, [chunk.epoch, chunk.positions, faults, pixels], [samples])
-        return chunk.positions, chunk.labels, chunk.draws, faults, pixels
+            numbers = tf.TensorSpec((None, 4), tf.float64)
+            pixels, draws = self._call(self._transform, [chunk.epoch, chunk.positions, faults, pixels], [samples, numbers])
+        return chunk.positions, chunk.labels, draws, faults, pixels
 
     def _complete(
         self, epoch: np.int64, positions: np.ndarray, faults: np.ndarray, done: np.ndarray
@@ -259,17 +261,20 @@ class TfPipeline:
             out[:] = out[:, ::-1].copy()
         return b""
 
-    def _transform(self, epoch: np.int64, positions: np.ndarray, faults: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-        """Apply the policy to each good sample of a chunk."""
+    def _transform(self, epoch: np.int64, positions: np.ndarray, faults: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Apply the policy to each good sample of a chunk; also how each is to be mixed, as mix_numbers has it."""
         policy, index, out = self._augmentation, self._plan.index, np.zeros_like(pixels)
+        mixes: list[Mix | None] = [None] * len(pixels)
         assert isinstance(policy, Policy)
         for slot in np.flatnonzero(faults == b"").tolist():
             position = int(positions[slot])
+            generator = sample_generator(self._plan.seed, int(epoch), index.row(position))
+            mixes[slot] = policy.mixing(generator)
             try:
-                out[slot] = policy.apply(pixels[slot], sample_generator(self._plan.seed, int(epoch), index.row(position)))
+                out[slot] = policy.apply(pixels[slot], generator)
             except ImgstreamError as error:
                 raise type(error)(f"{error} (at {index.path(position)!r})") from error
-        return out
+        return out, mix_numbers(mixes)
 
     # ---- good rows, augmented and scaled
 
@@ -284,10 +289,14 @@ class TfPipeline:
         pixels.set_shape((None, *spec.shape))
         if isinstance(augmentation, Preset):
             signature = list(PresetPlans.signature(spec.channels))
+            plans: PresetPlans | MixPlans
             plans = PresetPlans(*self._call(lambda numbers: plan_preset(augmentation, numbers, spec.shape), [draws], signature))
             pixels = apply_preset(augmentation, pixels, plans)
+        elif augmentation is not None and augmentation.mix:
+            height, width, _ = spec.shape
+            plans = MixPlans(*self._call(lambda numbers: plan_mixes(numbers, height, width), [draws], list(MixPlans.signature())))
         images = _scaled(pixels, spec)
-        if isinstance(augmentation, Preset) and augmentation.mix:
+        if augmentation is not None and augmentation.mix:
             images, labels = mix_batch(images, labels, plans, len(self._plan.index.class_names))
         if traced:
             return images, labels, positions, faults
