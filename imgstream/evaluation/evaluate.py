@@ -87,8 +87,8 @@ def evaluate(
     so the stream's index may have fewer, more or other classes.
 
     With `flip`, the scores of an image are the mean of its own and those of its mirror image. `positive`: of a model of two classes, the
-    one that `binary` is of; None for the second. `max_batches` stops early: with a shuffled stream that is a fair sample. Raises DatasetError
-    when no image belongs to the model's classes, and OptionError for a `positive` that is none of two.
+    one that `binary` is of; None for the second. `max_batches` stops early: with a shuffled stream that is a fair sample. Raises
+    DatasetError when no image belongs to the model's classes, and OptionError for a `positive` that is none of two.
     """
     names = list(class_names)
     binary = _binary(names, positive)

@@ -1,6 +1,7 @@
 """Training: from a folder of images to a run folder.
 
 settings.py         the options of training: frozen, self-checking, saved with the run
+config_file.py      train.yaml, which repeats a run
 data.py             the labelled rows, their split, and the spec of their samples
 schedule.py         progress and learning rate, planned for a number of steps or for the clock
 step/               the parts of a training step: models, optimizer, precision, average of the weights
@@ -13,6 +14,7 @@ loop.py             the training loop
 progress.py         the progress that a person sees
 train.py            train: index, models, loop, run folder
 dry_run.py          what train would do, without writing anything
+folds.py            a run for each part of a cross-validation
 rate_finder.py      suggests a learning rate
 """
 

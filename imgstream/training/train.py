@@ -15,6 +15,7 @@ from imgstream.runs.folder import RunFolder
 from imgstream.runs.golden import write_golden
 from imgstream.runs.run import BATCH_SIZE, Run, device
 from imgstream.spec import SampleSpec
+from imgstream.training.config_file import write_config
 from imgstream.training.data import split
 from imgstream.training.frozen_backbone import train_head
 from imgstream.training.loop import Report, TrainingLoop
@@ -89,7 +90,7 @@ def train(
         prepared = prepare(source, settings, folder, resume=resume, scanned=_each(line.scanned, scanned), tell=tell)
         if prepared is None:
             return Run(folder)
-        finished = _run(prepared, started, callbacks, _each(line, report), _each(line.embedded, embedded), tell)
+        finished = _run(prepared, source, started, callbacks, _each(line, report), _each(line.embedded, embedded), tell)
     if not finished:
         raise KeyboardInterrupt
     return Run(folder)
@@ -97,6 +98,7 @@ def train(
 
 def _run(
     prepared: Preparation,
+    source: Source,
     started: float,
     callbacks: Sequence[Any],
     report: Report,
@@ -119,6 +121,7 @@ def _run(
         folder.write_json("spec.json", prepared.spec.to_json())
         folder.write_json("class_names.json", {"format": 1, "class_names": index.class_names})
         folder.write_json("settings.json", prepared.recorded)
+        write_config(folder, source, prepared.recorded)
         chosen: dict[str, Any] = {"pipeline": pipeline, "pipeline_why": why, "split": prepared.split.to_json()}
         chosen |= {"model": prepared.info.name, "precision": models.policy}
         chosen |= {"batch_size": memory.batch_size, "validation_batch": memory.validation_batch}
