@@ -1,12 +1,11 @@
 """Training: from a folder of images to a run folder.
 
 settings.py         the options of training: frozen, self-checking, saved with the run
-config_file.py      train.yaml, which repeats a run
 data.py             the labelled rows, their split, and the spec of their samples
 schedule.py         progress and learning rate, planned for a number of steps or for the clock
 step/               the parts of a training step: models, optimizer, precision, average of the weights
 memory/             how much memory training takes: planned before it starts, recorded while it runs
-state/              checkpoints, history, and resuming from them
+state/              checkpoints, history, train.yaml, and resuming from them
 trial.py            measures steps and validations on a few batches
 preparation.py      decides everything before anything is written
 frozen_backbone.py  trains a head on frozen features, before the whole model

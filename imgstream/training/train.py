@@ -15,7 +15,6 @@ from imgstream.runs.folder import RunFolder
 from imgstream.runs.golden import write_golden
 from imgstream.runs.run import BATCH_SIZE, Run, device
 from imgstream.spec import SampleSpec
-from imgstream.training.config_file import write_config
 from imgstream.training.data import split
 from imgstream.training.frozen_backbone import train_head
 from imgstream.training.loop import Report, TrainingLoop
@@ -23,6 +22,7 @@ from imgstream.training.memory.record import MemoryRecord
 from imgstream.training.preparation import Preparation, known_settings, prepare
 from imgstream.training.progress import TrainingProgress
 from imgstream.training.state.checkpoint import latest
+from imgstream.training.state.config_file import write_config
 from imgstream.versions import versions
 from imgstream.wording import quantity
 

@@ -28,8 +28,8 @@ def _take_config(context: typer.Context, file: Path | None) -> dict[str, Any] | 
     if file is None or context.resilient_parsing:
         return None
     from imgstream.errors import OptionError
-    from imgstream.training.config_file import read_config
     from imgstream.training.settings import TrainSettings
+    from imgstream.training.state.config_file import read_config
 
     given = read_config(file)
     here = {parameter.name for parameter in context.command.params} - {"config", "help"}

@@ -1,6 +1,6 @@
 """Which augmentations work, whether batches are the same for any number of workers, and what an image costs.
 
-    python bench/augmentations.py [DIR] [--size 96]
+    python bench/loading/augmentations.py [DIR] [--size 96]
 
 Prints the table of docs/guide/augment.md. DIR defaults to sample_data. Transforms of torchvision are tried where it is installed.
 """

@@ -15,8 +15,8 @@ import imgstream as ims
 from imgstream.augment import resolve, to_json
 from imgstream.cli import main
 from imgstream.runs.folder import RunFolder
-from imgstream.training.config_file import write_config
 from imgstream.training.settings import TrainSettings
+from imgstream.training.state.config_file import write_config
 
 
 def written(folder: Path, **options: Any) -> dict[str, Any]:
