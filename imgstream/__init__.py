@@ -23,6 +23,7 @@ os.environ.setdefault(
 if TYPE_CHECKING:
     __version__: str
     """The version of the installed package, from pyproject.toml."""
+    from imgstream.directory_dataset import image_dataset_from_directory
     from imgstream.errors import BadImage, ImgstreamError
     from imgstream.index import ImageIndex, scan
     from imgstream.prediction.rows import Prediction
@@ -35,6 +36,7 @@ _MODULES = {
     "BadImage": "errors",
     "ImgstreamError": "errors",
     "ImageIndex": "index",
+    "image_dataset_from_directory": "directory_dataset",
     "scan": "index",
     "SampleSpec": "spec",
     "Stream": "stream",
@@ -52,6 +54,7 @@ __all__ = [
     "SampleSpec",
     "Stream",
     "__version__",
+    "image_dataset_from_directory",
     "load_run",
     "scan",
     "train",

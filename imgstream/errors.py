@@ -2,7 +2,7 @@
 
 ImgstreamError                 everything imgstream raises on purpose; the command line prints it as one line, exit 1
 ├── SpecError (ValueError)     an impossible SampleSpec, or an impossible argument of Stream
-├── NoImagesError              nothing to read under the folder that was given
+├── NoImagesError (ValueError) nothing to read under the folder that was given
 ├── DatasetError               images that cannot be used as asked (one class, no labels, too many bad files)
 │   └── OptionError            an impossible value, or options that do not go together; on the command line exit 2
 ├── AugmentError               an augmentation that cannot be loaded, or that broke a sample
@@ -43,7 +43,7 @@ class SpecError(ImgstreamError, ValueError):
     """A SampleSpec or a Stream with an impossible value."""
 
 
-class NoImagesError(ImgstreamError):
+class NoImagesError(ImgstreamError, ValueError):
     """A folder, list of files or pattern without images."""
 
 

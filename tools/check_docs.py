@@ -193,7 +193,7 @@ def _faults_of_imgstream(arguments: Sequence[str], commands: Mapping[str, Any]) 
         yield f"names `imgstream {arguments[0] if arguments else ''}`, which does not exist"
         return
     try:
-        command.make_context(command.name, list(rest))
+        command.make_context(command.name, list(rest), resilient_parsing="--config" in rest)  # which would read its file
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise

@@ -3,6 +3,10 @@
 presets.py         light, standard, strong: numbers → box, flip, colour matrix, rotation, erasing, mixing
 tensorflow_ops.py  the presets in TensorFlow, on a whole batch
 policy.py          albumentations policies and functions (image, rng) -> image
+keras_layers.py    Keras layers, with random numbers by the sample's key
+keras_files.py     finds them in lists, models and files, and puts them into JSON
+torch_modules.py   transforms of torchvision and kornia
+aug_mix.py         the random numbers of Keras' AugMix
 function_file.py   loads `file.py:function`
 checks.py          refuses what is often given as an augmentation and cannot be one
 loading.py         from what the user gives (name, file, object) to a Preset or Policy, and to JSON and back

@@ -10,15 +10,22 @@ from imgstream.augment.checks import check_arguments, check_transforms
 from imgstream.augment.function_file import load_attribute
 from imgstream.augment.policy import Policy
 from imgstream.augment.presets import PRESETS, Preset
+from imgstream.augment.torch_modules import of_torch
 from imgstream.errors import AugmentError
 
 FORMAT_VERSION = 1
-_CHOICES = f"none, {', '.join(PRESETS)}, a policy.yaml or policy.json that albumentations saved, or file.py:function"
+_CHOICES = (
+    f"none, {', '.join(PRESETS)}, a policy.yaml or policy.json that albumentations saved, a layers.keras or layers.json of Keras, or "
+    "file.py:function"
+)
 
 
 def resolve(augment: Any) -> Preset | Policy | None:
-    """The augmentation that `augment` names: None, a preset's name, "policy.yaml", "policy.json", "file.py:function", an albumentations
-    transform or a list of them, a callable (image uint8 (H, W, C), rng numpy Generator) -> image, or a Preset or Policy.
+    """The augmentation that `augment` names or is.
+
+    None, a preset's name, "policy.yaml", "policy.json", "layers.keras", "file.py:function"; an albumentations transform, a Keras layer or
+    Sequential, a transform of torchvision or kornia, or a list of one of these; a callable (image uint8 (H, W, C), rng numpy Generator) ->
+    image; or a Preset or Policy.
 
     Raises AugmentError when there is no such augmentation, and says what there is.
     """
@@ -26,6 +33,8 @@ def resolve(augment: Any) -> Preset | Policy | None:
         return augment
     if isinstance(augment, str | Path):
         return _by_name(str(augment))
+    if (found := _keras_layers(augment) or of_torch(augment)) is not None:
+        return found
     if _is_albumentations(augment) or isinstance(augment, list | tuple):
         return _from_albumentations(augment)
     if callable(augment):
@@ -33,25 +42,18 @@ def resolve(augment: Any) -> Preset | Policy | None:
         check_arguments(augment, name)
         return Policy(name, function=augment)
     raise AugmentError(
-        f"augment must be {_CHOICES}, an albumentations transform or a list of them, or a callable (image, rng); got {augment!r}"
+        f"augment must be {_CHOICES}, an albumentations transform, a Keras layer, a list of one of these, or a callable (image, rng); "
+        f"got {augment!r}"
     )
 
 
 def to_json(augmentation: Preset | Policy | None) -> dict[str, Any]:
-    """What a run folder keeps. An albumentations policy is kept whole, in its own serialised form; a function by where it came from."""
+    """What a run folder keeps."""
     if augmentation is None:
         return {"format": FORMAT_VERSION, "kind": "none"}
     if isinstance(augmentation, Preset):
         return {"format": FORMAT_VERSION, "kind": "preset", "name": augmentation.name}
-    if augmentation.compose is not None:
-        try:
-            policy = augmentation.compose.to_dict()
-        except Exception as error:
-            raise AugmentError(
-                f"augmentation {augmentation.name} cannot be saved with the run: {error}. Give it as file.py:function"
-            ) from error
-        return {"format": FORMAT_VERSION, "kind": "albumentations", "name": augmentation.name, "policy": policy}
-    return {"format": FORMAT_VERSION, "kind": "function", "name": augmentation.name, "source": augmentation.source}
+    return {"format": FORMAT_VERSION, **augmentation.to_json()}
 
 
 def from_json(data: dict[str, Any]) -> Preset | Policy | None:
@@ -67,7 +69,12 @@ def from_json(data: dict[str, Any]) -> Preset | Policy | None:
         return PRESETS[data["name"]]
     if kind == "albumentations":
         return Policy(data["name"], compose=_deserialised(data["policy"], data["name"]))
-    raise AugmentError(f"the run was trained with the Python function {data.get('source') or data['name']}: give it again as augment=")
+    if kind == "keras":
+        from imgstream.augment.keras_files import from_description
+
+        return from_description(data["layers"], f"the run's augmentation {data['name']}")
+    what = "transform of torch" if kind == "torch" else "Python function"
+    raise AugmentError(f"the run was trained with the {what} {data.get('source') or data['name']}: give it again as augment=")
 
 
 def _by_name(name: str) -> Preset | Policy | None:
@@ -78,6 +85,10 @@ def _by_name(name: str) -> Preset | Policy | None:
     path, _, function = name.rpartition(":")
     if path.endswith(".py"):
         return _from_python(Path(path), function, name)
+    if Path(name).suffix.lower() == ".keras":
+        from imgstream.augment.keras_files import read_layers
+
+        return read_layers(Path(name))
     if Path(name).suffix.lower() in (".yaml", ".yml", ".json"):
         return _from_policy_file(Path(name))
     raise AugmentError(f"no augmentation named {name!r}: choose {_CHOICES}")
@@ -96,6 +107,12 @@ def _from_policy_file(path: Path) -> Policy:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise AugmentError(f"{path} is no YAML or JSON: {error}") from error
+    if isinstance(data, str):  # model.to_json() is a text, and json.dump makes a text within quotes of it
+        data = yaml.safe_load(data)
+    if isinstance(data, list) or (isinstance(data, dict) and "class_name" in data):
+        from imgstream.augment.keras_files import from_description
+
+        return from_description(data, str(path))
     return Policy(path.name, compose=_deserialised(data, str(path)))
 
 
@@ -125,12 +142,26 @@ def _deserialised(data: Any, name: str) -> Any:
 
 def _from_python(path: Path, function: str, name: str) -> Policy:
     found = load_attribute(path, function, name)
+    if (policy := _keras_layers(found) or of_torch(found)) is not None:
+        return policy
     if _is_albumentations(found) or isinstance(found, list | tuple):
         return _from_albumentations(found)
     if not callable(found):
         raise AugmentError(f"{function} in {path} is a {type(found).__name__}, not a function (image, rng) -> image")
     check_arguments(found, function)
     return Policy(function, function=found, source=f"{path.resolve()}:{function}")
+
+
+def _keras_layers(value: Any) -> Policy | None:
+    """The policy of a Keras layer, or of a list with one; None for anything else."""
+    keras = sys.modules.get("keras")  # if it is not imported, the value cannot be one of its objects
+    if keras is None or not hasattr(keras, "layers"):
+        return None
+    if not any(isinstance(part, keras.layers.Layer) for part in (value if isinstance(value, list | tuple) else [value])):
+        return None
+    from imgstream.augment.keras_files import of_layers
+
+    return of_layers(value)
 
 
 def _is_albumentations(value: Any) -> bool:
@@ -145,8 +176,8 @@ def _from_albumentations(given: Any) -> Policy:
         return Policy(name, compose=_composed(given, name))
     if other := [item for item in given if not _is_albumentations(item)]:
         raise AugmentError(
-            "a list as augment must be of albumentations transforms, which are composed; of other things write one function, "
-            f"def augment(image, rng), that does all of it; got {other[0]!r}"
+            "a list as augment must be of albumentations transforms, of Keras layers or of torch transforms alone; of other things write "
+            f"one function, def augment(image, rng), that does all of it; got {other[0]!r}"
         )
     import albumentations
 

@@ -1,4 +1,4 @@
-"""Augmentation by the user's own code: an albumentations policy, or a function (image, rng) -> image."""
+"""Augmentation that is not built in: an albumentations policy, or a function (image, rng) -> image."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from imgstream.augment.checks import transforms_of
 from imgstream.augment.function_file import load_attribute
+from imgstream.augment.presets import Mix
 from imgstream.errors import AugmentError
 
 Function = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -29,6 +30,8 @@ class Policy:
         self.name, self.compose, self.function = name, compose, function
         self.source = source
         """"file.py:function" if it came from there: a resumed run finds it again by this."""
+        self.mix: Callable[[np.random.Generator], Mix] | None = None
+        """Draws how a sample is mixed with the next one of its batch; None for what mixes nothing."""
         self._idle: collections.deque[Any] = collections.deque()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -38,6 +41,20 @@ class Policy:
         if self.function is not None and self.source is not None:  # other processes lack its module, and load it from its file
             return _from_source, (self.source,)
         return super().__reduce_ex__(protocol)
+
+    def mixing(self, rng: np.random.Generator) -> Mix | None:
+        """How the sample is mixed with the next one of its batch. To be drawn before `apply`, from the same generator."""
+        return self.mix(rng) if self.mix is not None else None
+
+    def to_json(self) -> dict[str, Any]:
+        """What a run folder keeps. An albumentations policy is kept whole, in its own serialised form; a function by where it came from."""
+        if self.compose is None:
+            return {"kind": "function", "name": self.name, "source": self.source}
+        try:
+            policy = self.compose.to_dict()
+        except Exception as error:
+            raise AugmentError(f"augmentation {self.name} cannot be saved with the run: {error}. Give it as file.py:function") from error
+        return {"kind": "albumentations", "name": self.name, "policy": policy}
 
     def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The transformed image. Raises AugmentError when the transform fails, or returns another shape or dtype."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from imgstream.augment.presets import Preset
+from imgstream.augment.presets import Mix, Preset
 
 Tensor = Any
+_KINDS = ("", "mixup", "cutmix")
 _FIXED = 1024
 """cv2.transform of uint8 RGB rounds its matrix to 1/1024 and computes in whole numbers of that; float32 holds them exactly."""
 
@@ -44,6 +46,44 @@ class PresetPlans(NamedTuple):
         )
 
 
+class MixPlans(NamedTuple):
+    """How each sample of a batch is mixed with the next: the last three fields of PresetPlans."""
+
+    own_pixels: Tensor
+    patch: Tensor
+    own_label: Tensor
+
+    @staticmethod
+    def signature() -> MixPlans:
+        """The shapes and dtypes of the fields."""
+        return MixPlans(*PresetPlans.signature(1)[3:])
+
+
+def mix_numbers(mixes: Sequence[Mix | None]) -> np.ndarray:
+    """float64 (B, 4): kind (0 for none), share, left and top of each mix, which a tensor can hold."""
+    return np.array([(0, 1, 0, 0) if mix is None else (_KINDS.index(mix.kind), *mix[1:]) for mix in mixes], np.float64).reshape(-1, 4)
+
+
+def plan_mixes(numbers: np.ndarray, height: int, width: int) -> MixPlans:
+    """The plans of what mix_numbers gave, for samples of height × width pixels."""
+    mixes = (Mix(_KINDS[int(kind)], *others) if kind else None for kind, *others in numbers.tolist())
+    return _plan_mixes(list(mixes), height, width)
+
+
+def _plan_mixes(mixes: Sequence[Mix | None], height: int, width: int) -> MixPlans:
+    count = len(mixes)
+    plans = MixPlans(np.ones(count, np.float32), np.zeros((count, 4), np.int32), np.ones(count, np.float32))
+    for i, mix in enumerate(mixes):
+        if mix is None:
+            continue
+        if mix.kind == "mixup":
+            plans.own_pixels[i] = plans.own_label[i] = mix.share
+        else:
+            plans.patch[i] = mix.patch(width, height)
+            plans.own_label[i] = 1 - plans.patch[i, 2] * plans.patch[i, 3] / (width * height)
+    return plans
+
+
 def plan_preset(preset: Preset, draws: np.ndarray, shape: tuple[int, int, int]) -> PresetPlans:
     """The plans for a batch of samples of `shape` from their random numbers, float64 (B, DRAWS)."""
     (height, width, channels), count = shape, len(draws)
@@ -51,9 +91,7 @@ def plan_preset(preset: Preset, draws: np.ndarray, shape: tuple[int, int, int]) 
         np.zeros((count, channels, channels + 1), np.float32),
         np.zeros((count, 8), np.float32),
         np.zeros((count, 4), np.int32),
-        np.ones(count, np.float32),
-        np.zeros((count, 4), np.int32),
-        np.ones(count, np.float32),
+        *_plan_mixes([preset.mixing(numbers) for numbers in draws], height, width),
     )
     border = _border(preset, height, width)
     for i, numbers in enumerate(draws):
@@ -65,13 +103,6 @@ def plan_preset(preset: Preset, draws: np.ndarray, shape: tuple[int, int, int]) 
             plans.rotation[i, :6] = matrix.ravel()
         if (erased := preset.erased(numbers, width, height)) is not None:
             plans.erased[i] = erased
-        if (mix := preset.mixing(numbers)) is None:
-            continue
-        if mix.kind == "mixup":
-            plans.own_pixels[i] = plans.own_label[i] = mix.share
-        else:
-            plans.patch[i] = mix.patch(width, height)
-            plans.own_label[i] = 1 - plans.patch[i, 2] * plans.patch[i, 3] / (width * height)
     return plans
 
 
@@ -101,7 +132,7 @@ def apply_preset(preset: Preset, images: Tensor, plans: PresetPlans) -> Tensor:
     return images
 
 
-def mix_batch(images: Tensor, labels: Tensor, plans: PresetPlans, class_count: int) -> tuple[Tensor, Tensor]:
+def mix_batch(images: Tensor, labels: Tensor, plans: PresetPlans | MixPlans, class_count: int) -> tuple[Tensor, Tensor]:
     """presets.mix_batch in TensorFlow: float32 (B, H, W, C) images, each mixed with the next, and float32 (B, class_count) labels."""
     shares = tf.one_hot(labels, class_count)
     many = tf.shape(images)[0] > 1

@@ -88,7 +88,7 @@ Augment = Annotated[
     typer.Option(
         "--augment",
         metavar="NAME|FILE",
-        help="Augmentation: none, light, standard, strong, policy.yaml, policy.json or file.py:function.",
+        help="Augmentation: none, light, standard, strong, policy.yaml, policy.json, layers.keras, layers.json or file.py:function.",
         rich_help_panel=PREPROCESSING,
     ),
 ]

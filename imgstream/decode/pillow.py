@@ -40,14 +40,14 @@ _PLUGINS = {
 _BAND = 1 << 20  # pixels that are made 8-bit RGB or grey at a time
 
 
-def load(data: memoryview, header: Header, reduction: int = 1, grey: bool = False) -> np.ndarray:
+def load(data: memoryview, header: Header, reduction: int = 1, grey: bool = False, alpha: bool = False) -> np.ndarray:
     """uint8 (h, w) grey or (h, w, 3) RGB at 1/reduction, as stored (not oriented), of the first image in a file of any kind; each side is
-    ceil(stored side / reduction).
+    ceil(stored side / reduction). With alpha=True (h, w, 4), RGB and alpha.
 
     A JPEG is scaled inside its decoder; with grey=True it gives its own luma. Raises BadImage.
     """
     try:
-        with _plugin(header.kind)(io.BytesIO(_bare(data, header.kind))) as image:
+        with _plugin(header.kind)(io.BytesIO(_bare(data, header.kind, alpha))) as image:
             _check_size(image, header)  # the size that was checked must be the one that is decoded
             if header.kind == "jpeg":
                 image.draft("L" if grey else None, (max(1, header.width // reduction), max(1, header.height // reduction)))
@@ -57,7 +57,7 @@ def load(data: memoryview, header: Header, reduction: int = 1, grey: bool = Fals
             else:
                 image.load()
                 _check_size(image, header)  # the size of a HEIC may change when it is decoded
-            return _pixels(image, reduction)
+            return _pixels(image, reduction, alpha)
     except BadImage:
         raise
     except Exception as error:  # decoders raise nearly everything on damaged files
@@ -71,15 +71,15 @@ def _check_size(image: Any, header: Header) -> None:
         raise BadImage("corrupt", f"declares two sizes: {header.width}×{header.height} and {image.width}×{image.height}")
 
 
-def _pixels(image: Any, reduction: int) -> np.ndarray:
+def _pixels(image: Any, reduction: int, alpha: bool) -> np.ndarray:
     """A decoded image in 8 bits, reduced; a band of rows at a time, so that there is no second copy of the whole."""
     width, height = image.size
     rows = max(1, _BAND // (8 * width)) * 8  # whole blocks, whatever the reduction
     if height <= rows:
-        return shrink(_to_8_bit(image, image), reduction)
+        return shrink(_to_8_bit(image, image, alpha), reduction)
     out = None
     for top in range(0, height, rows):
-        band = shrink(_to_8_bit(image.crop((0, top, width, min(top + rows, height))), image), reduction)
+        band = shrink(_to_8_bit(image.crop((0, top, width, min(top + rows, height))), image, alpha), reduction)
         if out is None:
             out = np.empty((-(-height // reduction), *band.shape[1:]), np.uint8)
         out[top // reduction : top // reduction + len(band)] = band
@@ -116,14 +116,14 @@ def _silence_pillow() -> None:
             getattr(ctypes.CDLL(_imaging.__file__), setter)(None)
 
 
-def _bare(data: memoryview, kind: str) -> bytes | bytearray | memoryview:
+def _bare(data: memoryview, kind: str, alpha: bool) -> bytes | bytearray | memoryview:
     """The file without parts that are not needed for pixels but that Pillow would read: orientation, further images, profiles, Exif blocks,
     with any bombs and damage in them. Raises BadImage "truncated" for a container that ends after the end of the data.
     """
     if kind == "jpeg":
         return bare_jpeg(data, read_frame(data))
     if kind == "png":
-        return _bare_png(data)
+        return _bare_png(data, _PIXEL_CHUNKS | {b"tRNS"} if alpha else _PIXEL_CHUNKS)
     if kind == "tiff":
         return tiff.Directory(data).bare()
     if kind in ("avif", "heic"):
@@ -153,12 +153,12 @@ def _bare_iso(data: memoryview) -> bytearray:
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
 
-def _bare_png(data: memoryview) -> bytes:
-    """A PNG without the chunks that are not needed for pixels: alpha, animation, profiles, text, with any bombs and damage in them."""
+def _bare_png(data: memoryview, chunks: frozenset[bytes]) -> bytes:
+    """A PNG of these `chunks` alone: without animation, profiles and text, with any bombs and damage in them."""
     parts, last, headers = [data[:8]], b"", 0
     for last, start, end in png_chunks(data):
         headers += last == b"IHDR"
-        if last in _PIXEL_CHUNKS:
+        if last in chunks:
             parts.append(data[start:end])
     if last != b"IEND":
         raise BadImage("truncated", "a PNG that ends before its end mark")
@@ -167,14 +167,17 @@ def _bare_png(data: memoryview) -> bytes:
     return b"".join(parts)
 
 
-def _to_8_bit(pixels: Any, image: Any) -> np.ndarray:
-    """uint8 (h, w) or (h, w, 3) of Pillow's `pixels`, a part of `image`, which holds the tags."""
+def _to_8_bit(pixels: Any, image: Any, alpha: bool) -> np.ndarray:
+    """uint8 (h, w) or (h, w, 3), or (h, w, 4) with `alpha`, of Pillow's `pixels`, a part of `image`, which holds the tags."""
     mode = pixels.mode
     if mode.startswith("I;16"):
-        return _high_byte(np.asarray(pixels), getattr(image, "tag_v2", {}))
+        high = _high_byte(np.asarray(pixels), getattr(image, "tag_v2", {}))
+        return np.dstack([high, high, high, np.full_like(high, 255)]) if alpha else high
     if mode in ("I", "F"):
         raise BadImage("unsupported", "32-bit or float samples, which have no agreed black and white; save it with 8 or 16 bits")
-    if mode in ("1", "LA", "La"):
+    if alpha:
+        pixels = pixels.convert("RGBA")
+    elif mode in ("1", "LA", "La"):
         pixels = pixels.convert("L")
     elif mode not in ("L", "RGB"):
         pixels = pixels.convert("RGB")

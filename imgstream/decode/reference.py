@@ -29,16 +29,19 @@ class Decoder:
     def decode(self, data: memoryview, header: Header, reduction: int, channels: int) -> np.ndarray:
         """uint8 (height, width, channels), RGB or grey, oriented; each side is ceil(oriented side / reduction).
 
-        reduction: 1, 2, 4 or 8. channels: 3, or 1: a JPEG's own luma, Rec. 601 luma of anything else. The array may lie in scratch memory
-        and is valid until the next decode. Raises BadImage when the data ends early or cannot be decoded.
+        reduction: 1, 2, 4 or 8. channels: 3, or 1: a JPEG's own luma, Rec. 601 luma of anything else; or 4, RGB and alpha. The array may
+        lie in scratch memory and is valid until the next decode. Raises BadImage when the data ends early or cannot be decoded.
         """
         if header.kind == "jpeg":
-            pixels = self._jpeg(data, header, reduction, channels)
+            pixels = self._jpeg(data, header, reduction, min(channels, 3))
         elif header.kind == "npy":
             pixels = shrink(_of_size(npy.pixels_of(data), header), reduction)
         else:
-            still = _still_webp(data) if header.kind == "webp" else None
-            pixels = pillow.load(data, header, reduction) if still is None else shrink(_of_size(still, header), reduction)
+            still = _still_webp(data) if header.kind == "webp" and channels < 4 else None
+            if still is None:
+                pixels = pillow.load(data, header, reduction, alpha=channels == 4)
+            else:
+                pixels = shrink(_of_size(still, header), reduction)
         pixels = _with_channels(pixels, channels)
         if header.orientation == 1:
             return pixels
@@ -118,11 +121,13 @@ def _of_size(pixels: np.ndarray, header: Header, reduction: int = 1) -> np.ndarr
 
 
 def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """(h, w) or (h, w, 1 or 3) as (h, w, channels)."""
+    """(h, w), or (h, w, 1, 3 or 4) as (h, w, channels)."""
     if pixels.ndim == 3 and pixels.shape[2] == channels:
         return pixels
     if channels == 3:
         return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    if channels == 4:
+        return cv2.cvtColor(_with_channels(pixels, 3), cv2.COLOR_RGB2RGBA)  # opaque
     return (pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))[..., None]
 
 

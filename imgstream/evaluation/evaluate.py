@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from imgstream.display import table
-from imgstream.errors import DatasetError
+from imgstream.errors import DatasetError, OptionError
+from imgstream.evaluation.binary import BinaryScores
 from imgstream.evaluation.calibration import CalibrationError
 from imgstream.evaluation.metrics import ConfusionMatrix, softmax
 from imgstream.models.forward import Forward, Program, late
@@ -44,6 +45,8 @@ class Evaluation:
     """Number of readable images without a label, which were left out too."""
     missing_classes: list[str]
     """Classes of the model without an image here."""
+    binary: BinaryScores | None = None
+    """Of a model of two classes: how well the scores separate them."""
 
     @property
     def accuracy(self) -> float:
@@ -72,6 +75,7 @@ class Evaluation:
             "unknown_images": self.unknown_images,
             "unlabelled": self.unlabelled,
             "missing_classes": self.missing_classes,
+            **({} if self.binary is None else {"binary": self.binary.report()}),
         }
 
 
@@ -82,6 +86,7 @@ def evaluate(
     *,
     temperature: float = 1.0,
     flip: bool = False,
+    positive: str | None = None,
     max_batches: int | None = None,
     observe: Observe | None = None,
     progress: Progress | None = None,
@@ -89,10 +94,12 @@ def evaluate(
     """Evaluate a model, whose `program` gives logits, on a labelled stream; scores are softmax(logits / `temperature`). Classes are matched
     by name, so the stream's index may have fewer, more or other classes.
 
-    With `flip`, the scores of an image are the mean of its own and those of its mirror image. `max_batches` stops early: with a shuffled
-    stream that is a fair sample. Raises DatasetError when no image belongs to the model's classes.
+    With `flip`, the scores of an image are the mean of its own and those of its mirror image. `positive`: of a model of two classes, the
+    one that `binary` is of; None for the second. `max_batches` stops early: with a shuffled stream that is a fair sample. Raises
+    DatasetError when no image belongs to the model's classes, and OptionError for a `positive` that is none of two.
     """
     names = list(class_names)
+    binary = _binary(names, positive)
     to_model = np.array([names.index(n) if n in names else -1 for n in stream.index.class_names], np.int64)
     unknown = [n for n in stream.index.class_names if n not in names]
     counts = stream.index.class_counts()
@@ -129,6 +136,9 @@ def evaluate(
             best = scores.argmax(axis=1)
             confusion.update(true, best)
             losses -= float(np.log(np.maximum(scores[np.arange(len(scores)), true], 1e-12)).sum())
+            if binary is not None:
+                at = names.index(binary.positive)
+                binary.update(scores[:, at], true == at)
             calibrated.update(scores.max(axis=1), best == true)
             uncalibrated.update(raw.max(axis=1), best == true)
             if observe is not None:
@@ -146,4 +156,15 @@ def evaluate(
         unknown_images=unknown_images,
         unlabelled=unlabelled,
         missing_classes=[n for n in names if n not in there],
+        binary=binary,
     )
+
+
+def _binary(class_names: list[str], positive: str | None) -> BinaryScores | None:
+    if len(class_names) != 2:
+        if positive is not None:
+            raise OptionError(f"positive is for a model of two classes; this one has {len(class_names)}", "positive")
+        return None
+    if positive is not None and positive not in class_names:
+        raise OptionError(f"positive must be one of the model's classes, {' and '.join(class_names)}; got {positive!r}", "positive")
+    return BinaryScores(positive if positive is not None else class_names[1])

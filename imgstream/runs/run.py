@@ -153,6 +153,7 @@ class Run:
         workers: int | None = None,
         pipeline: Pipeline = "python",
         flip: bool = False,
+        positive: str | None = None,
         progress: Progress | bool | None = None,
     ) -> Evaluation:
         """Evaluate the model on labelled images. Classes are matched by name.
@@ -165,19 +166,21 @@ class Run:
             workers: Threads; None for one for each CPU core.
             pipeline: "python" or "tf", as in Stream.
             flip: Average the scores of each image with those of its mirror image: twice the work, and most often a little better.
+            positive: Of a model of two classes: the class that ROC AUC, average precision and thresholds are of; None for the second.
             progress: None shows progress on a terminal or in a notebook, False never, True everywhere; a function is called with the number
                 of rows done.
 
         Returns:
-            An Evaluation, with accuracy, loss, calibration and confusion matrix.
+            An Evaluation, with accuracy, loss, calibration and confusion matrix, and `binary` for a model of two classes.
 
         Raises:
+            OptionError: `positive` is none of two classes.
             DatasetError: No class of `source` is one of the model's.
             NoImagesError: There are no images at `source`.
             RunError: The model cannot be loaded; see `model`.
         """
         stream = self._pixels(source, batch_size, workers, pipeline)
-        how: dict[str, Any] = {"temperature": self.temperature, "flip": flip}
+        how: dict[str, Any] = {"temperature": self.temperature, "flip": flip, "positive": positive}
         if callable(progress):
             return evaluate(self.program, self.class_names, stream, progress=progress, **how)
         program = self.program  # loaded before progress is shown

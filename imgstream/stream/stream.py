@@ -33,8 +33,9 @@ class Stream(BatchPlan):
     Args:
         index: The images to read; see imgstream.scan.
         spec: Size, fit, channels and scale of a sample; None for SampleSpec().
-        augment: None, "light", "standard", "strong", a policy file, "file.py:function", an albumentations transform, or a callable
-            (image uint8 (H, W, C), rng numpy Generator) -> image of the same shape and dtype.
+        augment: None, "light", "standard", "strong", a policy file, "layers.keras", "file.py:function", an albumentations transform, a
+            Keras layer, a transform of torchvision or kornia, a list of one of these, or a callable (image uint8 (H, W, C), rng numpy
+            Generator) -> image of the same shape and dtype.
         batch_size: Samples in a batch. About four batches are in memory at a time.
         shuffle: True reads all rows in a new random order each epoch; False reads them in the index's order.
         seed: Seed of the order and of every sample's augmentation; any whole number.

@@ -5,7 +5,7 @@ data.py             the labelled rows, their split, and the spec of their sample
 schedule.py         progress and learning rate, planned for a number of steps or for the clock
 step/               the parts of a training step: models, optimizer, precision, average of the weights
 memory/             how much memory training takes: planned before it starts, recorded while it runs
-state/              checkpoints, history, and resuming from them
+state/              checkpoints, history, train.yaml, and resuming from them
 trial.py            measures steps and validations on a few batches
 preparation.py      decides everything before anything is written
 frozen_backbone.py  trains a head on frozen features, before the whole model
@@ -13,6 +13,7 @@ loop.py             the training loop
 progress.py         the progress that a person sees
 train.py            train: index, models, loop, run folder
 dry_run.py          what train would do, without writing anything
+folds.py            a run for each part of a cross-validation
 rate_finder.py      suggests a learning rate
 """
 

@@ -22,6 +22,7 @@ from imgstream.training.memory.record import MemoryRecord
 from imgstream.training.preparation import Preparation, known_settings, prepare
 from imgstream.training.progress import TrainingProgress
 from imgstream.training.state.checkpoint import latest
+from imgstream.training.state.config_file import write_config
 from imgstream.versions import versions
 from imgstream.wording import quantity
 
@@ -94,7 +95,9 @@ def train(
         prepared = prepare(source, settings, folder, resume=resume, scanned=_each(line.scanned, scanned), waiting=line.waiting, tell=tell)
         if prepared is None:
             return Run(folder)
-        finished = _run(prepared, started, reserve, callbacks, _each(line, report), _each(line.embedded, embedded), line.waiting, tell)
+        finished = _run(
+            prepared, source, started, reserve, callbacks, _each(line, report), _each(line.embedded, embedded), line.waiting, tell
+        )
     if not finished:
         raise KeyboardInterrupt
     return Run(folder)
@@ -102,6 +105,7 @@ def train(
 
 def _run(
     prepared: Preparation,
+    source: Source,
     started: float,
     reserve: float,
     callbacks: Sequence[Any],
@@ -126,6 +130,7 @@ def _run(
         folder.write_json("spec.json", prepared.spec.to_json())
         folder.write_json("class_names.json", {"format": 1, "class_names": index.class_names})
         folder.write_json("settings.json", prepared.recorded)
+        write_config(folder, source, prepared.recorded)
         chosen: dict[str, Any] = {"pipeline": pipeline, "pipeline_why": why, "split": prepared.split.to_json()}
         chosen |= {"model": prepared.info.name, "precision": models.policy}
         chosen |= {"batch_size": memory.batch_size, "validation_batch": memory.validation_batch}

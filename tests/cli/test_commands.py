@@ -131,6 +131,22 @@ def test_evaluate_json_is_one_object_and_nothing_else(trained: Path, two_classes
     assert report["unknown_classes"] == report["missing_classes"] == []
 
 
+def test_evaluate_of_two_classes_tells_the_threshold_for_a_wanted_precision(
+    trained: Path, two_classes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(
+        capsys, "evaluate", trained, two_classes, "--positive", "dark", "--at-precision", "0.9", "--at-recall", "1", "--json"
+    )
+    binary = json.loads(out)["binary"]
+    assert (code, binary["positive"], binary["roc_auc"]) == (0, "dark", 1.0)
+    assert (binary["at_precision"]["precision"], binary["at_recall"]["recall"]) == (1.0, 1.0)
+    code, out, _ = run(capsys, "evaluate", trained, two_classes, "--at-recall", "0.5")
+    assert "Finding light: ROC AUC 1.0000, average precision 1.0000\nFor a recall of 0.5, take scores of light from " in out
+    code, _, error = run(capsys, "evaluate", trained, two_classes, "--positive", "grey")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "--positive must be one of the model's classes, dark and light; got 'grey'" in error
+
+
 def test_evaluate_tells_the_calibration_and_which_classes_are_extra_or_missing(
     trained: Path, two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

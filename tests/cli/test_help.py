@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,7 +77,10 @@ def test_examples_come_before_the_usage_and_the_options(
 
 
 @every_command
-def test_every_example_is_accepted_by_its_command(name: str) -> None:
+def test_every_example_is_accepted_by_its_command(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "pets").mkdir(parents=True)
+    (tmp_path / "runs" / "pets" / "train.yaml").write_text("directory: photos/\n")  # --config reads it with the arguments
     for example in HelpText.parse(COMMANDS[name].help).examples:
         context = run_to_the_arguments(example)
         assert context.params

@@ -69,7 +69,7 @@ def test_a_run_folder_holds_what_its_format_promises(plain: ims.Run) -> None:
     run, folder = plain, plain.folder.path
     names = {p.name for p in folder.iterdir()}
     promised = {"model.keras", "spec.json", "class_names.json", "settings.json", "run.json", "index.arrow", "history.csv", "skipped.csv"}
-    assert promised | {"golden.npz", "profile.json", "memory.csv", "checkpoints", "tensorboard"} == names
+    assert promised | {"golden.npz", "profile.json", "memory.csv", "train.yaml", "checkpoints", "tensorboard"} == names
     assert run.class_names == ["dark", "light"]
     assert run.spec == ims.SampleSpec(size=(32, 32), scale="signed")
     assert run.state["state"] == "finished"

@@ -5,21 +5,56 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from imgstream.cli import options
+from imgstream.cli.help import PREDICTION
 from imgstream.terminal.console import output_console
 from imgstream.wording import quantity
+
+if TYPE_CHECKING:
+    from imgstream.evaluation.binary import BinaryScores, OperatingPoint
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train wrote.")],
     directory: options.LabelledImages,
     tta: options.Tta = None,
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            "--positive",
+            metavar="NAME",
+            help="Of two classes, the one to be found: of it are ROC AUC, average precision and thresholds (default: the second).",
+            rich_help_panel=PREDICTION,
+        ),
+    ] = None,
+    at_precision: Annotated[
+        float | None,
+        typer.Option(
+            "--at-precision",
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Of two classes: the threshold with this precision, and the highest recall.",
+            rich_help_panel=PREDICTION,
+        ),
+    ] = None,
+    at_recall: Annotated[
+        float | None,
+        typer.Option(
+            "--at-recall",
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Of two classes: the threshold with this recall, and the highest precision.",
+            rich_help_panel=PREDICTION,
+        ),
+    ] = None,
     as_json: options.Json = False,
     label_pattern: options.LabelPattern = None,
     corrections: options.Corrections = None,
@@ -37,22 +72,31 @@ def evaluate(
         imgstream evaluate runs/pets holdout/ --tta flip --json > metrics.json
         imgstream evaluate runs/pets test.csv --columns path=img,label=species
         imgstream evaluate runs/pets holdout/ --corrections corrections.csv
+        imgstream evaluate runs/pets holdout/ --positive dogs --at-precision 0.95 --at-recall 0.99
     """
+    from imgstream.errors import OptionError
     from imgstream.evaluation.metrics import FIGURES
     from imgstream.progress import counting
     from imgstream.runs import load_run
     from imgstream.terminal.tables import Reasons, printable
 
     opened = load_run(run)
+    for name, wanted in (("at_precision", at_precision), ("at_recall", at_recall)):
+        if wanted is not None and len(opened.class_names) != 2:
+            raise OptionError(f"{name} is for a model of two classes; this one has {len(opened.class_names)}", name)
     index = options.open_images(
         directory, label_pattern, corrections=corrections, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside
     )
     chosen = options.choose(opened.stream(index, workers=workers), pipeline)
     with counting("Evaluating", len(index)) as done:
-        result = opened.evaluate(index, workers=workers, pipeline=chosen.pipeline, flip=tta == "flip", progress=done)
+        result = opened.evaluate(index, workers=workers, pipeline=chosen.pipeline, flip=tta == "flip", positive=positive, progress=done)
     options.tell_changed(index)
+    points = _points(result.binary, at_precision, at_recall)
     if as_json:
-        print(json.dumps({**result.report(), "tta": tta, "pipeline": chosen.pipeline}))
+        report = result.report()
+        if result.binary is not None:
+            report["binary"] |= {name: point._asdict() if point is not None else None for name, _, point in points}
+        print(json.dumps({**report, "tta": tta, "pipeline": chosen.pipeline}))
         return
     console = output_console()
     table = Table("class")
@@ -71,6 +115,8 @@ def evaluate(
         if result.temperature != 1:
             error += f", {100 * result.ece_uncalibrated:.2f} % without the run's temperature of {result.temperature:.3f}"
         console.print(error, soft_wrap=True)
+        if result.binary is not None:
+            _tell_binary(result.binary, points)
     else:
         console.print("Nothing was measured: no image of the model's classes could be read")
     console.print(f"Pipeline: {chosen.pipeline} ({chosen.why})", soft_wrap=True)
@@ -85,6 +131,36 @@ def evaluate(
         console.print(f"Left out, without a class: {quantity(result.unlabelled, 'image')}")
     if result.skipped:
         console.print(Reasons(result.skipped).table())
+
+
+def _points(
+    binary: BinaryScores | None, at_precision: float | None, at_recall: float | None
+) -> list[tuple[str, float, OperatingPoint | None]]:
+    """(option, wanted value, point) of each that was asked for."""
+    found: list[tuple[str, float, OperatingPoint | None]] = []
+    if binary is not None and at_precision is not None:
+        found.append(("at_precision", at_precision, binary.at_precision(at_precision)))
+    if binary is not None and at_recall is not None:
+        found.append(("at_recall", at_recall, binary.at_recall(at_recall)))
+    return found
+
+
+def _tell_binary(binary: BinaryScores, points: list[tuple[str, float, OperatingPoint | None]]) -> None:
+    from imgstream.terminal.tables import printable
+
+    console, name = output_console(), printable(binary.positive)
+    if binary.roc_auc is not None and binary.average_precision is not None:
+        console.print(
+            f"Finding {name}: ROC AUC {binary.roc_auc:.4f}, average precision {binary.average_precision:.4f}", markup=False, soft_wrap=True
+        )
+    for option, wanted, point in points:
+        what = option.removeprefix("at_")
+        if point is None:
+            line = f"No threshold for {name} has a {what} of {wanted:g}"
+        else:
+            reached = f"precision {point.precision:.4f}, recall {point.recall:.4f}"
+            line = f"For a {what} of {wanted:g}, take scores of {name} from {point.threshold:.6f} on: {reached}"
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _figures(scores: dict[str, Any]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -29,6 +30,23 @@ _DRAWING, _SHORTEST_MEASURING = 2.0, 0.5
 """Seconds: kept for drawing the page, and measured on for at least."""
 
 
+def _take_config(context: typer.Context, file: Path | None) -> dict[str, Any] | None:
+    """Make what stands in the file the default of each option; return those that only imgstream.train has. Raises OptionError."""
+    if file is None or context.resilient_parsing:
+        return None
+    from imgstream.errors import OptionError
+    from imgstream.training.settings import TrainSettings
+    from imgstream.training.state.config_file import read_config
+
+    given = read_config(file)
+    here = {parameter.name for parameter in context.command.params} - {"config", "help"}
+    only_there = {field.name for field in dataclasses.fields(TrainSettings)} - here
+    if unknown := sorted(given.keys() - here - only_there):
+        raise OptionError(f"config: {file} has {', '.join(unknown)}, which is no option of train; see imgstream train --help", "config")
+    context.default_map = {name: value if isinstance(value, bool) else str(value) for name, value in given.items() if name in here}
+    return {name: value for name, value in given.items() if name in only_there}
+
+
 def train(
     directory: options.LabelledImages,
     out: Annotated[Path, typer.Option(*options.OUT, metavar="RUN", help="The run folder to write.", rich_help_panel=OUTPUT)],
@@ -48,7 +66,23 @@ def train(
     ] = None,
     fold: Annotated[
         str | None,
-        typer.Option("--fold", metavar="K/N", help="Cross-validation: validate on the K-th of N parts.", rich_help_panel=DATA),
+        typer.Option(
+            "--fold",
+            metavar="K/N|all",
+            help="Cross-validation: validate on the K-th of N parts, or train once for each part.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            metavar="N",
+            min=2,
+            max=100,
+            help="With --fold all: the number of parts, each with a run in RUN/fold-K (default: 5).",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     corrections: options.Corrections = None,
     exclude: options.Exclude = None,
@@ -173,6 +207,18 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in RUN, or start it if there is none.", rich_help_panel=TRAINING)
     ] = False,
+    config: Annotated[
+        Any,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            parser=Path,
+            callback=_take_config,
+            is_eager=True,
+            help="Take options, and DIR, from a YAML file such as the train.yaml of a run; what the command line says wins.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Only say what would be done and how long it would take; write nothing.", rich_help_panel=OUTPUT),
@@ -196,6 +242,8 @@ def train(
         imgstream train photos/ --out runs/quick --weights squeezenet.h5 --head-only
         imgstream train photos/ --out runs/small --minutes 60 --memory 1500MB --checkpoint-every 5min --resume
         imgstream train photos/ --out runs/pets --minutes 15 --dry-run
+        imgstream train photos/ --out runs/folds --fold all --folds 5 --minutes 50
+        imgstream train --config runs/pets/train.yaml --out runs/longer --minutes 60
     """
     if epochs is not None and minutes is not None:
         raise typer.BadParameter("--epochs fixes the work and --minutes the time: give one of them")
@@ -243,7 +291,15 @@ def train(
         "workers": workers,
         "label_pattern": label_pattern,
         "max_bad": max_bad,
+        **(config or {}),
     }
+    if folds is not None and fold != "all":
+        raise typer.BadParameter("--folds is the number of parts of --fold all: give both")
+    if fold == "all":
+        if dry_run:
+            raise typer.BadParameter("--dry-run looks at one training: give --fold 1/5 with it")
+        _train_folds(directory, out, resume, folds or 5, asked, as_json)
+        return
     was_finished = resume and is_finished(out)
     if dry_run and not was_finished:
         _tell(run_dry(directory, out=out, resume=resume, started=STARTED, **asked), as_json)
@@ -321,6 +377,29 @@ def _report(run: Run, minutes: float | None) -> str | None:
         soft_wrap=True,
     )
     return None
+
+
+def _train_folds(directory: str, out: Path, resume: bool, folds: int, asked: dict[str, Any], as_json: bool) -> None:
+    """Train once for each part, and tell what all of them reached."""
+    from imgstream.terminal.tables import printable
+    from imgstream.training.folds import train_folds
+
+    options = {name: value for name, value in asked.items() if name != "fold"}
+    found = train_folds(directory, out=out, folds=folds, resume=resume, started=STARTED, **options)
+    if as_json:
+        print(json.dumps(found.to_json()))
+        return
+    console, spread = output_console(), found.spread()
+    for run in found.runs:
+        accuracy = f"{100 * run.metrics['accuracy']:.2f} % on {quantity(run.metrics['images'], 'image')}"
+        console.print(f"{printable(Path(run.path).name)}: {accuracy}", markup=False, soft_wrap=True)
+    console.print(
+        f"Validation accuracy {100 * spread['mean']:.2f} ± {100 * spread['deviation']:.2f} % "
+        f"({100 * spread['least']:.2f} to {100 * spread['most']:.2f}) over {folds} parts",
+        soft_wrap=True,
+    )
+    together = ",".join(printable(run.path) for run in found.runs)
+    console.print(f"All of them together: imgstream predict {together} DIR -o OUT.csv", markup=False, soft_wrap=True)
 
 
 def _tell(plan: DryRun | None, as_json: bool) -> None:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from imgstream.augment import Policy, Preset
-from imgstream.augment.tensorflow_ops import PresetPlans, apply_preset, mix_batch, plan_preset
+from imgstream.augment import Mix, Policy, Preset
+from imgstream.augment.tensorflow_ops import MixPlans, PresetPlans, apply_preset, mix_batch, mix_numbers, plan_mixes, plan_preset
 from imgstream.decode import tensorflow_ops
 from imgstream.errors import BadImage, ImgstreamError
 from imgstream.order import SampleDraws, sample_generator
@@ -26,6 +26,7 @@ from imgstream.spec import SampleSpec
 from imgstream.stalls import StallWatch
 from imgstream.stream.batch import Batch
 from imgstream.stream.plan import ORDER_BLOCK, BatchPlan
+from imgstream.stream.tf.cardinality import has_rows, with_cardinality
 from imgstream.stream.tf.row_plans import GEOMETRY, RowPlanner, bad_image, fault
 
 Tensor = Any
@@ -94,21 +95,8 @@ class TfPipeline:
 
     def dataset(self, epoch: int | None = None, start: int = 0) -> tf.data.Dataset:
         """The dataset that Stream.to_tf describes."""
-        mixes = isinstance(self._augmentation, Preset) and bool(self._augmentation.mix)
-        class_count = len(self._plan.index.class_names)
-        label_spec = tf.TensorSpec((None, class_count), tf.float32) if mixes else tf.TensorSpec((None,), tf.int32)
-        empty: tuple[Tensor, ...]
-        no_labels = tf.zeros([0 if n is None else n for n in label_spec.shape], label_spec.dtype)
-        empty = (tf.zeros((0, *self._spec.shape), self._plan.dtype), no_labels)
-        if self._plan.index.has_weights:
-            empty = (*empty, tf.zeros((0,)))
-        full = self._batches(epoch, start, traced=False).filter(_has_rows)
-        # The cardinality is known although wholly bad batches are left out: take(n) of an infinite dataset has n elements. This one
-        # counts as infinite because one of its choices is; that one is never chosen, and the dataset ends with the other.
-        never = tf.data.Dataset.from_tensors(empty).repeat()
-        always_first = tf.data.Dataset.from_tensors(tf.constant(0, tf.int64)).repeat()
-        counted = tf.data.Dataset.choose_from_datasets([full, never], always_first, stop_on_empty_dataset=True)
-        return counted.take(len(self._plan) - start).prefetch(1)
+        full = self._batches(epoch, start, traced=False).filter(has_rows)
+        return with_cardinality(full, len(self._plan) - start).prefetch(1)
 
     def traced_batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches that Stream.traced_batches describes, with the same errors."""
@@ -226,9 +214,11 @@ class TfPipeline:
         signature = [tf.TensorSpec((None,), tf.int32), samples, tf.TensorSpec((None,), tf.string)]
         missing, others, faults = self._call(self._complete, inputs, signature)
         pixels = tf.dynamic_stitch([done, missing], [pixels, others])
+        draws = chunk.draws
         if isinstance(self._augmentation, Policy):
-            (pixels,) = self._call(self._transform, [chunk.epoch, chunk.positions, faults, pixels], [samples])
-        return chunk.positions, chunk.labels, chunk.draws, faults, pixels
+            numbers = tf.TensorSpec((None, 4), tf.float64)
+            pixels, draws = self._call(self._transform, [chunk.epoch, chunk.positions, faults, pixels], [samples, numbers])
+        return chunk.positions, chunk.labels, draws, faults, pixels
 
     def _complete(
         self, epoch: np.int64, positions: np.ndarray, faults: np.ndarray, done: np.ndarray
@@ -271,17 +261,20 @@ class TfPipeline:
             out[:] = out[:, ::-1].copy()
         return b""
 
-    def _transform(self, epoch: np.int64, positions: np.ndarray, faults: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-        """Apply the policy to each good sample of a chunk."""
+    def _transform(self, epoch: np.int64, positions: np.ndarray, faults: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Apply the policy to each good sample of a chunk; also how each is to be mixed, as mix_numbers has it."""
         policy, index, out = self._augmentation, self._plan.index, np.zeros_like(pixels)
+        mixes: list[Mix | None] = [None] * len(pixels)
         assert isinstance(policy, Policy)
         for slot in np.flatnonzero(faults == b"").tolist():
             position = int(positions[slot])
+            generator = sample_generator(self._plan.seed, int(epoch), index.row(position))
+            mixes[slot] = policy.mixing(generator)
             try:
-                out[slot] = policy.apply(pixels[slot], sample_generator(self._plan.seed, int(epoch), index.row(position)))
+                out[slot] = policy.apply(pixels[slot], generator)
             except ImgstreamError as error:
                 raise type(error)(f"{error} (at {index.path(position)!r})") from error
-        return out
+        return out, mix_numbers(mixes)
 
     # ---- good rows, augmented and scaled
 
@@ -296,11 +289,15 @@ class TfPipeline:
         pixels.set_shape((None, *spec.shape))
         if isinstance(augmentation, Preset):
             signature = list(PresetPlans.signature(spec.channels))
+            plans: PresetPlans | MixPlans
             plans = PresetPlans(*self._call(lambda numbers: plan_preset(augmentation, numbers, spec.shape), [draws], signature))
             pixels = apply_preset(augmentation, pixels, plans)
+        elif augmentation is not None and augmentation.mix:
+            height, width, _ = spec.shape
+            plans = MixPlans(*self._call(lambda numbers: plan_mixes(numbers, height, width), [draws], list(MixPlans.signature())))
         as_pixels = self._plan.dtype == np.uint8
         images = pixels if as_pixels else _scaled(pixels, spec)
-        if isinstance(augmentation, Preset) and augmentation.mix:
+        if augmentation is not None and augmentation.mix:
             images, labels = mix_batch(tf.cast(images, tf.float32), labels, plans, len(self._plan.index.class_names))
         images = tf.cast(tf.round(images), tf.uint8) if as_pixels and images.dtype != tf.uint8 else images
         if traced:
@@ -339,8 +336,3 @@ def _scaled(pixels: Tensor, spec: SampleSpec) -> Tensor:
         return tf.raw_ops.Dequantize(input=tf.bitcast(pixels, tf.quint8), min_range=black, max_range=white, mode="MIN_COMBINED")
     images = tf.cast(pixels[..., ::-1] if spec.bgr else pixels, tf.float32) * gain
     return images if bias is None else images + bias
-
-
-@_in_graph
-def _has_rows(images: Tensor, *_: Tensor) -> Tensor:
-    return tf.shape(images)[0] > 0

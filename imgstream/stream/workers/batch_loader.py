@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from imgstream.augment import Policy, Preset
+from imgstream.augment import Policy
 from imgstream.augment.presets import mix_batch
 from imgstream.stalls import OpenFile
 from imgstream.stream.batch import Batch, Request
@@ -123,7 +123,7 @@ class BatchLoader:
                 self._pool = self._processes(min(self._workers, MOST_PROCESSES_CACHED))
 
     def _finished(self, batch: OpenBatch) -> Batch:
-        """The batch without its bad files, mixed if the preset mixes. Raises BadImage if asked to."""
+        """The batch without its bad files, mixed if the augmentation mixes. Raises BadImage if asked to."""
         request, images = batch.request, batch.images
         bad = [(int(request.positions[slot]), error) for slot, error in sorted(batch.bad.items())]
         if bad and self._raise_bad:
@@ -135,6 +135,6 @@ class BatchLoader:
                     images[to] = images[slot]
         images, labels = images[: len(good)], request.labels[good]
         augmentation = self._job.augmentation
-        if isinstance(augmentation, Preset) and augmentation.mix:
+        if augmentation is not None and augmentation.mix:
             labels = mix_batch(images, labels, [batch.mixes[slot] for slot in good], self._class_count)
         return Batch(request.number, images, labels, request.positions[good], bad)

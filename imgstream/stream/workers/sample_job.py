@@ -154,8 +154,11 @@ class SampleMaker:
             return augmentation.mixing(numbers)
         self._reader.read(path, pixels)
         if isinstance(augmentation, Policy):
+            generator = sample_generator(self._job.seed, epoch, row)
+            mix = augmentation.mixing(generator)
             try:
-                pixels[:] = augmentation.apply(pixels, sample_generator(self._job.seed, epoch, row))
+                pixels[:] = augmentation.apply(pixels, generator)
             except ImgstreamError as error:
                 raise type(error)(f"{error} (at {os.fsdecode(path)!r})") from error
+            return mix
         return None

@@ -1,0 +1,81 @@
+"""train.yaml: the options of a training in a file, as `--config` takes them and every run writes them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imgstream.errors import OptionError
+from imgstream.files.atomic import write_json, write_text
+from imgstream.index import Source
+from imgstream.runs.folder import RunFolder
+
+NAME = "train.yaml"
+_POLICY = "augment.json"
+_HEAD = """\
+# The options of this run. To repeat it: imgstream train --config {path} --out ANOTHER_RUN
+# What the command line says wins over what stands here.
+"""
+_PATHS = ("val", "exclude", "root", "model", "weights", "features", "group", "cache")
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The options in `file`, by their names with underscores. Raises OptionError when it is no mapping of names to values."""
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"config cannot read {str(file)!r}: {error.strerror}", "config") from None
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise OptionError(f"config: {str(file)!r} is no YAML: {' '.join(str(error).split())}", "config") from None
+    if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
+        raise OptionError(f"config: {str(file)!r} must have an option on each line, such as epochs: 40", "config")
+    return {name.removeprefix("--").replace("-", "_"): value for name, value in data.items()}
+
+
+def write_config(folder: RunFolder, source: Source, recorded: dict[str, Any]) -> None:
+    """Write train.yaml into a new run, and the augmentation beside it where it has a form of its own.
+
+    `recorded`: the contents of settings.json. Paths are absolute; where images were given as an index or a list, it names the run's table.
+    """
+    left_out = {"format", *(["cache_limit"] if recorded["cache"] == "off" else [])}
+    options = {
+        name: _value(name, value)
+        for name, value in recorded.items()
+        if name not in left_out and value is not None and value is not False  # 0, a seed, equals False
+    }
+    options["augment"] = _augmentation(folder, recorded["augment"])
+    is_path = isinstance(source, str | bytes | os.PathLike)
+    directory = os.fsdecode(os.path.abspath(source)) if is_path else str(folder.index.absolute())  # type: ignore[arg-type]
+    text = yaml.safe_dump({"directory": _shown(directory), **options}, sort_keys=False, allow_unicode=True)
+    write_text(folder.path / NAME, _HEAD.format(path=_shown(str(folder.path / NAME))) + text)
+
+
+def _value(name: str, value: Any) -> Any:
+    if name == "size":
+        return "x".join(map(str, value))
+    if name == "columns":
+        return ",".join(f"{field}={column}" for field, column in value.items())
+    if name in _PATHS and os.path.dirname(value) and os.path.exists(value):
+        return _shown(os.path.abspath(value))
+    return _shown(value) if isinstance(value, str) else value
+
+
+def _augmentation(folder: RunFolder, saved: dict[str, Any]) -> str:
+    """What --augment takes for the augmentation of settings.json."""
+    kind = saved["kind"]
+    if kind == "none":
+        return "none"
+    if kind == "preset":
+        return str(saved["name"])
+    if kind in ("albumentations", "keras"):
+        write_json(folder.path / _POLICY, saved["policy" if kind == "albumentations" else "layers"])
+        return _shown(str((folder.path / _POLICY).absolute()))
+    return str(saved.get("source") or f"({saved['name']}, to be given again)")
+
+
+def _shown(text: str) -> str:
+    """Without what no text file can hold: bytes of a name that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
