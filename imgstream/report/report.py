@@ -211,7 +211,8 @@ def _data(
     found: dict[str, Any] = data.classes(index, {name: part for name, part in parts.items() if name != "all"})
     found["faults"] = None
     if not quick:
-        findings = examine(index, workers=workers, stage=stage)
+        sides = {name: parts[name] for name in ("train", "val") if name in parts}
+        findings = examine(index, workers=workers, stage=stage, sides=sides or None)
         found["faults"] = data.faults(findings, workers)
     found["profile"] = []
     if run is not None and parts:
