@@ -25,7 +25,7 @@ import numpy as np
 import imgstream as ims
 from imgstream.report.label_errors import likely_label_errors
 from imgstream.report.measure import measure
-from imgstream.runs.reporting import own_images
+from imgstream.runs.sides import own_images
 
 
 def swap(source: Path, target: Path, share: float, seed: int) -> None:

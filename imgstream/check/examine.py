@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -33,13 +33,14 @@ def examine(
     workers: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     stage: Stage | None = None,
+    sides: Mapping[str, ImageIndex] | None = None,
 ) -> Findings:
     """Examine the files of `index`, without changing any.
 
     Without `decode`, headers are read, and whole files only where another one has their size. With it every file is decoded as in training,
     so that the bad ones are those that Stream skips, and images are compared. `workers`: threads, None for one for each core, within
-    limits. Memory: one image a thread, and about 50 bytes a file while they are sorted; 18 bytes a file, with `decode` 324, are on disk
-    when they are many.
+    limits. `sides`: the train and val selections of `index` that a run has; None for those that train would make. Memory: one image a
+    thread, and about 50 bytes a file while they are sorted; 18 bytes a file, with `decode` 324, are on disk when they are many.
 
     Raises OutputError when the disk has no room for working data.
     """
@@ -60,7 +61,7 @@ def examine(
             link_near(facts, rows, links, progress)
         roots = links.roots()
     alike = Clusters(roots)
-    parts, part_names, split_by = _parts(index)
+    parts, part_names, split_by = _parts(index) if sides is None else _given(index, sides)
     return Findings(
         index=index,
         facts=facts,
@@ -101,6 +102,15 @@ def _parts(index: ImageIndex) -> tuple[np.ndarray, tuple[str, ...], str | None]:
         in_train = parts < 1  # not decided by folders
         parts[in_train] = np.isin(index.rows[in_train], val.rows)
     return parts, names, "folders" if explicit else "hash"
+
+
+def _given(index: ImageIndex, sides: Mapping[str, ImageIndex]) -> tuple[np.ndarray, tuple[str, ...], str]:
+    """As _parts, for sides that were made before; an image that is on neither has no part."""
+    parts = np.full(len(index), -1, np.int8)
+    for number, side in enumerate(sides.values()):
+        if side.table is index.table:  # images from elsewhere, as with train --val, are not among these
+            parts[np.isin(index.rows, side.rows)] = number
+    return parts, tuple(sides), "run"
 
 
 def _silent(what: str, total: int) -> contextlib.AbstractContextManager[Callable[[int], None]]:

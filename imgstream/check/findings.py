@@ -44,7 +44,7 @@ class Findings:
     part_names: tuple[str, ...]
     """train, val, test, or some of them; () if there are no labels to train on."""
     split_by: str | None
-    """"folders", "hash" (what train would do: val 0.2, seed 0), or None."""
+    """"folders", "hash" (what train would do: val 0.2, seed 0), "run" (the sides of a run), or None."""
     across: np.ndarray
     """Numbers of the clusters in `alike` with files in more than one part: int64."""
     extreme: np.ndarray

@@ -78,13 +78,14 @@ def report_page(
     until: float | None = None,
     workers: int | None = None,
     stage: Stage | None = None,
+    observe: Callable[[Measurement], None] | None = None,
 ) -> str:
     """The page of a folder (`index`), of a run, of a run on a folder, or of predictions (`rows`), as HTML.
 
     `parts`: the run's own images, as all, train and val; without an `index`, it is val that the run is measured on. `root`: the folder
     that the rows' paths are relative to, "" where it is not known. `name`: the title; `measured_on`: how the images are called that a
     run is measured on. `notes`: what is to be told beside. `fine`: paths whose labels a person found to be right. `quick` leaves out
-    what reads every file's header; `most`, `until`: see measure.
+    what reads every file's header; `most`, `until`: see measure. `observe` is called with what a run was measured to be.
 
     Raises RunError when the model cannot be loaded.
     """
@@ -100,7 +101,7 @@ def report_page(
     if rows is not None:
         page["prediction"] = _predicted_rows(rows, root, run, workers, stage)
     elif run is not None and on is not None and len(on):
-        page |= _measured(run, on, fine, most, until, workers, stage)
+        page |= _measured(run, on, fine, most, until, workers, stage, observe)
     listed = index if index is not None else parts.get("all")
     if rows is None and listed is not None and len(listed):
         page["data"] = _data(listed, {} if index is not None else parts, run, quick, workers, stage)
@@ -122,10 +123,13 @@ def _measured(
     until: float | None,
     workers: int | None,
     stage: Stage,
+    observe: Callable[[Measurement], None] | None,
 ) -> dict[str, Any]:
     model = run.model
     with stage("Measuring", min(len(index), most or len(index))) as done:
         measured = measure(model, run.class_names, run.spec, run.temperature, index, most=most, until=until, workers=workers, progress=done)
+    if observe is not None:
+        observe(measured)
     found: dict[str, Any] = {"measured": _told(measured), "map": projection(measured)}
     has_labels = bool(index.class_names) and len(measured.labelled) > 0
     kinds = images.kinds(measured, fine) if has_labels else []
@@ -207,7 +211,8 @@ def _data(
     found: dict[str, Any] = data.classes(index, {name: part for name, part in parts.items() if name != "all"})
     found["faults"] = None
     if not quick:
-        findings = examine(index, workers=workers, stage=stage)
+        sides = {name: parts[name] for name in ("train", "val") if name in parts}
+        findings = examine(index, workers=workers, stage=stage, sides=sides or None)
         found["faults"] = data.faults(findings, workers)
     found["profile"] = []
     if run is not None and parts:

@@ -19,7 +19,7 @@ from imgstream.report.sections.projection import colours_of
 from imgstream.report.sections.training import history_of
 from imgstream.report.statistics import confused_pairs, counts_between, principal_plane
 from imgstream.runs.folder import RunFolder
-from imgstream.runs.reporting import own_images
+from imgstream.runs.sides import own_images
 from imgstream.stream import Stream
 from imgstream.wording import printable
 

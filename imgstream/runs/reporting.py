@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
 from pathlib import Path
 from typing import Any
 
-from imgstream.errors import ImgstreamError
 from imgstream.index import ImageIndex, Source, open_index
 from imgstream.index.corrections import Corrections
-from imgstream.index.split.groups import groups
 from imgstream.prediction.readers import is_predictions, read_predictions
 from imgstream.progress import counting
+from imgstream.report.measure import Measurement
 from imgstream.report.report import TrainedRun, write_report
+from imgstream.runs import plots
 from imgstream.runs.folder import RunFolder
-from imgstream.runs.sides import sides
+from imgstream.runs.sides import own_images
+from imgstream.runs.tensorboard import write_pictures
+
+_IN_TENSORBOARD = 12
+"""Images of the highest loss."""
 
 
 def report_run(
@@ -32,7 +36,9 @@ def report_run(
     workers: int | None = None,
     progress: bool | None = None,
 ) -> Path:
-    """Write the report of `run` and return its path: see Run.report. `quick`, `most`, `until`: see report_page."""
+    """Write the report of `run` and return its path: see Run.report. `quick`, `most`, `until`: see report_page; with `quick`, as
+    at the end of a training, TensorBoard gets pictures too.
+    """
     target, called = folder.report if out is None else Path(out), title(folder.path)
 
     def stage(what: str, total: int | None) -> Any:
@@ -45,7 +51,13 @@ def report_run(
         return target
     if source is None:
         parts, notes = own_images(folder)
-        write_report(target, **of, parts=parts, notes=notes, name=called)
+
+        def observe(measured: Measurement) -> None:
+            if quick and len(measured.labelled) and (until is None or time.monotonic() < until):
+                drawn = {"confusion": plots.confusion(measured), "highest loss": plots.top_losses(run, measured, _IN_TENSORBOARD)}
+                write_pictures(folder, {name: figure.png() for name, figure in drawn.items()}, run.state.get("steps", 0))
+
+        write_report(target, **of, observe=observe, parts=parts, notes=notes, name=called)
         return target
     index = source if isinstance(source, ImageIndex) else open_index(source, corrections=corrections)
     fine = frozenset() if corrections is None else Corrections.read(corrections).fine
@@ -58,25 +70,3 @@ def title(path: str | bytes | os.PathLike[str]) -> str:
     """What a folder or file is called on a page: the last part of its path."""
     text = os.fsdecode(path)
     return os.path.basename(os.path.normpath(text)) or text
-
-
-def own_images(folder: RunFolder) -> tuple[Mapping[str, ImageIndex], list[str]]:
-    """The images of the run as {"all": …, "train": …, "val": …}, as far as they can be listed, and why others cannot."""
-    found: dict[str, ImageIndex] = {}
-    try:
-        found["all"] = index = ImageIndex.load(folder.index)
-        settings = folder.read_json("settings.json")
-        fold = settings.get("fold")
-        k, _, n = (fold or "").partition("/")
-        found["train"], found["val"] = sides(
-            index,
-            val=settings.get("val"),
-            val_share=settings.get("val_share", 0.2),
-            fold=(int(k) - 1, int(n)) if fold else None,
-            seed=settings.get("seed", 0),
-            group=groups(settings["group"]) if settings.get("group") else None,
-            label_pattern=settings.get("label_pattern"),
-        )
-    except (ImgstreamError, ValueError, TypeError) as error:
-        return found, [f"The run's own images cannot all be listed: {error}"]
-    return found, []

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from imgstream.errors import ImgstreamError
 from imgstream.index import ImageIndex, kind_of, open_index
-from imgstream.index.split.groups import Groups
+from imgstream.index.split.groups import Groups, groups
+from imgstream.runs.folder import RunFolder
 
 
 def sides(
@@ -25,3 +29,25 @@ def sides(
         k, n = fold
         return index.folds(n, seed, group=group)[k]
     return index.split(val=val_share, seed=seed, group=group)
+
+
+def own_images(folder: RunFolder) -> tuple[Mapping[str, ImageIndex], list[str]]:
+    """The images of the run as {"all": …, "train": …, "val": …}, as far as they can be listed, and why others cannot."""
+    found: dict[str, ImageIndex] = {}
+    try:
+        found["all"] = index = ImageIndex.load(folder.index)
+        settings = folder.read_json("settings.json")
+        fold = settings.get("fold")
+        k, _, n = (fold or "").partition("/")
+        found["train"], found["val"] = sides(
+            index,
+            val=settings.get("val"),
+            val_share=settings.get("val_share", 0.2),
+            fold=(int(k) - 1, int(n)) if fold else None,
+            seed=settings.get("seed", 0),
+            group=groups(settings["group"]) if settings.get("group") else None,
+            label_pattern=settings.get("label_pattern"),
+        )
+    except (ImgstreamError, ValueError, TypeError) as error:
+        return found, [f"The run's own images cannot all be listed: {error}"]
+    return found, []

@@ -14,6 +14,7 @@ from imgstream.models.forward import Forward, Program
 from imgstream.runs.folder import RunFolder
 from imgstream.runs.golden import write_golden
 from imgstream.runs.run import BATCH_SIZE, Run, device
+from imgstream.runs.tensorboard import write_options
 from imgstream.spec import SampleSpec
 from imgstream.training.data import split
 from imgstream.training.frozen_backbone import train_head
@@ -131,6 +132,7 @@ def _run(
         folder.write_json("class_names.json", {"format": 1, "class_names": index.class_names})
         folder.write_json("settings.json", prepared.recorded)
         write_config(folder, source, prepared.recorded)
+        write_options(folder, prepared.recorded)
         chosen: dict[str, Any] = {"pipeline": pipeline, "pipeline_why": why, "split": prepared.split.to_json()}
         chosen |= {"model": prepared.info.name, "precision": models.policy}
         chosen |= {"batch_size": memory.batch_size, "validation_batch": memory.validation_batch}

@@ -204,3 +204,17 @@ def test_a_folder_of_one_picture_under_many_encodings_is_one_cluster(tmp_path: P
         photo(1, 150, 113).save(tmp_path / f"{quality}b.jpg", quality=quality)
     findings = examine(ims.scan(tmp_path), decode=True)
     assert [len(rows) for rows in findings.alike] == [170]
+
+
+def test_copies_across_the_sides_of_a_run_are_found_by_its_own_split(two_classes: Path, tmp_path: Path) -> None:
+    shutil.copytree(two_classes, tmp_path / "photos")
+    index = ims.scan(tmp_path / "photos")
+    train, val = index.split(val=0.3, seed=11)
+    shutil.copy(train.path(0), val.path(0))
+    findings = examine(index, sides={"train": train, "val": val})
+    assert [[findings.part(row) for row in findings.alike[number]] for number in findings.across] in (
+        [["train", "val"]],
+        [["val", "train"]],
+    )
+    assert findings.split_by == "run"
+    assert int((findings.parts == 1).sum()) == len(val)

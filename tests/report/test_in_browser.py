@@ -91,7 +91,7 @@ def test_every_control_does_what_it_says(page: Any) -> None:
     assert page.locator(".cells details[open]").count() == 1
     looked = page.locator(".looked").first
     page.get_by_label("Show where the model looked").check()
-    page.wait_for_function("getComputedStyle(document.querySelector('.looked')).opacity === '1'")
+    playwright.expect(looked).to_have_css("opacity", "1")
     assert looked.evaluate("each => each.complete && each.naturalWidth > 0")
     page.locator(".class-filter select").select_option("dark")
     shown = page.locator("#images .tile:visible")

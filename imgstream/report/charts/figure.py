@@ -18,10 +18,14 @@ Draw = Callable[[Any], None]
 class Chart(Figure):
     """A figure that notebooks show without pyplot."""
 
-    def _repr_png_(self) -> bytes:
+    def png(self) -> bytes:
+        """The figure as a PNG file, on white."""
         file = io.BytesIO()
         self.savefig(file, format="png", dpi=110, facecolor="white")  # also on a dark page
         return file.getvalue()
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
 
 
 def chart(*draw: Draw, size: tuple[float, float] = (4.0, 2.8)) -> Chart:

@@ -44,6 +44,7 @@ def draw_scores(axes: Any, right: np.ndarray, wrong: np.ndarray | None, edges: n
     if wrong is not None:
         axes.bar(middles, wrong, width, bottom=right, color=WARM, label="wrong")
         legend(axes, loc="upper left")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="score of the predicted class", ylabel="images", xlim=(float(edges[0]), 1))
 
 
@@ -68,6 +69,7 @@ def draw_histogram(axes: Any, counts: np.ndarray, edges: np.ndarray, what: str, 
     axes.bar((edges[:-1] + edges[1:]) / 2, counts, np.diff(edges) * 0.92, color=ACCENT)
     axes.xaxis.set_major_formatter(lambda value, _: said(value))
     axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel=what, ylabel="images")
 
 
