@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from imgstream.index.image_index import ImageIndex
 from imgstream.index.manifest.read import MANIFEST_EXTENSIONS, ManifestReport, read_manifest
 from imgstream.index.names import ARRAY_EXTENSIONS
 from imgstream.index.path_lists import read_paths
+from imgstream.index.shards.files import find_shards
 from imgstream.index.shards.scan import scan_shards
 from imgstream.index.source_kinds import AnyPath, checked, kind_of
 from imgstream.wording import quantity
@@ -90,14 +92,16 @@ def scan(
     return found
 
 
-def _scan_images_or_arrays(source: AnyPath, label_pattern: str | None, **options: Any) -> ImageIndex:
+def _scan_folder(source: AnyPath, label_pattern: str | None, **options: Any) -> ImageIndex:
+    """The images in a folder; if there are none, the arrays of one image each; if there are none either, the images inside its shards."""
     try:
         return scan_folder(source, label_pattern, **options)
     except NoImagesError:
-        try:
+        with contextlib.suppress(NoImagesError):
             return scan_folder(source, label_pattern, extensions=ARRAY_EXTENSIONS, **options)
-        except NoImagesError:
-            pass
+        with contextlib.suppress(NoImagesError, OSError):
+            if find_shards(os.fsdecode(source)).names:
+                return scan_shards(source, label_pattern, full=options["full"], progress=options["progress"])
         raise
 
 
@@ -163,7 +167,7 @@ def open_index(
     elif kind == "image":
         found = ImageIndex.from_paths([source])
     else:
-        found = _scan_images_or_arrays(source, label_pattern, index=index, full=full, progress=progress)
+        found = _scan_folder(source, label_pattern, index=index, full=full, progress=progress)
         if found.changes:
             tell(str(found.changes))
     if corrections is not None:

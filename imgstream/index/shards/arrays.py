@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import IO, Any, BinaryIO
 
@@ -53,9 +54,12 @@ def read_npy(file: BinaryIO, size: int, reading: Reading) -> Iterator[Record]:
 def read_npz(file: BinaryIO, size: int, reading: Reading) -> Iterator[Record]:
     """See records.Reader. Arrays that have labels are read, one after another; or the only one. x_train and x_test give the split."""
     try:
-        archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise Damaged(f"is no .npz file ({error}). Copy it again") from None
+        yield from _of_archive(zipfile.ZipFile(file), file)
+    except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, NotImplementedError, EOFError) as error:  # RuntimeError: encrypted
+        raise Damaged(f"cannot be read as .npz ({error}). Copy it again") from None
+
+
+def _of_archive(archive: zipfile.ZipFile, file: BinaryIO) -> Iterator[Record]:
     members = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist() if entry.filename.endswith(".npy")}
     pairs = {name: _matching(name, members) for name in members}
     chosen = {name: of for name, of in pairs.items() if of is not None} or (dict.fromkeys(members) if len(members) == 1 else {})

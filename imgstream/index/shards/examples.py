@@ -7,7 +7,7 @@ Feature { oneof { BytesList = 1; FloatList = 2; Int64List = 3; } }         each 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 Value = tuple[int, int] | int | None
 """Of the first value of a feature: start and past of its bytes, or the whole number; None where there is none, or it is a float."""
@@ -16,18 +16,23 @@ _WORD = 1 << 64
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
-def features(record: bytes) -> dict[bytes, Value]:
-    """The first value of each feature. Raises ValueError for what is no Example."""
+def features(record: bytes, wanted: Container[bytes]) -> dict[bytes, Value]:
+    """The first value of each feature; None of those that are not wanted. Raises ValueError for what is no Example."""
     found: dict[bytes, Value] = {}
     try:
         for outer, first, past in _fields(record, 0, len(record)):
             if outer != 1:
                 continue
             for number, start, end in _fields(record, first, past):
-                if number == 1:
-                    parts = {number: (a, b) for number, a, b in _fields(record, start, end)}
-                    a, b = parts.get(1, (0, 0))
-                    found[record[a:b]] = _first_value(record, *parts.get(2, (0, 0)))
+                if number != 1:
+                    continue
+                name, value = b"", (0, 0)
+                for part, a, b in _fields(record, start, end):
+                    if part == 1:
+                        name = record[a:b]
+                    elif part == 2:
+                        value = a, b
+                found[name] = _first_value(record, *value) if name in wanted else None
     except IndexError:
         raise ValueError("it ends within a field") from None
     return found
@@ -49,11 +54,15 @@ def _first_value(record: bytes, start: int, end: int) -> Value:
 def _fields(record: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     """(number, start, past) of each field of the message at `at`."""
     while at < end:
-        key, at = _varint(record, at)
+        key, at = record[at], at + 1
+        if key > 127:
+            key, at = _varint(record, at - 1)
         wire = key & 7
         start = at
         if wire == _BYTES:
-            length, start = _varint(record, at)
+            length, start = record[at], at + 1
+            if length > 127:
+                length, start = _varint(record, at)
             at = start + length
         elif wire == _VARINT:
             at = _varint(record, at)[1]

@@ -46,7 +46,7 @@ def _holds_images(path: str, size: int, modified: int) -> bool:
     try:
         with pyarrow.parquet.ParquetFile(path) as parquet:
             return _image_column(parquet) is not None
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):  # ValueError: names that are no UTF-8
         return False
 
 

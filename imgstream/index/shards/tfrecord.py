@@ -29,6 +29,7 @@ def read_tfrecord(file: BinaryIO, size: int, reading: Reading) -> Iterator[Recor
     cannot be found, and is one such record too.
     """
     image, label, name = (_names(reading, *names) for names in (("image", _IMAGE), ("label", _LABEL), ("path", _NAME)))
+    wanted = {*image, *label, *name}
     at = 0
     while at < size:
         head = file.read(_HEAD.size)
@@ -54,14 +55,14 @@ def read_tfrecord(file: BinaryIO, size: int, reading: Reading) -> Iterator[Recor
             yield Record(None, first, length, kept="corrupt: the checksum of its record is wrong")
             continue
         try:
-            found = features(record)
+            found = features(record, wanted)
         except ValueError as error:
             yield Record(None, first, length, kept=f"corrupt: its record is no tf.train.Example: {error}")
             continue
         place = _first(found, image)
         if not isinstance(place, tuple):
             if first == _HEAD.size:
-                raise NotReadable(_without_image(found, image))
+                raise NotReadable(_without_image(features(record, found), image))
             yield Record(None, first, length, kept=f"corrupt: its record has no bytes named {image[0].decode()}")
             continue
         of, called = _text(record, _first(found, label)), _first(found, name)

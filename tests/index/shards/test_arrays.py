@@ -127,5 +127,5 @@ def test_wrong_shapes_types_and_lengths_say_which(folder: Path, images: np.ndarr
     with pytest.raises(DatasetError, match=r"no arrays named as images and labels, .* it has one, two"):
         ims.scan(folder / "b.npz")
     (folder / "c.npz").write_bytes(b"PK")
-    with pytest.raises(DatasetError, match=r"is no \.npz file"):
+    with pytest.raises(DatasetError, match=r"cannot be read as \.npz"):
         ims.scan(folder / "c.npz")

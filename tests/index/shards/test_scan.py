@@ -160,6 +160,13 @@ def test_a_folder_of_images_with_an_archive_beside_them_is_a_folder_of_images(tm
     assert (len(index), index.in_containers, index.skipped_extensions) == (40, False, {".zip": 1})
 
 
+def test_a_folder_of_shards_may_have_other_folders_in_it(tmp_path: Path, members: Members) -> None:
+    (tmp_path / "set/logs").mkdir(parents=True)
+    (tmp_path / "set/logs/x.txt").touch()
+    write_tar(tmp_path / "set/0.tar", members)
+    assert relative(ims.scan(tmp_path / "set")) == list(members)
+
+
 @pytest.mark.parametrize(
     ("sidecars", "expected"),
     [
