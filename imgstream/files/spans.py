@@ -67,13 +67,13 @@ class Container(NamedTuple):
 
     def encode(self) -> bytes:
         """As a table has it: four fields with a NUL between, which no path holds."""
-        return b"\0".join((os.fsencode(self.kept), b"%d" % self.size, b"%d" % self.modified, self.path))
+        return b"\0".join((_in_utf8(self.kept), b"%d" % self.size, b"%d" % self.modified, self.path))
 
     @classmethod
     def decode(cls, text: bytes) -> Container:
         """The container that `encode` gave. Raises ValueError."""
         kept, size, modified, path = text.split(b"\0")
-        return cls(path, int(size), int(modified), os.fsdecode(kept))
+        return cls(path, int(size), int(modified), kept.decode("utf-8", "surrogateescape"))
 
 
 class Span(bytes):
@@ -106,4 +106,9 @@ class Span(bytes):
     @property
     def address(self) -> bytes:
         """What no two images share: two records of a shard may have one name."""
-        return b"%s\0%s\0%d+%d" % (os.path.abspath(self.container.path), self.container.kept.encode(), self.offset, self.length)
+        return b"%s\0%s\0%d+%d" % (os.path.abspath(self.container.path), _in_utf8(self.container.kept), self.offset, self.length)
+
+
+def _in_utf8(kept: str) -> bytes:
+    """What a library said of damage may hold anything; a NUL would end the field."""
+    return kept.replace("\0", " ").encode("utf-8", "surrogateescape")

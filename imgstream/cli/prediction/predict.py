@@ -235,6 +235,8 @@ def _index(sources: list[str], **of_index: Any) -> ImageIndex:
         return options.open_images(ImageIndex.from_paths(_stdin_paths()), **of_index)
     if len(sources) > 1 and (others := {kind: source for source in sources if (kind := kind_of(source)) != "image"}):
         kind, source = others.popitem()
+        if kind == "shards":
+            raise typer.BadParameter(f"give one folder of shards, or a pattern in quotes such as 'shards/*.tar'; got {len(sources)} paths")
         raise typer.BadParameter(f"give one folder, or files; got the {kind} {source!r} among {len(sources)} paths")
     return options.open_images(sources[0] if len(sources) == 1 else sources, **of_index)
 

@@ -26,6 +26,7 @@ _FORMS: dict[Form, re.Pattern[str]] = {
 }
 _PART_IN_NAME = re.compile(rf"(?:^|[-_.])({'|'.join(name.decode() for name in PARTS)})(?=[-_.])", re.IGNORECASE)
 _PATTERN = re.compile(r"[*?[]")
+_LOOKED_AT = 10_000  # entries of a folder, none of which is a shard, before it is taken to hold none
 SHARD_NAMES = ".tfrecord .tar .zip, .parquet with image bytes, .npy and .npz of many images"
 
 
@@ -98,12 +99,12 @@ def _in_folder(folder: str) -> Iterator[str]:
 
 def _is_folder_of_shards(folder: str, deeper: bool = True) -> bool:
     found = False
-    for entry in _entries(folder):
+    for number, entry in enumerate(_entries(folder)):
         if entry.is_dir():
             if not deeper or os.fsencode(entry.name).lower() not in PARTS or not _is_folder_of_shards(entry.path, deeper=False):
                 return False
             found = True
-        elif entry.name.lower().endswith(IMAGE_EXTENSIONS):
+        elif entry.name.lower().endswith(IMAGE_EXTENSIONS) or (number > _LOOKED_AT and not found):
             return False
         else:
             found = found or is_shard(entry.path, in_folder=True)

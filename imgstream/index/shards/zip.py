@@ -41,7 +41,7 @@ def read_zip(file: BinaryIO, size: int, reading: Reading) -> Iterator[Record]:
             elif begins := data_at(file, entry.offset):
                 yield entry._replace(offset=begins)
             else:
-                yield entry._replace(length=0, kept=f"corrupt: no member of the archive is at byte {entry.offset:,}")
+                yield entry._replace(length=0, kept="corrupt: no member of the archive is where its directory says")
 
 
 def _entries(file: BinaryIO, directory: _Directory, reading: Reading) -> Iterator[Record]:
@@ -72,7 +72,7 @@ def _entries(file: BinaryIO, directory: _Directory, reading: Reading) -> Iterato
         elif made_by >> 8 == 3 and stat.S_ISLNK(attributes >> 16):
             kept = "not a regular file: a link in an archive"
         elif packed > LONGEST:
-            kept = f"too large: a member of {packed:,} bytes"
+            kept = f"too large: more than {LONGEST:,} bytes in its archive"
         yield Record(name, min(offset + directory.shift, _FARTHEST), min(packed, LONGEST), kept=kept)
 
 

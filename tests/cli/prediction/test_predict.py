@@ -373,8 +373,10 @@ def test_a_name_where_nothing_lies_and_what_is_not_read_are_told_before_any_outp
         ([photos / "00.jpg", tmp_path / "nwe"], "nwe: there is no such folder or file"),
         (["s3://bucket/photos"], "s3://bucket/photos is a URL"),
         (["https://example.org/cat.jpg", photos / "00.jpg"], "https://example.org/cat.jpg is a URL"),
-        ([tmp_path / "photos.zip"], "photos.zip is no zip file, or was cut off"),
-        (["train.tfrecord"], "No images under train.tfrecord: there is no such folder or file"),
+        ([tmp_path / "photos.zip"], "is no zip file, or was cut off"),
+        ([tmp_path / "photos.rar", photos / "00.jpg"], "is an archive that is not read"),
+        (["train.tfrecord"], "train.tfrecord: there is no such folder or file"),
+        (["train.h5"], "is a file of packed samples"),
     ):
         code, out, err = run(capsys, "predict", trained, *sources, "-o", output)
         assert (code, out, err.count("\n")) == (1, "", 1), sources

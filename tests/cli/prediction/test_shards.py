@@ -41,5 +41,7 @@ def test_predictions_are_the_same_to_the_byte_and_sort_says_that_there_are_no_fi
     assert run("sort", tmp_path / "p.zip.csv", "--into", tmp_path / "sorted", "--copy") == 1
     assert "lie inside archives or shards: there are no files to link, copy or move" in capsys.readouterr().err
     assert not (tmp_path / "sorted").exists()
+    assert run("predict", trained, tmp_path / "p.zip", tmp_path / "p.tfrecord", "-o", tmp_path / "x.csv") == 2
+    assert "a pattern in quotes" in " ".join(capsys.readouterr().err.split())
     assert run("check", tmp_path / "p.tfrecord", "--decode") == 3
     assert run("embed", trained, tmp_path / "p.zip", "-o", tmp_path / "f.parquet") == 0

@@ -44,6 +44,7 @@ def test_an_array_with_its_labels_beside_it_is_read_slice_by_slice(folder: Path,
     assert ims.scan(folder / "X.npy").class_names == ["a", "b"]  # another file of labels is read anew
 
 
+@pytest.mark.slow
 def test_the_tf_pipeline_and_an_augmentation_give_what_image_files_give(folder: Path, images: np.ndarray) -> None:
     from PIL import Image
 

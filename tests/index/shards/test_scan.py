@@ -94,7 +94,7 @@ def read_digest_of(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-@pytest.mark.quick("zip", "tfrecord")
+@pytest.mark.quick("tfrecord")
 def test_both_pipelines_the_cache_and_worker_processes_read_shards_alike(packed: Path, tmp_path: Path) -> None:
     index = pickle.loads(pickle.dumps(ims.scan(packed)))
     expected = [images.copy() for images, _ in ims.Stream(index, SPEC).batches()]
@@ -327,7 +327,7 @@ def bomb(size: int, tail: int) -> bytes:
 def test_entries_that_are_encrypted_unknown_or_bombs_are_bad_rows(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a/bomb.bmp", bomb(8, 200 << 20), compresslevel=1)
+        archive.writestr("a/bomb.bmp", bomb(8, 64 << 20), compresslevel=1)
         archive.writestr("a/good.bmp", bomb(8, 0))
         archive.writestr("a/other.bmp", bomb(8, 0), zipfile.ZIP_BZIP2)
         archive.writestr("a/secret.bmp", bomb(8, 0))
