@@ -2,6 +2,7 @@
 
 cnn.py, squeezenet.py  models of our own
 build.py               builds a model by name or file, with or without weights
+hub.py                 backbones of KerasHub, by preset
 features.py            a model without its head
 forward.py             a model's logits, batch by batch, in one compiled graph
 weights.py             loads weights from files into a model

@@ -97,3 +97,14 @@ def test_a_wrong_file_ends_with_2_and_what_is_wrong(
     code, _, err = dry_run(capsys, tmp_path, "--config", tmp_path / "options.yaml", "--out", tmp_path / "run")
     assert code == 2
     assert message in err
+
+
+def test_a_function_is_run_only_where_the_command_line_names_it(
+    two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef same(image, rng): return image\n")
+    (tmp_path / "options.yaml").write_text(f"augment: {tmp_path / 'mine.py'}:same\nsize: 16\nepochs: 1\n")
+    code, _, err = dry_run(capsys, two_classes, "--config", tmp_path / "options.yaml", "--out", tmp_path / "run")
+    assert code == 2
+    assert "code is run only where the command line names it" in err
+    assert not (tmp_path / "ran").exists()
