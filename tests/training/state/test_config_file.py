@@ -47,6 +47,12 @@ def test_a_file_has_what_differs_from_nothing_as_the_command_line_takes_it(tmp_p
     assert not {"minutes", "format", "cache_limit", "balance", "val"} & options.keys()
 
 
+def test_keywords_may_be_given_as_python_has_them(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").touch()
+    options = written(tmp_path, size=32, exclude=tmp_path / "bad.csv")
+    assert (options["size"], options["exclude"]) == (32, str(tmp_path / "bad.csv"))
+
+
 def test_an_augmentation_of_ones_own_lies_beside_it(tmp_path: Path) -> None:
     policy = A.Compose([A.HorizontalFlip(p=0.5)])
     file = written(tmp_path, augment=policy)["augment"]
