@@ -183,11 +183,12 @@ def _mixing(layer: Any) -> Callable[[np.random.Generator], Mix]:
 
 
 def described(layer: Any) -> dict[str, Any]:
-    """What Keras serialises of a layer, as values that JSON can hold."""
-    data: dict[str, Any] = keras.saving.serialize_keras_object(layer)
-    if isinstance(layer, keras.layers.RandomShear):
-        data["config"] = config_of(layer)
-    return _plain(data)
+    """What Keras serialises of a layer, as values that JSON can hold, without its name, which counts the layers of the process: a resumed
+    run compares it.
+    """
+    data = _plain({**keras.saving.serialize_keras_object(layer), "config": config_of(layer)})
+    data["config"].pop("name", None)
+    return data
 
 
 def config_of(layer: Any) -> dict[str, Any]:

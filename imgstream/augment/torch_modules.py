@@ -53,8 +53,7 @@ class TorchModules(Policy):
         return {"kind": "torch", "name": self.name, "source": repr(self.modules)}
 
     def _transform(self, image: np.ndarray, rng: np.random.Generator) -> Any:
-        import torch
-
+        torch: Any = sys.modules["torch"]  # the modules are its objects
         with _generator, torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.random.default_generator.manual_seed(int(rng.integers(2**63)))
             tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
@@ -66,8 +65,7 @@ class TorchModules(Policy):
 
 
 def _kornia(module: Any, tensor: Any) -> Any:
-    import torch
-
+    torch: Any = sys.modules["torch"]
     result = module(tensor[None].to(torch.float32) / 255)[0]
     return (255 * result).round().clamp(0, 255).to(torch.uint8)
 

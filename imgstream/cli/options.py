@@ -96,9 +96,9 @@ Model = Annotated[
     str | None,
     typer.Option(
         "--model",
-        metavar="NAME|FILE|RUN",
-        help="cnn (ours), SqueezeNet, one of keras.applications, a saved model, or a run; of the last two all but the last layer is taken "
-        "(default: the model that the weights belong to, or cnn).",
+        metavar="NAME|FILE|RUN|hub:PRESET",
+        help="cnn (ours), SqueezeNet, one of keras.applications, a saved model, or a run, of which all but the last layer is taken; or a "
+        "backbone of KerasHub by its preset, or the folder of one (default: the model that the weights belong to, or cnn).",
         rich_help_panel=MODEL,
     ),
 ]

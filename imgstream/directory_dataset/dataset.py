@@ -61,8 +61,8 @@ def image_dataset_from_directory(
     The arguments are those of Keras 3.15, and two more. What differs: images are turned as their EXIF orientation says; each pass has all
     files in a new order, an exact permutation without a buffer; a bad file is left out and listed in `dataset.stream.skipped`; hidden files
     are left out; memory does not grow with the folder. Bilinear images are decoded at the smallest of 1, 1/2, 1/4 and 1/8 of their size
-    that covers the target, which is faster and leaves less aliasing than Keras' full size; for any other interpolation, and for "rgba", the
-    whole image is resized by TensorFlow as in Keras.
+    that covers the target, which leaves less aliasing than Keras' full size; for any other interpolation, and for "rgba", the whole image
+    is resized by TensorFlow as in Keras, which takes longer than there.
 
     Args:
         directory: The folder.

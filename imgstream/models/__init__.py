@@ -2,6 +2,7 @@
 
 cnn.py, squeezenet.py  models of our own
 build.py               builds a model by name or file, with or without weights
+hub.py                 backbones of KerasHub, by preset
 features.py            a model without its head
 forward.py             a model's output, batch by batch, by one compiled program that takes pixels
 scaling.py             pixels as the samples of a spec, where the model computes

@@ -78,6 +78,25 @@ CLASSES = frozenset(" ".join((_MODELS, _LAYERS, _OPERATIONS, _PARTS, _COMPILED))
 FUNCTIONS = frozenset(_FUNCTIONS.split())
 """Names of Keras' functions that a config may hold."""
 
+BY_FIRST_TOKEN = frozenset({"DINOV2Backbone", "DINOV3Backbone", "DeiTBackbone", "ViTBackbone"})
+"""Backbones of KerasHub whose first token stands for the whole image."""
+HUB_TOWERS = frozenset({"CLIPBackbone", "MetaCLIP2Backbone", "SigLIPBackbone"})
+"""Those of images and texts: their image tower is a backbone."""
+HUB_BACKBONES = (
+    BY_FIRST_TOKEN
+    | HUB_TOWERS
+    | frozenset(
+        {
+            *("CSPNetBackbone", "DenseNetBackbone", "EfficientNetBackbone", "HGNetV2Backbone", "MiTBackbone", "MobileNetBackbone"),
+            *("MobileNetV5Backbone", "ResNetBackbone", "SigLIPVisionEncoder", "SwinTransformerBackbone", "VGGBackbone", "XceptionBackbone"),
+        }
+    )
+)
+"""Classes of KerasHub that a file may name as models of images."""
+_HUB = HUB_BACKBONES | frozenset(
+    {"CLIPTextEncoder", "CLIPVisionEncoder", "MetaCLIP2TextEncoder", "MetaCLIP2VisionEncoder", "SigLIPTextEncoder"}
+)
+
 _ANY_CODE = ("Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "__lambda__")
 
 
@@ -94,6 +113,8 @@ def _check(part: dict[str, Any], path: object) -> None:
         raise ModelError(f"{path} has a {kind} layer, which may run any code: it is not loaded. Save its model without")
     if kind in _VALUES.split():
         return
+    if is_of_hub(part) and kind in _HUB and registered in (None, kind, f"keras_hub>{kind}"):
+        return
     name = part.get("config") if kind == "function" else kind
     allowed = FUNCTIONS if kind == "function" else CLASSES
     homes = ("keras", "builtins") if kind == "function" else ("keras",)
@@ -104,6 +125,17 @@ def _check(part: dict[str, Any], path: object) -> None:
     if not isinstance(name, str) or name not in allowed:
         what = "a custom object, or one of Keras that imgstream does not load from files"
         raise ModelError(f"{path} needs {str(name)[:100]}, {what}: only models of layers that compute on images can be loaded")
+
+
+def is_of_hub(part: dict[str, Any]) -> bool:
+    """Whether a part of a config names a class of KerasHub."""
+    module = part.get("module")
+    return isinstance(module, str) and module.split(".")[0] == "keras_hub"
+
+
+def needs_hub(config: Any) -> bool:
+    """Whether a config names a class of KerasHub, at any depth."""
+    return any(is_of_hub(part) for part in _parts(config) if "class_name" in part)
 
 
 def _parts(config: Any) -> Iterator[dict[str, Any]]:

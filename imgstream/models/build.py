@@ -12,6 +12,7 @@ from typing import Any
 from imgstream.errors import ModelError, RunError, SpecError
 from imgstream.files.compiled_programs import keep_programs
 from imgstream.files.digests import FILES, check_files
+from imgstream.models import hub
 from imgstream.models.architecture_names import network_of_layers, network_of_name
 from imgstream.models.model_files import file_of, is_model_path, load_whole, read_config
 from imgstream.models.weights import load_weights
@@ -67,7 +68,7 @@ class ModelInfo:
 
 
 def model_info(name: str) -> ModelInfo:
-    """The model called `name`, in any case; or the one in the .keras or .h5 file, or run folder, at that path.
+    """The model called `name`, in any case; or the one in the .keras or .h5 file, or run folder, at that path; or a preset of KerasHub.
 
     The scale of a file's model is that of the spec.json beside a .keras; or "raw" if the model begins with its own scaling; or that of the
     model that its names are known from; or else "unit", a guess. Raises ModelError, with the names there are or with what is wrong with the
@@ -79,15 +80,20 @@ def model_info(name: str) -> ModelInfo:
             return ModelInfo(known, _scale(known), size, any_size=known not in _ONE_SIZE)
     if is_model_path(name):
         return _file_info(name)
-    raise ModelError(f"no model named {name!r}; there are: {', '.join(MODEL_NAMES)}, and any .keras or .h5 model or run folder by its path")
+    if hub.is_preset(name):
+        return ModelInfo(name, "raw", hub.preset_input(name).size, any_size=False, channels=3, is_saved=True)
+    raise ModelError(
+        f"no model named {name!r}; there are: {', '.join(MODEL_NAMES)}, any .keras or .h5 model or run folder by its path, and "
+        "hub:PRESET or the folder of a preset of KerasHub"
+    )
 
 
 def build_model(name: str, shape: tuple[int | None, int | None, int], class_count: int, weights: str = "none") -> Any:
     """Build a keras.Model: float32 (B, *shape) in the scale of model_info(name) → logits float32 (B, class_count). Height and width of
     `shape` may be None where model_info says any_size. Its last layer is a new Dense one, "logits".
 
-    `name`: one of MODEL_NAMES, or the path of a .keras or .h5 file or a run folder that holds a whole model, which gets a new head and
-    keeps its other weights, all trainable.
+    `name`: one of MODEL_NAMES, or the path of a .keras or .h5 file or a run folder that holds a whole model, or a preset of KerasHub, which
+    gets a new head and keeps its other weights, all trainable.
 
     `weights`: "none" (random, or those in the model's file), "imagenet" (keras.applications' own, downloaded once by Keras), or a file: a
     .keras model, a run folder or .h5 weights. Everything in a file that fits is taken, so that a model of other classes gives all but its
@@ -99,7 +105,9 @@ def build_model(name: str, shape: tuple[int | None, int | None, int], class_coun
             f"there are no ImageNet weights for {info.name} in Keras; take --weights none, a file, or another --model such as MobileNetV2"
         )
     keep_programs()
-    if info.is_saved:
+    if hub.is_preset(name):
+        model = _with_head(body := hub.build_preset(name, shape), class_count, body.name)
+    elif info.is_saved:
         model = _from_file(name, shape, class_count)
     elif info.name == "cnn":
         from imgstream.models.cnn import build_cnn

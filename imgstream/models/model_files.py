@@ -19,7 +19,7 @@ import h5py
 
 from imgstream.errors import ModelError
 from imgstream.files.compiled_programs import keep_programs
-from imgstream.models.allowed_layers import check_config
+from imgstream.models.allowed_layers import check_config, needs_hub
 
 RUN_MODEL = "model.keras"
 """The model's file in a run folder."""
@@ -74,8 +74,11 @@ def load_whole(path: Path) -> Any:
 
     Raises ModelError when that cannot be, as read_config does, and for a file that holds only weights.
     """
-    if read_config(path) is None:
+    config = read_config(path)
+    if config is None:
         raise ModelError(f"{path} holds weights only: name the model too, such as --model SqueezeNet --weights {path}")
+    if needs_hub(config):
+        _register_hub(path)
     with _as_model_error(path):
         if path.suffix.lower() == ".keras":
             with (
@@ -100,6 +103,13 @@ def load_whole(path: Path) -> Any:
     if not getattr(model, "inputs", None) or not model.layers:
         raise ModelError(f"{path} was never given the shape of its input: build the model before it is saved")
     return model
+
+
+def _register_hub(path: Path) -> None:
+    try:
+        import keras_hub  # noqa: F401 - Keras then knows its classes
+    except ImportError as error:
+        raise ModelError(f"{path} needs KerasHub ({error}): pip install 'imgstream[hub]'") from None
 
 
 def check_kind(path: Path) -> None:

@@ -139,6 +139,7 @@ def test_a_run_keeps_layers_whole_and_another_process_gets_them() -> None:
     augment = resolve([layers.RandomFlip(), layers.RandomShear(0.2), layers.CutMix(0.7)])
     kept = json.loads(json.dumps(to_json(augment)))
     assert (kept["kind"], kept["name"]) == ("keras", "RandomFlip, RandomShear, CutMix")
+    assert to_json(resolve([layers.RandomFlip(), layers.RandomShear(0.2), layers.CutMix(0.7)])) == kept, "as a resumed run compares it"
     for other in (from_json(kept), pickle.loads(pickle.dumps(augment))):
         assert all(np.array_equal(a, b) for a, b in zip(draws(other, 4), draws(augment, 4), strict=True))
         assert other.mixing(np.random.default_rng(5)) == augment.mixing(np.random.default_rng(5))  # type: ignore[union-attr]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 
@@ -119,3 +120,9 @@ def test_weights_that_cannot_be_fetched_say_where_to_put_the_file(monkeypatch: p
     for name in ("cnn", "SqueezeNet"):
         with pytest.raises(ModelError, match=f"no ImageNet weights for {name}"):
             build_model(name, (96, 96, 3), 2, "imagenet")
+
+
+def test_a_preset_without_kerashub_is_an_error_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(ModelError, match=r"needs KerasHub .*pip install 'imgstream\[hub\]'"):
+        model_info("hub:dinov2_small")

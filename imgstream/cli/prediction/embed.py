@@ -100,12 +100,13 @@ def embed(
 def _network(network: str, weights: str | None, size: tuple[int, int] | None) -> tuple[Any, SampleSpec, str]:
     """The model images → features, the spec of its samples, and its name."""
     from imgstream.models import build_model, features, infer_model, model_info
+    from imgstream.models.hub import is_preset
     from imgstream.progress import error_console
     from imgstream.runs import load_run
     from imgstream.spec import SampleSpec
     from imgstream.terminal.tables import printable
 
-    if os.path.isdir(network):
+    if os.path.isdir(network) and not is_preset(network):
         if weights is not None or size is not None:
             raise typer.BadParameter(f"{network!r} is a run, which has its own weights and size: leave out --weights and --size")
         run = load_run(network)

@@ -47,7 +47,19 @@ def _take_config(context: typer.Context, file: Path | None) -> dict[str, Any] | 
     return {name: value for name, value in given.items() if name in only_there}
 
 
+def _check_named_here(context: typer.Context, augment: str) -> None:
+    """Raise OptionError where a function comes from the file: it may be somebody else's, and code is run only where the user names it."""
+    from imgstream.errors import OptionError
+
+    source = context.get_parameter_source("augment")
+    if ".py:" in augment and source is not None and source.name == "DEFAULT_MAP":
+        raise OptionError(
+            f"config names the Python function {augment}: code is run only where the command line names it. Give --augment too"
+        )
+
+
 def train(
+    context: typer.Context,
     directory: options.LabelledImages,
     out: Annotated[Path, typer.Option(*options.OUT, metavar="RUN", help="The run folder to write.", rich_help_panel=OUTPUT)],
     val: Annotated[
@@ -245,6 +257,8 @@ def train(
         imgstream train photos/ --out runs/folds --fold all --folds 5 --minutes 50
         imgstream train --config runs/pets/train.yaml --out runs/longer --minutes 60
     """
+    if config is not None:
+        _check_named_here(context, augment)
     if epochs is not None and minutes is not None:
         raise typer.BadParameter("--epochs fixes the work and --minutes the time: give one of them")
     if cache_limit is not None and cache == "off":

@@ -242,7 +242,9 @@ def _inside(layer: Any, measure: Any) -> int:
     """What a model that is a layer of another takes beside its output."""
     if not getattr(layer, "layers", None):
         return 0
-    shape = tuple(layer.input.shape[1:])
+    import keras
+
+    shape = tuple(keras.tree.flatten(layer.input)[0].shape[1:])
     return int(measure(layer, shape)) if None not in shape and len(shape) == 3 else 0
 
 

@@ -55,12 +55,13 @@ def write_config(folder: RunFolder, source: Source, recorded: dict[str, Any]) ->
 
 def _value(name: str, value: Any) -> Any:
     if name == "size":
-        return "x".join(map(str, value))
+        return value if isinstance(value, int) else "x".join(map(str, value))
     if name == "columns":
         return ",".join(f"{field}={column}" for field, column in value.items())
-    if name in _PATHS and os.path.dirname(value) and os.path.exists(value):
-        return _shown(os.path.abspath(value))
-    return _shown(value) if isinstance(value, str) else value
+    text = os.fsdecode(value) if isinstance(value, os.PathLike) else value
+    if name in _PATHS and isinstance(text, str) and os.path.dirname(text) and os.path.exists(text):
+        return _shown(os.path.abspath(text))
+    return _shown(text) if isinstance(text, str) else text
 
 
 def _augmentation(folder: RunFolder, saved: dict[str, Any]) -> str:

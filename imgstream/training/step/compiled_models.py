@@ -90,7 +90,8 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
     """
     with replicas.scope():
         try:
-            model = keras.models.clone_model(served, clone_function=lambda layer: _clone(layer, policy), recursive=True)
+            whole = any(type(layer).__module__.startswith("keras_hub.") for layer in served.layers)  # its backbones are cloned as one layer
+            model = keras.models.clone_model(served, clone_function=lambda layer: _clone(layer, policy), recursive=not whole)
             model.set_weights(served.get_weights())
         except Exception as error:  # layers of others may raise anything
             raise ModelError(f"{served.name} cannot be trained: it cannot be cloned ({str(error).splitlines()[0]})") from error

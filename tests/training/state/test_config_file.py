@@ -47,6 +47,12 @@ def test_a_file_has_what_differs_from_nothing_as_the_command_line_takes_it(tmp_p
     assert not {"minutes", "format", "cache_limit", "balance", "val"} & options.keys()
 
 
+def test_keywords_may_be_given_as_python_has_them(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").touch()
+    options = written(tmp_path, size=32, exclude=tmp_path / "bad.csv")
+    assert (options["size"], options["exclude"]) == (32, str(tmp_path / "bad.csv"))
+
+
 def test_an_augmentation_of_ones_own_lies_beside_it(tmp_path: Path) -> None:
     policy = A.Compose([A.HorizontalFlip(p=0.5)])
     file = written(tmp_path, augment=policy)["augment"]
@@ -97,3 +103,14 @@ def test_a_wrong_file_ends_with_2_and_what_is_wrong(
     code, _, err = dry_run(capsys, tmp_path, "--config", tmp_path / "options.yaml", "--out", tmp_path / "run")
     assert code == 2
     assert message in err
+
+
+def test_a_function_is_run_only_where_the_command_line_names_it(
+    two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef same(image, rng): return image\n")
+    (tmp_path / "options.yaml").write_text(f"augment: {tmp_path / 'mine.py'}:same\nsize: 16\nepochs: 1\n")
+    code, _, err = dry_run(capsys, two_classes, "--config", tmp_path / "options.yaml", "--out", tmp_path / "run")
+    assert code == 2
+    assert "code is run only where the command line names it" in err
+    assert not (tmp_path / "ran").exists()
