@@ -20,7 +20,7 @@ from imgstream.index import ImageIndex
 from imgstream.prediction.readers import PredictedRow
 from imgstream.prediction.rows import shown
 from imgstream.report.charts.quality import PALETTE
-from imgstream.report.measure import Measurement, measure
+from imgstream.report.measure import Measurement, measure, without_advice
 from imgstream.report.page import render
 from imgstream.report.plane import Projection, check_projection
 from imgstream.report.sections import data, images
@@ -105,7 +105,8 @@ def report_page(
     if rows is not None:
         page["prediction"] = _predicted_rows(rows, root, run, workers, stage)
     elif run is not None and on is not None and len(on):
-        page |= _measured(run, on, fine, most, until, workers, stage, observe, projection)
+        with without_advice():
+            page |= _measured(run, on, fine, most, until, workers, stage, observe, projection)
     listed = index if index is not None else parts.get("all")
     if rows is None and listed is not None and len(listed):
         page["data"] = _data(listed, {} if index is not None else parts, run, quick, workers, stage)

@@ -13,7 +13,7 @@ from imgstream.report.charts.figure import Chart, chart
 from imgstream.report.charts.images import draw_grid
 from imgstream.report.charts.quality import MOST_NAMED, draw_confusion, draw_map
 from imgstream.report.charts.training import draw_accuracy, draw_loss
-from imgstream.report.measure import Measurement, measure
+from imgstream.report.measure import Measurement, measure, without_advice
 from imgstream.report.plane import Projection, check_projection, plane_of
 from imgstream.report.report import TrainedRun
 from imgstream.report.sections.projection import colours_of
@@ -46,7 +46,8 @@ def measured(run: TrainedRun, folder: RunFolder, source: Source | None, workers:
         index = parts["val"]
     else:
         index = open_index(source)
-    found = measure(run.model, run.class_names, run.spec, run.temperature, index, workers=workers)
+    with without_advice():
+        found = measure(run.model, run.class_names, run.spec, run.temperature, index, workers=workers)
     if not found.good.any():
         reasons = ", ".join(f"{len(at):,} {reason}" for reason, at in found.bad().items())
         raise RunError(f"none of the {len(index):,} images under {index.root} could be read ({reasons}): give the folder where they are")
