@@ -2,7 +2,8 @@
 
 report.py       which sections a page has, and what they are made of
 measure.py      one pass of a model over images: a few numbers for each, and the features of a sample
-statistics.py   figures of quality from these numbers; principal components
+statistics.py   figures of quality from these numbers
+plane.py        features in two dimensions
 label_errors.py labels that are probably wrong
 attention.py    where the model looked
 thumbnails.py   images as data: addresses

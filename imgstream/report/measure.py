@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +73,18 @@ class Measurement:
         """Reason → positions of the files that were found bad for it, int64 (m,), the most frequent first."""
         found = {reason: np.flatnonzero(self.rows["state"] == _BAD + number) for number, reason in enumerate(REASONS)}
         return dict(sorted(((reason, at) for reason, at in found.items() if len(at)), key=lambda item: -len(item[1])))
+
+
+@contextlib.contextmanager
+def without_advice() -> Iterator[None]:
+    """Inside the block TensorFlow does not advise against tracing often: a report has three models, each of which is traced once."""
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def measure(

@@ -20,11 +20,12 @@ from imgstream.index import ImageIndex
 from imgstream.prediction.readers import PredictedRow
 from imgstream.prediction.rows import shown
 from imgstream.report.charts.quality import PALETTE
-from imgstream.report.measure import Measurement, measure
+from imgstream.report.measure import Measurement, measure, without_advice
 from imgstream.report.page import render
+from imgstream.report.plane import Projection, check_projection
 from imgstream.report.sections import data, images
 from imgstream.report.sections.prediction import Predictions, Sampled, place_of
-from imgstream.report.sections.projection import projection
+from imgstream.report.sections.projection import projection as projection_section
 from imgstream.report.sections.quality import cells, quality
 from imgstream.report.sections.training import training
 from imgstream.report.thumbnails import SIDE
@@ -79,16 +80,19 @@ def report_page(
     workers: int | None = None,
     stage: Stage | None = None,
     observe: Callable[[Measurement], None] | None = None,
+    projection: Projection = "pca",
 ) -> str:
     """The page of a folder (`index`), of a run, of a run on a folder, or of predictions (`rows`), as HTML.
 
     `parts`: the run's own images, as all, train and val; without an `index`, it is val that the run is measured on. `root`: the folder
     that the rows' paths are relative to, "" where it is not known. `name`: the title; `measured_on`: how the images are called that a
     run is measured on. `notes`: what is to be told beside. `fine`: paths whose labels a person found to be right. `quick` leaves out
-    what reads every file's header; `most`, `until`: see measure. `observe` is called with what a run was measured to be.
+    what reads every file's header; `most`, `until`: see measure. `observe` is called with what a run was measured to be. `projection`:
+    how the map is made.
 
-    Raises RunError when the model cannot be loaded.
+    Raises RunError when the model cannot be loaded, OptionError when the projection cannot be made.
     """
+    check_projection(projection)
     stage, began = stage or _silent, time.perf_counter()
     parts = parts or {}
     page: dict[str, Any] = dict.fromkeys(("data", "training", "quality", "kinds", "cells", "map", "prediction"))
@@ -101,7 +105,8 @@ def report_page(
     if rows is not None:
         page["prediction"] = _predicted_rows(rows, root, run, workers, stage)
     elif run is not None and on is not None and len(on):
-        page |= _measured(run, on, fine, most, until, workers, stage, observe)
+        with without_advice():
+            page |= _measured(run, on, fine, most, until, workers, stage, observe, projection)
     listed = index if index is not None else parts.get("all")
     if rows is None and listed is not None and len(listed):
         page["data"] = _data(listed, {} if index is not None else parts, run, quick, workers, stage)
@@ -124,13 +129,14 @@ def _measured(
     workers: int | None,
     stage: Stage,
     observe: Callable[[Measurement], None] | None,
+    by: Projection,
 ) -> dict[str, Any]:
     model = run.model
     with stage("Measuring", min(len(index), most or len(index))) as done:
         measured = measure(model, run.class_names, run.spec, run.temperature, index, most=most, until=until, workers=workers, progress=done)
     if observe is not None:
         observe(measured)
-    found: dict[str, Any] = {"measured": _told(measured), "map": projection(measured)}
+    found: dict[str, Any] = {"measured": _told(measured), "map": projection_section(measured, by)}
     has_labels = bool(index.class_names) and len(measured.labelled) > 0
     kinds = images.kinds(measured, fine) if has_labels else []
     of_cells = cells(measured) if has_labels else {}

@@ -88,17 +88,3 @@ def coverage(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndar
     kept = len(scores) - first
     with np.errstate(invalid="ignore"):
         return thresholds, kept / max(1, len(scores)), (hits[-1] - hits[first]) / np.where(kept, kept, np.nan)
-
-
-def principal_plane(features: np.ndarray) -> np.ndarray:
-    """Principal component analysis: float32 (m, D) features → float32 (m, 2), their coordinates on the two axes of most variance."""
-    if len(features) < 2 or not features.shape[1]:
-        return np.zeros((len(features), 2), np.float32)
-    finite = np.isfinite(features).all(axis=1)
-    mean = features[finite].mean(axis=0, dtype=np.float64) if finite.any() else np.zeros(features.shape[1])
-    centred = np.where(finite[:, None], features - mean.astype(np.float32), 0)
-    _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-    plane = centred @ axes[:, :-3:-1].astype(np.float32)
-    if plane.shape[1] < 2:
-        plane = np.concatenate([plane, np.zeros_like(plane)], axis=1)
-    return plane.astype(np.float32)

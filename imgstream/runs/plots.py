@@ -13,11 +13,12 @@ from imgstream.report.charts.figure import Chart, chart
 from imgstream.report.charts.images import draw_grid
 from imgstream.report.charts.quality import MOST_NAMED, draw_confusion, draw_map
 from imgstream.report.charts.training import draw_accuracy, draw_loss
-from imgstream.report.measure import Measurement, measure
+from imgstream.report.measure import Measurement, measure, without_advice
+from imgstream.report.plane import Projection, check_projection, plane_of
 from imgstream.report.report import TrainedRun
 from imgstream.report.sections.projection import colours_of
 from imgstream.report.sections.training import history_of
-from imgstream.report.statistics import confused_pairs, counts_between, principal_plane
+from imgstream.report.statistics import confused_pairs, counts_between
 from imgstream.runs.folder import RunFolder
 from imgstream.runs.sides import own_images
 from imgstream.stream import Stream
@@ -45,7 +46,8 @@ def measured(run: TrainedRun, folder: RunFolder, source: Source | None, workers:
         index = parts["val"]
     else:
         index = open_index(source)
-    found = measure(run.model, run.class_names, run.spec, run.temperature, index, workers=workers)
+    with without_advice():
+        found = measure(run.model, run.class_names, run.spec, run.temperature, index, workers=workers)
     if not found.good.any():
         reasons = ", ".join(f"{len(at):,} {reason}" for reason, at in found.bad().items())
         raise RunError(f"none of the {len(index):,} images under {index.root} could be read ({reasons}): give the folder where they are")
@@ -81,12 +83,13 @@ def top_losses(run: TrainedRun, found: Measurement, n: int) -> Chart:
     return draw_grid(images, titles, wrong)
 
 
-def projection(found: Measurement) -> Chart:
-    """The features in two dimensions, coloured by class. Raises RunError for a model that has none."""
+def projection(found: Measurement, by: Projection) -> Chart:
+    """The features in two dimensions, coloured by class. Raises RunError for a model that has none, and as check_projection does."""
+    check_projection(by)
     if len(found.feature_rows) < 3 or not found.features.shape[1]:
         raise RunError("there is no map: the model has no vector of features, or there are fewer than three images")
-    rows = found.rows[found.feature_rows]
-    plane, (classes, wrong) = principal_plane(found.features), colours_of(rows)
+    plane = plane_of(found.features, by)
+    classes, wrong = colours_of(found.rows[found.feature_rows[: len(plane)]])
     return chart(lambda axes: draw_map(axes, plane, classes, wrong, found.class_names), size=(7.0, 5.0))
 
 

@@ -12,6 +12,7 @@ from imgstream.index.corrections import Corrections
 from imgstream.prediction.readers import is_predictions, read_predictions
 from imgstream.progress import counting
 from imgstream.report.measure import Measurement
+from imgstream.report.plane import Projection
 from imgstream.report.report import TrainedRun, write_report
 from imgstream.runs import plots
 from imgstream.runs.folder import RunFolder
@@ -35,6 +36,7 @@ def report_run(
     until: float | None = None,
     workers: int | None = None,
     progress: bool | None = None,
+    projection: Projection = "pca",
 ) -> Path:
     """Write the report of `run` and return its path: see Run.report. `quick`, `most`, `until`: see report_page; with `quick`, as
     at the end of a training, TensorBoard gets pictures too.
@@ -44,7 +46,15 @@ def report_run(
     def stage(what: str, total: int | None) -> Any:
         return counting(what, total, progress)
 
-    of: dict[str, Any] = {"run": run, "quick": quick, "most": most, "until": until, "workers": workers, "stage": stage}
+    of: dict[str, Any] = {
+        "run": run,
+        "quick": quick,
+        "most": most,
+        "until": until,
+        "workers": workers,
+        "stage": stage,
+        "projection": projection,
+    }
     if isinstance(source, str | os.PathLike) and is_predictions(source):
         rows = read_predictions(source)
         write_report(target, **of, rows=rows, root="" if root is None else os.fspath(root), name=f"{called}: {title(source)}")

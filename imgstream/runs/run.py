@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sized
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -268,6 +268,7 @@ class Run:
         corrections: str | os.PathLike[str] | None = None,
         workers: int | None = None,
         progress: bool | None = None,
+        projection: Literal["pca", "tsne"] = "pca",
     ) -> str:
         """Write one page that shows the run: its data, training, quality and images, as a single file of HTML.
 
@@ -284,6 +285,7 @@ class Run:
             corrections: A file of corrections, as the page makes them: applied to the labels of `source`.
             workers: Threads; None for one for each CPU core.
             progress: None shows progress on a terminal or in a notebook, False never, True everywhere.
+            projection: How the map is made: "pca", at once, or "tsne", by scikit-learn (pip install 'imgstream[report]'), in minutes.
 
         Returns:
             The path of the page.
@@ -296,7 +298,7 @@ class Run:
         """
         from imgstream.runs.reporting import report_run  # here, as below: predicting needs no Matplotlib
 
-        how: dict[str, Any] = {"root": root, "corrections": corrections, "workers": workers, "progress": progress}
+        how: dict[str, Any] = {"root": root, "corrections": corrections, "workers": workers, "progress": progress, "projection": projection}
         return os.fspath(report_run(self, self.folder, source, out, **how))
 
     def plot_history(self) -> Figure:
@@ -314,11 +316,13 @@ class Run:
 
         return plots.confusion(self._measured(source))
 
-    def plot_map(self, source: Source | None = None) -> Figure:
-        """The features of the images in two dimensions (PCA), coloured by class; crosses are mistakes. Raises as `plot_confusion` does."""
+    def plot_map(self, source: Source | None = None, *, projection: Literal["pca", "tsne"] = "pca") -> Figure:
+        """The features of the images in two dimensions, coloured by class; crosses are mistakes. `projection`: as in `report`. Raises as
+        `plot_confusion` does.
+        """
         from imgstream.runs import plots
 
-        return plots.projection(self._measured(source))
+        return plots.projection(self._measured(source), projection)
 
     def top_losses(self, n: int = 12, source: Source | None = None) -> Figure:
         """The `n` images with the highest loss, with label, prediction and loss, as a Matplotlib figure. Raises as `plot_confusion`

@@ -59,17 +59,3 @@ def test_calibration_bins_leave_out_scores_that_are_no_numbers() -> None:
     confidence, accuracy, counts = statistics.calibration_bins(scores, right)
     assert counts.tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 3]
     assert (confidence[9], accuracy[9], accuracy[0]) == pytest.approx(((0.95 + 0.91 + 1) / 3, 2 / 3, 1.0))
-
-
-def test_the_plane_of_most_variance_is_found_and_features_that_are_no_numbers_lie_in_its_middle() -> None:
-    rng = np.random.default_rng(0)
-    plane = rng.normal(size=(200, 2)) * (10, 3)
-    features = np.zeros((201, 6), np.float32)
-    features[:200, [4, 1]] = plane
-    features[200] = np.nan
-    found = statistics.principal_plane(features)
-    for axis, known in enumerate((plane[:, 0], plane[:, 1])):
-        assert abs(np.corrcoef(found[:200, axis], known)[0, 1]) > 0.99
-    assert found[200].tolist() == [0, 0]
-    assert statistics.principal_plane(np.ones((1, 4), np.float32)).shape == (1, 2)
-    assert statistics.principal_plane(np.ones((5, 1), np.float32)).shape == (5, 2)

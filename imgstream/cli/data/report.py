@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -41,6 +41,15 @@ def report(
             rich_help_panel=DATA,
         ),
     ] = None,
+    projection: Annotated[
+        Literal["pca", "tsne"],
+        typer.Option(
+            "--projection",
+            metavar="pca|tsne",
+            help="How the map is made: pca, at once, or tsne, which takes minutes and needs scikit-learn.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "pca",
     label_pattern: options.LabelPattern = None,
     corrections: options.Corrections = None,
     exclude: options.Exclude = None,
@@ -86,7 +95,7 @@ def report(
             raise typer.BadParameter("--from goes with PREDICTIONS")
         elif source is not None:
             given = options.open_images(source, label_pattern, corrections=corrections, **of_index)
-        run.report(given, target, root=images, corrections=corrections, workers=workers)
+        run.report(given, target, root=images, corrections=corrections, workers=workers, projection=projection)
     output_console().print(f"Report: {printable(str(target))}, {amount(target.stat().st_size)}", markup=False, soft_wrap=True)
 
 

@@ -79,7 +79,7 @@ def draw_map(axes: Any, plane: np.ndarray, classes: np.ndarray, wrong: np.ndarra
     for chosen, how in ((~wrong, {"s": 9.0}), (wrong, {"s": 26.0, "marker": "X"})):
         axes.scatter(plane[chosen, 0], plane[chosen, 1], c=tinted[chosen], linewidths=0, **how)
     if names is not None:
-        axes.set(xticks=[], yticks=[], xlabel="first principal component", ylabel="second")
+        axes.set(xticks=[], yticks=[], xlabel="first direction", ylabel="second")
         for label in np.unique(classes).tolist()[: len(PALETTE)]:
             axes.scatter([], [], color=PALETTE[label % len(PALETTE)], label=names[label].replace("$", r"\$"))
         legend(axes, loc="best")

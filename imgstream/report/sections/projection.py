@@ -11,7 +11,7 @@ import numpy as np
 from imgstream.prediction.rows import shown
 from imgstream.report.charts.quality import draw_map
 from imgstream.report.measure import Measurement
-from imgstream.report.statistics import principal_plane
+from imgstream.report.plane import Projection, plane_of
 from imgstream.report.thumbnails import address
 
 _SCALE = 65_535
@@ -19,17 +19,19 @@ _MARGIN = 0.02
 _PICTURE = (8.0, 5.0)
 
 
-def projection(measured: Measurement) -> dict[str, Any] | None:
+def projection(measured: Measurement, by: Projection) -> dict[str, Any] | None:
     """The section's values; None where there are no features, or fewer than three images."""
     if len(measured.feature_rows) < 3 or not measured.features.shape[1]:
         return None
-    at = measured.feature_rows
-    rows, plane = measured.rows[at], principal_plane(measured.features)
+    plane = plane_of(measured.features, by)
+    at = measured.feature_rows[: len(plane)]
+    rows = measured.rows[at]
     low, high = np.quantile(plane, [0.001, 0.999], axis=0)
     placed = np.clip((plane - low) / np.maximum(high - low, 1e-12), 0, 1) * (1 - 2 * _MARGIN) + _MARGIN
     colours, wrong = colours_of(rows)
     return {
         "n": len(at),
+        "by": by,
         "of": measured.seen,
         "thumbnails": len(measured.thumbnails),
         "picture": _picture(placed, colours, wrong),

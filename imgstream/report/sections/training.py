@@ -16,6 +16,8 @@ from imgstream.report.charts.training import draw_accuracy, draw_loss, draw_memo
 
 _MOST_BYTES = 1 << 24
 _ALWAYS = ("size", "fit", "augment", "weights", "epochs", "minutes", "seed")
+_CHOSEN = ("model", "precision", "batch_size", "pipeline")
+"""What run.json has as it was chosen in the end."""
 _DEFAULTS: Mapping[str, Any] = {
     "channels": 3,
     "val_share": 0.2,
@@ -78,8 +80,9 @@ def training(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
             (name, _said(value))
             for name, value in settings.items()
             if name != "format" and (name in _ALWAYS or (value not in (None, False, 0) and value != _DEFAULTS.get(name)))
-            if value is not None
+            if value is not None and not (name in _CHOSEN and name in state)
         ],
+        "chosen": [(name, str(state[name])) for name in _CHOSEN if state.get(name) is not None],
         "versions": state.get("versions", {}),
     }
 
