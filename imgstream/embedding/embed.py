@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from imgstream.index import ImageIndex
-from imgstream.models.forward import Forward
+from imgstream.models.forward import forward_of
 from imgstream.prediction.job import batch_size_for
 from imgstream.prediction.rows import shown
 from imgstream.spec import SampleSpec
@@ -69,7 +69,7 @@ def embed_batches(
     """The features of batches in order, bad files too. `path_of`, `label_of`: functions of a position; `batch_size`: the most images in a
     batch.
     """
-    forward = Forward(model, batch_size)
+    forward = forward_of(model, batch_size)
     for batch in batches:
         features = dict(zip(batch.positions.tolist(), forward(batch.images), strict=True)) if len(batch.images) else {}
         errors = {position: f"{error.reason}: {error.detail}" for position, error in batch.bad}

@@ -11,7 +11,7 @@ import numpy as np
 from imgstream.errors import DatasetError
 from imgstream.evaluation.calibration import CalibrationError
 from imgstream.evaluation.metrics import ConfusionMatrix, softmax
-from imgstream.models.forward import Forward
+from imgstream.models.forward import forward_of
 from imgstream.stream import Stream
 
 Progress = Callable[[int], None]
@@ -95,7 +95,7 @@ def evaluate(
             f"no image under {stream.index.root or 'the paths given'} has one of the model's classes as its label "
             f"({', '.join(names[:20])}); found {found}"
         )
-    forward, confusion = Forward(model, stream.batch_size), ConfusionMatrix(names)
+    forward, confusion = forward_of(model, stream.batch_size), ConfusionMatrix(names)
     calibrated, uncalibrated = CalibrationError(), CalibrationError()
     losses, rows, unknown_images, unlabelled = 0.0, 0, 0, 0
     for batch in stream.traced_batches():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import time
 from typing import Any
 
@@ -36,3 +37,16 @@ class Forward:
             trim()
             self._next_trim = time.monotonic() + _TRIM_EVERY
         return logits
+
+
+class Engine(abc.ABC):
+    """What computes logits in the place of a Keras model, without Keras."""
+
+    @abc.abstractmethod
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """float32 (B, H, W, C) → logits float32 (B, K)."""
+
+
+def forward_of(model: Any, batch_size: int) -> Engine | Forward:
+    """What computes the logits of batches up to `batch_size`: `model` itself if it is an Engine, else its forward pass in Keras."""
+    return model if isinstance(model, Engine) else Forward(model, batch_size)

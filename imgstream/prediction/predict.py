@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from imgstream.evaluation.metrics import softmax
-from imgstream.models.forward import Forward
+from imgstream.models.forward import forward_of
 from imgstream.prediction.rows import Prediction, shown
 from imgstream.stream.batch import Batch
 
@@ -29,7 +29,7 @@ def predict(
 
     `path_of`: position → path; `batch_size`: the most images in a batch. A stream's batches are decoded ahead while the model computes.
     """
-    forward, rest, done = Forward(model, batch_size), iter(batches), 0
+    forward, rest, done = forward_of(model, batch_size), iter(batches), 0
     while True:
         found: dict[int, Prediction] = {}
         with waiting(done):

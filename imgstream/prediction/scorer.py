@@ -10,7 +10,7 @@ import numpy as np
 from imgstream.errors import BadImage, RunError
 from imgstream.evaluation.metrics import softmax
 from imgstream.index import ImageIndex
-from imgstream.models.forward import Forward
+from imgstream.models.forward import forward_of
 from imgstream.spec import SampleSpec
 from imgstream.stream import Stream
 from imgstream.stream.plan import Pipeline
@@ -54,7 +54,7 @@ class Scorer:
         self._specs = list(dict.fromkeys(member.spec for member in members))
         self._members = [
             (
-                Forward(member.model, self.batch_size),
+                forward_of(member.model, self.batch_size),
                 np.array([member.class_names.index(name) for name in self.class_names]),
                 self._specs.index(member.spec),
                 member.temperature,

@@ -17,7 +17,7 @@ from imgstream.wording import quantity
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train wrote.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder that train wrote, or a model that export wrote.")],
     directory: options.LabelledImages,
     tta: options.Tta = None,
     as_json: options.Json = False,
@@ -35,13 +35,14 @@ def evaluate(
         imgstream evaluate runs/pets holdout/
         imgstream evaluate runs/pets holdout/ --tta flip --json > metrics.json
         imgstream evaluate runs/pets test.csv --columns path=img,label=species
+        imgstream evaluate pets.tflite holdout/
     """
     from imgstream.evaluation.metrics import FIGURES
+    from imgstream.export import open_model
     from imgstream.progress import counting
-    from imgstream.runs import load_run
     from imgstream.terminal.tables import Reasons, printable
 
-    opened = load_run(run)
+    opened = open_model(run)
     index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
     chosen = options.choose(opened.stream(index, workers=workers), pipeline)
     with counting("Evaluating", len(index)) as done:

@@ -21,6 +21,7 @@ from imgstream.terminal.console import output_console
 from imgstream.wording import quantity
 
 if TYPE_CHECKING:
+    from imgstream.export import ExportedModel
     from imgstream.index import ImageIndex
     from imgstream.prediction.job import Summary
     from imgstream.prediction.rows import StoredPrediction
@@ -41,7 +42,10 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
 
 def predict(
     run: Annotated[
-        str, typer.Argument(metavar="RUN[,RUN…]", help="A run folder that train wrote; the scores of several runs are averaged.")
+        str,
+        typer.Argument(
+            metavar="RUN|FILE[,RUN…]", help="A run folder that train wrote, or a model that export wrote; scores of several are averaged."
+        ),
     ],
     sources: Annotated[
         list[str],
@@ -141,7 +145,7 @@ def predict(
 class Drift:
     """Finds out whether the images of a prediction differ from those that the run was trained on."""
 
-    def __init__(self, run: Run, *, alone: bool) -> None:
+    def __init__(self, run: Run | ExportedModel, *, alone: bool) -> None:
         """`alone`: whether the scores are this run's own; averaged ones are less sure, and cannot be compared with its validation."""
         from imgstream.evaluation.drift import ProfileBuilder
 
@@ -167,7 +171,7 @@ class Drift:
 
 def _predict(
     store: PredictionStore,
-    runs: list[Run],
+    runs: list[Run | ExportedModel],
     index: ImageIndex,
     plan: Any,
     tta: str | None,
@@ -220,12 +224,12 @@ def _print(first: list[StoredPrediction], bad: Any, summary: Summary, used: list
     console.print(text, soft_wrap=True)
 
 
-def _runs(text: str) -> list[Run]:
-    """The runs at one path, or at several separated by commas."""
-    from imgstream.runs import load_run
+def _runs(text: str) -> list[Run | ExportedModel]:
+    """The runs and exported models at one path, or at several separated by commas."""
+    from imgstream.export import open_model
 
     paths = [] if os.path.exists(text) else [path for path in text.split(",") if path]
-    return [load_run(path) for path in paths or [text]]
+    return [open_model(path) for path in paths or [text]]
 
 
 def _index(sources: list[str], **of_index: Any) -> ImageIndex:
