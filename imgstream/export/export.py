@@ -28,10 +28,11 @@ from imgstream.files.atomic import check_target, sync_folder, translated
 from imgstream.files.digests import digests
 from imgstream.models.forward import Forward
 from imgstream.runs import Run
-from imgstream.runs.golden import FLOAT32_TOLERANCE, OTHER_TOLERANCE, golden_pixels
+from imgstream.runs.golden import FLOAT32_TOLERANCE, OTHER_TOLERANCE, golden_files, golden_pixels
 from imgstream.runtimes import FORMATS, Format, Precision
 from imgstream.runtimes.packages import need
 from imgstream.runtimes.savedmodel import SavedModel
+from imgstream.spec import SampleSpec
 from imgstream.versions import versions
 from imgstream.wording import either
 
@@ -114,7 +115,7 @@ def export_run(
     with _workplace(target) as folder:
         made = folder / (target.name if chosen.ending else "model")
         with translated(made):
-            _write(chosen, served, made, precision)
+            _write(chosen, served, made, precision, spec)
         runtime = chosen.open(made)
         difference = _difference(runtime(samples if raw else pixels), expected, raw, run.temperature)
         tolerance = FLOAT32_TOLERANCE if precision == "float32" else OTHER_TOLERANCE
@@ -123,6 +124,10 @@ def export_run(
                 f"the exported model does not give what {run.path} gives: golden samples differ by {difference:.1e} of the largest logit, "
                 f"{tolerance:.0e} is allowed. Nothing was written"
             )
+        if isinstance(chosen, SavedModel) and not raw:
+            encoded = _difference_of_encoded(chosen, made, run, expected)
+            if not encoded <= OTHER_TOLERANCE:  # its decoder may differ by a level
+                raise ModelError(f"the SavedModel reads golden files otherwise than {run.path}: {encoded:.1e} of the largest logit")
         patterns = runtime(drawn_patterns(spec, raw))
         report = {**description.report, "golden_difference": difference}
         description = dataclasses.replace(description, patterns=patterns.astype(float).tolist(), report=report)
@@ -175,11 +180,23 @@ def _difference(found: np.ndarray, logits: np.ndarray, raw: bool, temperature: f
     return difference_of(found, logits, temperature)
 
 
-def _write(chosen: Format, served: Any, made: Path, precision: Precision) -> None:
-    if isinstance(chosen, SavedModel):
-        chosen.write_endpoints(served, made, {})
+def _write(chosen: Format, served: Any, made: Path, precision: Precision, spec: SampleSpec) -> None:
+    if isinstance(chosen, SavedModel) and served.inputs[0].dtype == "uint8":
+        from imgstream.export.encoded_images import ENCODED, encoded_endpoint  # it imports TensorFlow
+
+        chosen.write_endpoints(served, made, {ENCODED: encoded_endpoint(served, spec)})
     else:
         chosen.write(served, made, precision)
+
+
+def _difference_of_encoded(chosen: SavedModel, made: Path, run: Run, logits: np.ndarray) -> float:
+    """As difference_of, for the golden samples as files: those of the kinds that the endpoint takes."""
+    from imgstream.export.encoded_images import ENCODED
+
+    files = golden_files(run.folder.golden)
+    chosen_kinds = [number for number, kind in enumerate(files) if kind in ("JPEG", "PNG")]
+    found = chosen.call(made, ENCODED, [list(files.values())[number] for number in chosen_kinds])
+    return difference_of(found, logits[chosen_kinds], run.temperature)
 
 
 def _check_target(chosen: Format, target: Path, description: Description) -> None:

@@ -55,6 +55,11 @@ def check_golden(file: Path, spec: SampleSpec, logits: Logits, device: str, mixe
         )
 
 
+def golden_files(file: Path) -> dict[str, bytes]:
+    """The golden samples as encoded images, by kind. Raises RunError."""
+    return dict(zip(KINDS, _read(file)[0], strict=True))
+
+
 def golden_pixels(file: Path, spec: SampleSpec) -> np.ndarray:
     """The golden samples before they are scaled: uint8 (len(KINDS), *spec.shape), RGB or grey. Raises RunError."""
     return _samples(_read(file)[0], dataclasses.replace(spec, scale="raw")).astype(np.uint8)

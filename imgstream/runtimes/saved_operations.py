@@ -9,16 +9,17 @@ from typing import Any
 from imgstream.errors import ModelError
 
 _COMPUTING = """
-Abs Add AddN AddV2 All Any ArgMax ArgMin Assert AssignVariableOp AvgPool BatchMatMulV2 BiasAdd Bitcast BitwiseAnd BitwiseOr BroadcastTo
-Case Cast Ceil ClipByValue Concat ConcatV2 Const Conv2D DecodeBmp DecodeGif DecodeImage DecodeJpeg DecodePng DecodeRaw DepthToSpace
-DepthwiseConv2dNative DisableCopyOnRead Div DivNoNan Einsum Elu EnsureShape Equal Erf Erfc Exp ExpandDims ExtractJpegShape Fill Floor
-FloorDiv FloorMod FusedBatchNormV3 GatherNd GatherV2 Greater GreaterEqual Identity IdentityN If Invert IsFinite LeakyRelu LeftShift Less
-LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr LoopCond MatMul Max MaxPool Maximum Mean Min Minimum MirrorPad Mul Neg NoOp
-NotEqual OneHot Pack Pad PadV2 PartitionedCall Placeholder Pow Prod Range Rank ReadVariableOp RealDiv Reciprocal Relu Relu6 Reshape
-ResizeBilinear ResizeNearestNeighbor ReverseV2 RightShift Rint Round Rsqrt Select SelectV2 Selu Shape Sigmoid Sign Size Slice Softmax
-Softplus SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile
-StopGradient StridedSlice StringLength Sub Substr Sum Tanh TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem
-TensorListStack Tile TopKV2 Transpose Unpack VarHandleOp VarIsInitializedOp While ZerosLike
+Abs Acos Add AddN AddV2 All Any ArgMax ArgMin Assert AssignVariableOp Atan AvgPool BatchMatMulV2 BiasAdd Bitcast BitwiseAnd BitwiseOr
+BroadcastTo Case Cast Ceil ClipByValue Concat ConcatV2 Const Conv2D Conv3D Cos Cumsum CumulativeLogsumexp DecodeBmp DecodeGif DecodeImage
+DecodeJpeg DecodePaddedRaw DecodePng DecodeRaw DepthToSpace DepthwiseConv2dNative DisableCopyOnRead Div DivNoNan Einsum Elu EnsureShape
+Equal Erf Erfc Exp ExpandDims ExtractJpegShape Fill Floor FloorDiv FloorMod FusedBatchNormV3 GatherNd GatherV2 Greater GreaterEqual
+Identity IdentityN If Invert IsFinite LRN LeakyRelu LeftShift Less LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr LoopCond
+MatMul Max MaxPool Maximum Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2 PartitionedCall Placeholder Pow
+Prod Range Rank ReadVariableOp RealDiv Reciprocal Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor Reverse ReverseV2 RightShift
+Rint Roll Round Rsqrt ScatterNd Select SelectV2 Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus Softsign SpaceToDepth Split SplitV
+Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile StopGradient StridedSlice
+StringLength Sub Substr Sum Tan Tanh TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem TensorListStack
+TensorScatterUpdate Tile TopKV2 Transpose Unpack VarHandleOp VarIsInitializedOp While Xdivy ZerosLike
 """
 _SAVING = "DisableCopyOnRead MergeV2Checkpoints Pack RestoreV2 SaveV2 Select ShardedFilename StaticRegexFullMatch StringJoin"
 _COMPUTES = frozenset(_COMPUTING.split())

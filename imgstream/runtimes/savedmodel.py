@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,15 @@ class SavedModel(Format):
 
     def home(self, path: Path) -> Path:  # noqa: D102
         return path
+
+    def call(self, path: Path, endpoint: str, data: Sequence[bytes]) -> np.ndarray:
+        """What another endpoint of the SavedModel at `path` gives for strings: float32 (B, K)."""
+        tf = need("tensorflow", "")
+        with opening(path, self.title):
+            check_operations(path / _GRAPH)
+            loaded = tf.saved_model.load(path)
+            (result,) = loaded.signatures[endpoint](tf.constant(data)).values()
+            return np.asarray(result)
 
 
 class _Signature(Runtime):

@@ -142,9 +142,15 @@ def test_commands_export_a_run_and_take_the_model_in_its_place(
     np.testing.assert_allclose(scores[0], scores[1], atol=2e-6)
 
 
+@pytest.mark.slow
 def test_what_export_did_is_said_in_words(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run_command(capsys, "export", trained, "-o", tmp_path / "served")
     assert code == 0
     assert "Takes RGB images of 32x32 (uint8), gives probabilities of 2 classes." in " ".join(out.split())
+
+
+def test_options_of_export_that_contradict_each_other_exit_with_2(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, _, err = run_command(capsys, "export", trained, "-o", tmp_path / "m.onnx", "--format", "litert")
     assert (code, "--format" in err) == (2, True)
