@@ -55,6 +55,11 @@ def check_golden(file: Path, spec: SampleSpec, logits: Logits, device: str, mixe
         )
 
 
+def draw_samples(spec: SampleSpec) -> np.ndarray:
+    """Golden samples drawn anew, as a model takes them: float32 (len(KINDS), *spec.shape)."""
+    return _samples([_draw(kind, number) for number, kind in enumerate(KINDS)], spec)
+
+
 def golden_files(file: Path) -> dict[str, bytes]:
     """The golden samples as encoded images, by kind. Raises RunError."""
     return dict(zip(KINDS, _read(file)[0], strict=True))

@@ -19,7 +19,7 @@ from imgstream.evaluation.drift import Profile
 from imgstream.evaluation.evaluate import Evaluation, Progress, evaluate
 from imgstream.index import ImageIndex, Source, open_index
 from imgstream.models import features
-from imgstream.models.forward import Forward
+from imgstream.models.forward import Engine, Forward
 from imgstream.models.model_files import load_whole
 from imgstream.prediction.arrays import array_batches
 from imgstream.prediction.predict import predict
@@ -136,6 +136,7 @@ class Run:
         workers: int | None = None,
         pipeline: Pipeline = "python",
         flip: bool = False,
+        engine: Engine | None = None,
         progress: Progress | bool | None = None,
     ) -> Evaluation:
         """Evaluate the model on labelled images. Classes are matched by name.
@@ -148,6 +149,7 @@ class Run:
             workers: Threads; None for one for each CPU core.
             pipeline: "python" or "tf", as in Stream.
             flip: Average the scores of each image with those of its mirror image: twice the work, and most often a little better.
+            engine: What computes the model's logits in the place of Keras.
             progress: None shows progress on a terminal or in a notebook, False never, True everywhere; a function is called with the number
                 of rows done.
 
@@ -162,8 +164,8 @@ class Run:
         stream = self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline)
         how: dict[str, Any] = {"temperature": self.temperature, "flip": flip}
         if callable(progress):
-            return evaluate(self.model, self.class_names, stream, progress=progress, **how)
-        model = self.model  # loaded before progress is shown
+            return evaluate(engine or self.model, self.class_names, stream, progress=progress, **how)
+        model = engine or self.model  # loaded before progress is shown
         with counting("Evaluating", stream.sample_count, progress) as done:
             return evaluate(model, self.class_names, stream, progress=done, **how)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -14,6 +14,9 @@ from rich.text import Text
 from imgstream.cli import options
 from imgstream.terminal.console import output_console
 from imgstream.wording import quantity
+
+if TYPE_CHECKING:
+    from imgstream.export import EngineSelection
 
 
 def evaluate(
@@ -28,6 +31,7 @@ def evaluate(
     allow_outside: options.AllowOutside = False,
     pipeline: options.Pipeline = "auto",
     workers: options.Workers = None,
+    engine: options.Engine = "auto",
 ) -> None:
     """Measure a run on labelled images: accuracy, calibration, and precision, recall and F1 of each class.
 
@@ -39,17 +43,30 @@ def evaluate(
     """
     from imgstream.evaluation.metrics import FIGURES
     from imgstream.export import open_model
+    from imgstream.models.forward import Engine
     from imgstream.progress import counting
+    from imgstream.runs.run import BATCH_SIZE, Run
     from imgstream.terminal.tables import Reasons, printable
 
     opened = open_model(run)
     index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
     chosen = options.choose(opened.stream(index, workers=workers), pipeline)
+    how: dict[str, Any] = {"workers": workers, "pipeline": chosen.pipeline, "flip": tta == "flip"}
+    computed: EngineSelection | None = None
+    if isinstance(opened, Run):
+        model, computed = options.choose_engine(opened.model, opened.spec, engine, images=len(index), batch_size=BATCH_SIZE)
+        how["engine"] = model if isinstance(model, Engine) else None
+    elif engine != "auto":
+        raise typer.BadParameter(f"{run} is an exported model, which its own runtime computes: leave out --engine")
     with counting("Evaluating", len(index)) as done:
-        result = opened.evaluate(index, workers=workers, pipeline=chosen.pipeline, flip=tta == "flip", progress=done)
+        result = opened.evaluate(index, progress=done, **how)
     options.tell_changed(index)
     if as_json:
-        print(json.dumps({**result.report(), "tta": tta, "pipeline": chosen.pipeline}))
+        print(
+            json.dumps(
+                {**result.report(), "tta": tta, "pipeline": chosen.pipeline, "engine": computed.name if computed is not None else None}
+            )
+        )
         return
     console = output_console()
     table = Table("class")
@@ -71,6 +88,8 @@ def evaluate(
     else:
         console.print("Nothing was measured: no image of the model's classes could be read")
     console.print(f"Pipeline: {chosen.pipeline} ({chosen.why})", soft_wrap=True)
+    if computed is not None:
+        console.print(f"Engine: {computed.name} ({computed.why})", soft_wrap=True)
     for what, classes, count in (
         ("Left out, as no class of the model", result.unknown_classes, f" ({quantity(result.unknown_images, 'image')})"),
         ("No image here of the model's", result.missing_classes, ""),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imgstream.index import ImageIndex
     from imgstream.prediction.job import Summary
     from imgstream.prediction.rows import StoredPrediction
-    from imgstream.prediction.scorer import Scored
+    from imgstream.prediction.scorer import Member, Scored
     from imgstream.prediction.store import PredictionStore
     from imgstream.runs import Run
 
@@ -77,6 +77,7 @@ def predict(
     allow_outside: options.AllowOutside = False,
     pipeline: options.Pipeline = "auto",
     workers: options.Workers = None,
+    engine: options.Engine = "auto",
     as_json: options.Json = False,
 ) -> None:
     """Predict the class of every image: one row for each file, in the order of the index; a bad file's row says why it is bad.
@@ -115,7 +116,7 @@ def predict(
             text = f"Since the last time: {quantity(plan.added, 'new image')}, {plan.changed:,} changed, {plan.removed:,} gone"
             error_console().print(text, soft_wrap=True)
         drift = Drift(runs[0], alone=len(runs) == 1 and tta is None)
-        summary = _predict(store, runs, index, plan, tta, pipeline, workers, drift)
+        summary = _predict(store, runs, index, plan, tta, pipeline, workers, engine, drift)
         for line in (warnings := drift.warnings(index) if summary.decoded else []):
             error_console().print(f"Unlike the training images: {printable(line)}", style="yellow", markup=False, soft_wrap=True)
         first: list[StoredPrediction] = []
@@ -128,7 +129,7 @@ def predict(
                     bad.add(row.path, row.error)
                 if number % 1000 == 0:
                     wrote(number)
-        used = store.get("pipeline")
+        used = store.get("pipeline"), store.get("engine")
     summary = dataclasses.replace(summary, seconds=time.monotonic() - STARTED)
     options.tell_changed(index)
     if as_json:
@@ -177,6 +178,7 @@ def _predict(
     tta: str | None,
     pipeline: str,
     workers: int | None,
+    engine: str,
     drift: Drift,
 ) -> Summary:
     from imgstream.prediction.job import predict_into
@@ -197,7 +199,7 @@ def _predict(
         raise typer.BadParameter(
             f"{store.path} was begun with --pipeline {chosen[0]}, whose pixels differ by a little: --fresh begins anew"
         )
-    scorer = Scorer([opened.member for opened in runs], store.get("batch_size"), tta=tta == "flip")
+    scorer = Scorer(_members(store, runs, engine, done, plan.planned), store.get("batch_size"), tta=tta == "flip")
     try:
         with counting("Predicting", plan.rows) as progress:
             return predict_into(store, scorer, index, plan, workers=workers, pipeline=chosen[0], progress=progress, seen=drift.see)
@@ -209,7 +211,33 @@ def _predict(
         raise
 
 
-def _print(first: list[StoredPrediction], bad: Any, summary: Summary, used: list[str] | None) -> None:
+def _members(store: PredictionStore, runs: list[Run | ExportedModel], asked: str, done: int, planned: int) -> list[Member]:
+    """The models, computed by the engine that the store was begun with, or by one that is selected now and recorded."""
+    from imgstream.runs import Run
+
+    recorded: list[str] | None = store.get("engine") or (["keras", "as before there were others"] if done else None)
+    if recorded is not None and asked in ("auto", recorded[0]):
+        name = recorded[0]
+    elif recorded is not None and done:
+        raise typer.BadParameter(
+            f"{store.path} was begun with --engine {recorded[0]}, whose scores differ by a little: --fresh begins anew"
+        )
+    else:
+        name, recorded = asked, None
+    members: list[Member] = []
+    for opened in runs:
+        model = opened.member.model
+        if isinstance(opened, Run):
+            model, chosen = options.choose_engine(model, opened.spec, name, images=planned, batch_size=store.get("batch_size"))
+            name, recorded = chosen.name, recorded or list(chosen)  # one for all
+        elif asked != "auto":
+            raise typer.BadParameter(f"{opened.path} is an exported model, which its own runtime computes: leave out --engine")
+        members.append(opened.member._replace(model=model))
+    store.set("engine", recorded)
+    return members
+
+
+def _print(first: list[StoredPrediction], bad: Any, summary: Summary, used: tuple[list[str] | None, list[str] | None]) -> None:
     from imgstream.terminal.tables import prediction_table
 
     console = output_console()
@@ -219,8 +247,11 @@ def _print(first: list[StoredPrediction], bad: Any, summary: Summary, used: list
     text = f"{quantity(summary.rows, 'image')}: {summary.ok:,} predicted, {summary.bad:,} bad."
     if summary.reused:
         text += f" {summary.reused:,} of them from before, {summary.decoded:,} now."
-    if summary.decoded and used is not None:
-        text += f" {summary.images_per_second:,.0f} images/s. Pipeline: {used[0]} ({used[1]})."
+    if summary.decoded:
+        text += f" {summary.images_per_second:,.0f} images/s."
+        for what, choice in zip(("Pipeline", "Engine"), used, strict=True):
+            if choice is not None:
+                text += f" {what}: {choice[0]} ({choice[1]})."
     console.print(text, soft_wrap=True)
 
 
