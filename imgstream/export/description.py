@@ -7,12 +7,13 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from imgstream.errors import ModelError, OutputError, SpecError
 from imgstream.files.atomic import write_json, write_text
+from imgstream.runtimes import Precision
 from imgstream.spec import SampleSpec
 
 FORMAT_VERSION = 1
@@ -63,6 +64,8 @@ class Description:
             names, patterns = found.class_names, np.asarray(found.patterns, np.float32)
             if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
                 raise ValueError("no class names")
+            if found.precision not in get_args(Precision):
+                raise ValueError("an unknown precision")
             if patterns.shape != (2, len(names)) or not 0 < found.temperature < math.inf or not isinstance(found.raw, bool):
                 raise ValueError("impossible values")
         except (ValueError, TypeError, KeyError, RecursionError, SpecError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import secrets
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from imgstream.errors import ModelError, OptionError, OutputError
+from imgstream.export.calibration import CalibrationImages
 from imgstream.export.description import (
     DESCRIPTION,
     LABELS,
@@ -23,9 +25,11 @@ from imgstream.export.description import (
     labels_text,
     write_beside,
 )
+from imgstream.export.logits import difference_of
 from imgstream.export.serving import check_backend, raw_model, serving_model
 from imgstream.files.atomic import check_target, sync_folder, translated
 from imgstream.files.digests import digests
+from imgstream.index import Source
 from imgstream.models.forward import Forward
 from imgstream.runs import Run
 from imgstream.runs.golden import FLOAT32_TOLERANCE, OTHER_TOLERANCE, golden_files, golden_pixels
@@ -36,8 +40,6 @@ from imgstream.spec import SampleSpec
 from imgstream.versions import versions
 from imgstream.wording import either
 
-LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
-"""Smaller ones are taken for this, of which there is a logarithm."""
 _DEFAULT = "savedmodel"
 
 
@@ -67,6 +69,7 @@ def export_run(
     *,
     format: str | None = None,  # noqa: A002 - as the option is called
     precision: Precision = "float32",
+    calibrate: Source | None = None,
     raw: bool = False,
 ) -> Exported:
     """Write the model of `run` to `output`, whole or not at all, with labels.txt and imgstream.json beside it.
@@ -79,17 +82,23 @@ def export_run(
         output: A file that ends as its format does (.tflite, .onnx, .xml); or a folder: a SavedModel, or with `format` the one for a file
             model.tflite, model.onnx or model.xml.
         format: One of FORMATS; None takes it from the ending of `output`.
-        precision: float32; or float16 for weights of half the size.
+        precision: float32; float16 for weights of half the size; or int8 for weights and intermediate results in 8 bits, which is refused
+            where it loses more than a point of accuracy on images.
+        calibrate: Images of the run's classes that int8 takes its ranges from, and others to measure with; None for those that the run was
+            trained on.
         raw: Leave out scaling, temperature and softmax.
 
     Raises:
         OptionError: `output` and `format` do not go together, or there is no such format.
         ModelError: A package is missing, the model cannot be converted, or the file does not give what the run's model gives.
         OutputError: The file cannot be written.
+        DatasetError: There are too few images for int8.
         RunError: The run's model cannot be loaded.
     """
     chosen, target = target_of(output, format)
     check_precision(chosen, precision)
+    if calibrate is not None and precision != "int8":
+        raise OptionError(f"calibrate is for precision int8, not {precision}: leave it out", "calibrate")
     for module in chosen.modules:
         need(module, chosen.extra)
     check_backend()
@@ -112,13 +121,14 @@ def export_run(
     samples = np.empty(pixels.shape, np.float32)
     spec.to_float(pixels, samples)
     expected = Forward(model, len(samples))(samples)
+    images = CalibrationImages(run, calibrate) if precision == "int8" else None
     with _workplace(target) as folder:
         made = folder / (target.name if chosen.ending else "model")
         with translated(made):
-            _write(chosen, served, made, precision, spec)
+            _write(chosen, served, made, precision, spec, None if images is None else images.samples if raw else images.pixels)
         runtime = chosen.open(made)
         difference = _difference(runtime(samples if raw else pixels), expected, raw, run.temperature)
-        tolerance = FLOAT32_TOLERANCE if precision == "float32" else OTHER_TOLERANCE
+        tolerance = {"float32": FLOAT32_TOLERANCE, "float16": OTHER_TOLERANCE, "int8": math.inf}[precision]  # int8 has another measure
         if not difference <= tolerance:
             raise ModelError(
                 f"the exported model does not give what {run.path} gives: golden samples differ by {difference:.1e} of the largest logit, "
@@ -130,6 +140,8 @@ def export_run(
                 raise ModelError(f"the SavedModel reads golden files otherwise than {run.path}: {encoded:.1e} of the largest logit")
         patterns = runtime(drawn_patterns(spec, raw))
         report = {**description.report, "golden_difference": difference}
+        if images is not None:
+            report["int8"] = images.measured(runtime, run.temperature if raw else 1.0)
         description = dataclasses.replace(description, patterns=patterns.astype(float).tolist(), report=report)
         with translated(made):
             chosen.describe(made, {DESCRIPTION: description.text(), LABELS: labels_text(description.class_names)})
@@ -162,31 +174,19 @@ def check_precision(chosen: Format, precision: str) -> None:
         raise OptionError(f"{chosen.title} is written in precision {either(chosen.precisions)}; got {precision}", "precision")
 
 
-def difference_of(probabilities: np.ndarray, logits: np.ndarray, temperature: float) -> float:
-    """The largest difference between the logarithms of probabilities, (B, K), and the softmax of logits / temperature, as a share of the
-    largest logit.
-    """
-    scaled = logits.astype(np.float64) / temperature
-    expected = scaled - scaled.max(axis=1, keepdims=True)
-    expected -= np.log(np.exp(expected).sum(axis=1, keepdims=True))
-    floor = np.log(LEAST_PROBABILITY)
-    found = np.log(np.maximum(probabilities.astype(np.float64), LEAST_PROBABILITY))
-    return float(np.abs(found - np.maximum(expected, floor)).max() / max(1e-6, float(np.abs(scaled).max())))
-
-
 def _difference(found: np.ndarray, logits: np.ndarray, raw: bool, temperature: float) -> float:
     if raw:
         return float(np.abs(found - logits).max() / max(1e-6, float(np.abs(logits).max())))
     return difference_of(found, logits, temperature)
 
 
-def _write(chosen: Format, served: Any, made: Path, precision: Precision, spec: SampleSpec) -> None:
+def _write(chosen: Format, served: Any, made: Path, precision: Precision, spec: SampleSpec, images: np.ndarray | None) -> None:
     if isinstance(chosen, SavedModel) and served.inputs[0].dtype == "uint8":
         from imgstream.export.encoded_images import ENCODED, encoded_endpoint  # it imports TensorFlow
 
         chosen.write_endpoints(served, made, {ENCODED: encoded_endpoint(served, spec)})
     else:
-        chosen.write(served, made, precision)
+        chosen.write(served, made, precision, images)
 
 
 def _difference_of_encoded(chosen: SavedModel, made: Path, run: Run, logits: np.ndarray) -> float:

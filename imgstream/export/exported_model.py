@@ -15,7 +15,7 @@ import numpy as np
 from imgstream.errors import ModelError
 from imgstream.evaluation.evaluate import Evaluation, Progress, evaluate
 from imgstream.export.description import DESCRIPTION, Description, digests_beside, drawn_patterns
-from imgstream.export.export import LEAST_PROBABILITY
+from imgstream.export.logits import ExportedLogits
 from imgstream.files.digests import digests
 from imgstream.index import Source, open_index
 from imgstream.models.forward import Engine
@@ -30,6 +30,10 @@ from imgstream.stream import Stream
 from imgstream.stream.plan import Pipeline, cpu_count
 
 BATCH_SIZE = 32
+PATTERN_TOLERANCES = {"float32": FLOAT32_TOLERANCE, "float16": OTHER_TOLERANCE, "int8": 0.1}
+"""How much what a model gives may differ from what it gave when it was exported, as a share of the largest number. Processors round the
+sums of 8-bit products differently.
+"""
 
 
 class ExportedModel:
@@ -75,7 +79,7 @@ class ExportedModel:
     @property
     def engine(self) -> Engine:
         """float32 (B, *spec.shape) → logits float32 (B, K)."""
-        return _Logits(self._runtime)
+        return ExportedLogits(self._runtime)
 
     @property
     def member(self) -> Member:
@@ -107,17 +111,6 @@ class ExportedModel:
         stream = self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline)
         how: dict[str, Any] = {"batch_size": batch_size, "temperature": self.temperature}
         return predict(self.engine, self.class_names, stream.traced_batches(), stream.index.relative_bytes, **how)
-
-
-class _Logits(Engine):
-    """An exported model as logits of float32 images: where it gives probabilities, their logarithms, whose softmax they are."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        found = self._runtime(images.astype(self._runtime.dtype))
-        return found if self._runtime.dtype == np.float32 else np.log(np.maximum(found, LEAST_PROBABILITY))
 
 
 def is_exported(path: str | os.PathLike[str]) -> bool:
@@ -154,7 +147,7 @@ def _check_digests(kind: Format, path: Path) -> None:
 def _check_patterns(runtime: Runtime, description: Description) -> None:
     found = runtime(drawn_patterns(description.spec, description.raw))
     expected = np.asarray(description.patterns, np.float32)
-    tolerance = FLOAT32_TOLERANCE if description.precision == "float32" else OTHER_TOLERANCE
+    tolerance = PATTERN_TOLERANCES[description.precision]
     difference = float(np.abs(found - expected).max() / max(1e-6, float(np.abs(expected).max())))
     if not difference <= tolerance:
         raise ModelError(

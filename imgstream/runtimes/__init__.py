@@ -6,6 +6,7 @@ onnx.py         ONNX, run by ONNX Runtime: .onnx
 openvino.py     OpenVINO: .xml and .bin
 savedmodel.py   TensorFlow's SavedModel: a folder
 saved_operations.py  the operations that such a folder may hold
+int8.py         models in whole numbers of 8 bits
 packages.py     imports what is installed with an extra, or says which
 """
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from imgstream.errors import ModelError
+from imgstream.runtimes.int8 import litert_options
 from imgstream.runtimes.packages import need
 from imgstream.runtimes.runtime import Chunk, Format, Precision, Runtime, converting, opening
 
@@ -22,13 +23,16 @@ class LiteRT(Format):
     name, title, ending, extra = "litert", "LiteRT", ".tflite", "litert"
     modules = runs_on = ("ai_edge_litert",)
 
-    def write(self, model: Any, path: Path, precision: Precision) -> None:  # noqa: D102
+    def write(self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None) -> None:  # noqa: D102
         with converting(self.title):
             how: dict[str, Any] = {}
             if precision == "float16":
                 import tensorflow as tf
 
                 how = {"optimizations": [tf.lite.Optimize.DEFAULT], "target_spec": {"supported_types": [tf.float16]}}
+            elif precision == "int8":
+                assert images is not None
+                how = litert_options(images)
             model.export(path, format="litert", verbose=False, **how)
 
     def describe(self, path: Path, metadata: Mapping[str, str]) -> None:  # noqa: D102

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from imgstream.errors import ModelError
+from imgstream.runtimes.int8 import quantize_onnx
 from imgstream.runtimes.packages import need
 from imgstream.runtimes.runtime import Chunk, Format, Precision, Runtime, converting, opening, signature_of
 
@@ -22,7 +23,7 @@ class Onnx(Format):
     modules = ("onnx", "tf2onnx", "onnxruntime")
     runs_on = ("onnxruntime",)
 
-    def write(self, model: Any, path: Path, precision: Precision) -> None:  # noqa: D102
+    def write(self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None) -> None:  # noqa: D102
         onnx = need("onnx", self.extra)
         need("tf2onnx", self.extra)
         with converting(self.title):
@@ -36,6 +37,9 @@ class Onnx(Format):
             graph.producer_name = "imgstream"
             onnx.checker.check_model(graph)
             onnx.save(graph, path)
+            if precision == "int8":
+                assert images is not None
+                quantize_onnx(path, images)
 
     def describe(self, path: Path, metadata: Mapping[str, str]) -> None:  # noqa: D102
         onnx = need("onnx", self.extra)

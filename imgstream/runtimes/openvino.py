@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from imgstream.errors import ModelError
+from imgstream.runtimes.int8 import quantized_openvino
 from imgstream.runtimes.packages import need
 from imgstream.runtimes.runtime import Chunk, Format, Precision, Runtime, converting, opening
 
@@ -23,7 +24,7 @@ class OpenVino(Format):
     name, title, ending, extra = "openvino", "OpenVINO", ".xml", "openvino"
     modules = runs_on = ("openvino",)
 
-    def write(self, model: Any, path: Path, precision: Precision) -> None:  # noqa: D102
+    def write(self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None) -> None:  # noqa: D102
         openvino = need("openvino", self.extra)
         with converting(self.title):
             saved = path.with_name(path.name + ".saved")
@@ -34,6 +35,9 @@ class OpenVino(Format):
                 shutil.rmtree(saved, ignore_errors=True)
             graph.inputs[0].tensor.set_names({model.inputs[0].name})
             graph.outputs[0].tensor.set_names({model.output_names[0]})
+            if precision == "int8":
+                assert images is not None
+                graph = quantized_openvino(graph, images)
             openvino.save_model(graph, path, compress_to_fp16=precision == "float16")
 
     def describe(self, path: Path, metadata: Mapping[str, str]) -> None:  # noqa: D102

@@ -83,12 +83,14 @@ class Format(abc.ABC):
     runs_on: tuple[str, ...]
     """What running alone needs: the last of them names the version."""
 
-    precisions: tuple[Precision, ...] = ("float32", "float16")
+    precisions: tuple[Precision, ...] = ("float32", "float16", "int8")
     """In which it is written."""
 
     @abc.abstractmethod
-    def write(self, model: Any, path: Path, precision: Precision) -> None:
-        """Write a Keras model of one input and one output to `path`. Raises ModelError."""
+    def write(self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None) -> None:
+        """Write a Keras model of one input and one output to `path`. `images`, as the model takes them, (n, H, W, C): what int8 takes its
+        ranges from. Raises ModelError.
+        """
 
     @abc.abstractmethod
     def describe(self, path: Path, metadata: Mapping[str, str]) -> None:

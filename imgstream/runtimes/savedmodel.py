@@ -26,7 +26,7 @@ class SavedModel(Format):
     modules = runs_on = ("tensorflow",)
     precisions = ("float32",)
 
-    def write(self, model: Any, path: Path, precision: Precision) -> None:  # noqa: D102
+    def write(self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None) -> None:  # noqa: D102
         self.write_endpoints(model, path, {})
 
     def write_endpoints(self, model: Any, path: Path, endpoints: Mapping[str, tuple[Callable[..., Any], Any]]) -> None:
