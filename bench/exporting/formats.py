@@ -1,6 +1,6 @@
 """What an exported model costs and is worth, in every format and precision: size, difference, accuracy, latency, images/s.
 
-    python bench/exports.py RUN HOLDOUT [--calibrate DIR] [--formats litert onnx …] [--seconds 5] [--rounds 3] [--out PAGE]
+    PYTHONPATH=bench python bench/exporting/formats.py RUN HOLDOUT [--calibrate DIR] [--formats litert onnx …] [--rounds 3] [--out PAGE]
 
 RUN is a run folder, HOLDOUT a folder of labelled images that it has not seen. Each model is exported into a temporary folder, and measured
 in a process of its own; models by turns, in rounds. All threads of the processor are used.
@@ -121,7 +121,7 @@ def main() -> None:
         f"- **Accuracy** on {images:,} images kept aside.",
         f"- **Speed**: medians; n = {options.rounds} rounds of {options.seconds:g} s, by turns.",
         f"- **Machine**: {machine()}.",
-        f"- **Command**: `python bench/exports.py {shlex.join(command)}`.",
+        f"- **Command**: `PYTHONPATH=bench python bench/exporting/formats.py {shlex.join(command)}`.",
     ]
     put(options.out, "\n".join(lines) + "\n")
 
