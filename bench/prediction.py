@@ -1,6 +1,6 @@
 """How fast a folder is predicted, beside what its parts could do and beside the usual Keras script; and whether memory grows. Linux only.
 
-    python bench/prediction.py RUN DIR [--memory DIR] [--rounds 3] [--out PAGE]
+    python bench/prediction.py RUN DIR [--engines openvino litert …] [--memory DIR] [--rounds 3] [--out PAGE]
 
 RUN is a run folder, DIR a folder of images; --memory another one, of another size, whose peak of anonymous memory is compared. Each
 measurement has a process of its own, by turns:
@@ -8,9 +8,11 @@ measurement has a process of its own, by turns:
 model      model.predict on 6,000 of the images (or all), decoded before, in memory as arrays
 loader     the batches of the same pipeline alone, nothing done with them
 imgstream  imgstream predict RUN DIR -o …, from nothing; images/s of reading and predicting, and of the whole command
+engine     each of --engines (default: those that are installed): its own rate on the images in memory, and imgstream predict with it
 Keras      image_dataset_from_directory over the files that TensorFlow can decode (it would end at the first other one), and model.predict
 
-The bound is 1 / (1/loader + 1/model): both share the processor.
+The bound is 1 / (1/loader + 1/model): both share the processor. For an engine it is 1 / (1/loader + 1/engine). imgstream without an engine
+computes with Keras.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ from typing import Any
 import numpy as np
 from page import machine, put
 
+from imgstream.export import ENGINES
+from imgstream.runtimes.packages import is_installed
+
 IN_MEMORY = 6000
 LOADED = 60_000  # images that the loader alone reads
 
@@ -48,6 +53,25 @@ def model(run: str, folder: str) -> dict[str, Any]:
     start = time.perf_counter()
     opened.model.predict(images, batch_size=128, verbose=0)
     return {"rate": len(images) / (time.perf_counter() - start)}
+
+
+def engine(run: str, folder: str, name: str) -> dict[str, Any]:
+    """An engine on the same arrays, in the batches that predict uses."""
+    import imgstream as ims
+    from imgstream.export import ConvertedModel
+    from imgstream.prediction.job import batch_size_for
+
+    opened = ims.load_run(run)
+    index = ims.scan(folder, index="auto")
+    index = index.take(np.linspace(0, len(index) - 1, min(IN_MEMORY, len(index))).astype(np.int64))
+    size = batch_size_for(opened.spec.shape)
+    batches = [batch.copy() for batch, _ in ims.Stream(index, opened.spec, batch_size=size).batches()]
+    converted = ConvertedModel(opened.model, opened.spec, name, size)
+    converted(batches[0])
+    start = time.perf_counter()
+    for batch in batches:
+        converted(batch)
+    return {"rate": sum(len(batch) for batch in batches) / (time.perf_counter() - start), "difference": converted.difference}
 
 
 def loader(run: str, folder: str) -> dict[str, Any]:
@@ -106,10 +130,11 @@ def _is_read_by_keras(path: str) -> bool:
         return False
 
 
-def imgstream(run: str, folder: str) -> dict[str, Any]:
-    """The command, from nothing, with its peak of anonymous memory."""
+def imgstream(run: str, folder: str, name: str = "keras") -> dict[str, Any]:
+    """The command with an engine, from nothing, with its peak of anonymous memory."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "imgstream", "predict", run, folder, "-o", f"{out}/out.csv", "--json", "--pipeline", "python"]
+        command += ["--engine", name]
         start, peak = time.perf_counter(), 0
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             ended = threading.Event()
@@ -138,14 +163,14 @@ def _status(process: int) -> str:
         return ""
 
 
-CHILDREN = {f.__name__: f for f in (model, loader, keras, imgstream)}
+CHILDREN = {f.__name__: f for f in (model, engine, loader, keras, imgstream)}
 
 
-def child(name: str, run: str, folder: str) -> dict[str, Any]:
+def child(name: str, run: str, folder: str, *more: str) -> dict[str, Any]:
     """Measure in a process of its own."""
-    command = [sys.executable, __file__, "--child", name, run, folder]
+    command = [sys.executable, __file__, "--child", name, run, folder, *more]
     done = subprocess.run(command, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}, stdout=subprocess.PIPE, text=True, check=True)
-    print(f"  {name} {folder}: {done.stdout.strip()}", file=sys.stderr)
+    print(f"  {name} {folder} {' '.join(more)}: {done.stdout.strip()}", file=sys.stderr)
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
@@ -157,11 +182,17 @@ def main() -> None:
     parser.add_argument("--memory", metavar="DIR")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, metavar="PAGE")
+    installed = [each for each in ENGINES if each != "keras" and is_installed([each if each != "litert" else "ai_edge_litert"])]
+    parser.add_argument("--engines", nargs="*", default=installed, choices=ENGINES[1:])
     options = parser.parse_args()
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("model", "loader", "imgstream", "keras")}
+    by_engine: dict[tuple[str, str], list[float]] = {}
     for _ in range(options.rounds):
         for name, results in found.items():
             results.append(child(name, options.run, options.directory))
+        for each in options.engines:
+            for name in ("engine", "imgstream"):
+                by_engine.setdefault((name, each), []).append(child(name, options.run, options.directory, each)["rate"])
     other = child("imgstream", options.run, options.memory) if options.memory else None
     rates = {name: [result["rate"] for result in results] for name, results in found.items()}
     bounds = [1 / (1 / a + 1 / b) for a, b in zip(rates["model"], rates["loader"], strict=True)]
@@ -178,6 +209,19 @@ def main() -> None:
     for name, values in rates.items():
         ratio = statistics.median(a / b for a, b in zip(rates["imgstream"], values, strict=True))
         lines.append(f"| {text[name]} | {statistics.median(values):,.0f} | {ratio:.2f} |")
+    if options.engines:
+        lines += [
+            "",
+            "| engine | alone, images/s | imgstream predict with it | / model.predict | / (1 / (1/loader + 1/engine)) |",
+            "|---|---|---|---|---|",
+        ]
+    for each in options.engines:
+        alone, ours_with = by_engine["engine", each], by_engine["imgstream", each]
+        to_model = statistics.median(a / b for a, b in zip(ours_with, rates["model"], strict=True))
+        to_bound = statistics.median(a * (1 / b + 1 / c) for a, b, c in zip(ours_with, rates["loader"], alone, strict=True))
+        lines.append(
+            f"| {each} | {statistics.median(alone):,.0f} | {statistics.median(ours_with):,.0f} | {to_model:.2f} | {to_bound:.2f} |"
+        )
     whole = statistics.median(result["rows"] / result["seconds"] for result in ours)
     lines += [
         "",

@@ -7,7 +7,7 @@ help.py         what --help prints
 options.py      options that several commands share
 data/           index, check, report, show, sort, cache
 training/       train, lr, bench
-prediction/     predict, evaluate, embed, merge
+prediction/     predict, evaluate, embed, merge, export
 
 Words, the same in all help texts and messages:
 

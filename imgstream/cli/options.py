@@ -13,7 +13,10 @@ from imgstream.cli.help import DATA, MODEL, OUTPUT, PREDICTION, PREPROCESSING, S
 from imgstream.wording import quantity
 
 if TYPE_CHECKING:
+    from imgstream.export import EngineSelection
     from imgstream.index import ImageIndex, Source
+    from imgstream.models.forward import Engine as ForwardEngine
+    from imgstream.spec import SampleSpec
     from imgstream.stream import Stream
     from imgstream.stream.pipeline_selection import PipelineSelection
 
@@ -141,6 +144,15 @@ Pipeline = Annotated[
         rich_help_panel=SPEED,
     ),
 ]
+Engine = Annotated[
+    Literal["auto", "keras", "openvino", "onnxruntime", "litert"],
+    typer.Option(
+        "--engine",
+        metavar="auto|keras|openvino|onnxruntime|litert",
+        help="What computes the model. auto measures those that are installed where there are 2,000 images or more.",
+        rich_help_panel=SPEED,
+    ),
+]
 Cache = Annotated[
     str,
     typer.Option(
@@ -241,6 +253,18 @@ def choose(stream: Stream, asked: str) -> PipelineSelection:
         return choose_pipeline(stream, asked)
     with console.status("Which pipeline is the faster?"):
         return choose_pipeline(stream, asked)
+
+
+def choose_engine(model: Any, spec: SampleSpec, asked: str, *, images: int, batch_size: int) -> tuple[ForwardEngine, EngineSelection]:
+    """What computes the Keras `model`: see select_engine. A terminal shows that it is being prepared."""
+    from imgstream.export import select_engine
+    from imgstream.progress import error_console
+
+    console = error_console()
+    if not console.is_terminal:
+        return select_engine(model, spec, asked, images=images, batch_size=batch_size)
+    with console.status("Which engine is the fastest?" if asked == "auto" else "Preparing the engine"):
+        return select_engine(model, spec, asked, images=images, batch_size=batch_size)
 
 
 def check_keeps_inputs(output: Path, *inputs: str | Path | None) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imgstream.index import ImageIndex
-from imgstream.models.forward import Forward, Program, late
+from imgstream.models.forward import Engine, Forward, late
 from imgstream.prediction.job import batch_size_for
 from imgstream.prediction.rows import shown
 from imgstream.spec import SampleSpec
@@ -34,7 +34,7 @@ class Embedding:
 
 
 def embed(
-    program: Program,
+    engine: Engine,
     spec: SampleSpec,
     index: ImageIndex,
     *,
@@ -44,7 +44,7 @@ def embed(
 ) -> Iterator[Embedding]:
     """One Embedding for every image, in index order, lazily and in constant memory; bad files too, with their reason.
 
-    `program`: (B, *spec.shape) → (B, D), of what models.features gives. `batch_size`: None for what fits the samples;
+    `engine`: (B, *spec.shape) → (B, D), of what models.features gives. `batch_size`: None for what fits the samples;
     `workers`, `pipeline`: as in Stream.
     """
     size = batch_size_for(spec.shape) if batch_size is None else batch_size
@@ -55,11 +55,11 @@ def embed(
         label = int(index.labels_at(np.array([position]))[0])
         return names[label] if label >= 0 else None
 
-    return embed_batches(program, stream.traced_batches(), size, index.relative_bytes, label_of)
+    return embed_batches(engine, stream.traced_batches(), size, index.relative_bytes, label_of)
 
 
 def embed_batches(
-    program: Program,
+    engine: Engine,
     batches: Iterable[Batch],
     batch_size: int,
     path_of: Callable[[int], bytes],
@@ -69,7 +69,7 @@ def embed_batches(
     """The features of batches in order, bad files too. `path_of`, `label_of`: functions of a position; `batch_size`: the most images in a
     batch; `ahead`: as in predict.
     """
-    forward = Forward(program, batch_size)
+    forward = Forward(engine, batch_size)
     started = ((batch, forward.start(batch.images) if len(batch.images) else None) for batch in batches)
     for batch, computed in late(started, forward.ahead if ahead is None else ahead):
         features = dict(zip(batch.positions.tolist(), computed(), strict=True)) if computed is not None else {}

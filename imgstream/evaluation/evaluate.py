@@ -13,7 +13,7 @@ from imgstream.errors import DatasetError, OptionError
 from imgstream.evaluation.binary import BinaryScores
 from imgstream.evaluation.calibration import CalibrationError
 from imgstream.evaluation.metrics import ConfusionMatrix, softmax
-from imgstream.models.forward import Forward, Program, late
+from imgstream.models.forward import Engine, Forward, late
 from imgstream.stream import Batch, Stream
 
 Progress = Callable[[int], None]
@@ -80,7 +80,7 @@ class Evaluation:
 
 
 def evaluate(
-    program: Program,
+    engine: Engine,
     class_names: Sequence[str],
     stream: Stream,
     *,
@@ -91,8 +91,8 @@ def evaluate(
     observe: Observe | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Evaluate a model, whose `program` gives logits, on a labelled stream; scores are softmax(logits / `temperature`). Classes are matched
-    by name, so the stream's index may have fewer, more or other classes.
+    """Evaluate a model, whose logits `engine` computes, on a labelled stream; scores are softmax(logits / `temperature`). Classes are
+    matched by name, so the stream's index may have fewer, more or other classes.
 
     With `flip`, the scores of an image are the mean of its own and those of its mirror image. `positive`: of a model of two classes, the
     one that `binary` is of; None for the second. `max_batches` stops early: with a shuffled stream that is a fair sample. Raises
@@ -110,7 +110,7 @@ def evaluate(
             f"no image under {stream.index.root or 'the paths given'} has one of the model's classes as its label "
             f"({', '.join(names[:20])}); found {found}"
         )
-    forward, confusion = Forward(program, stream.batch_size), ConfusionMatrix(names)
+    forward, confusion = Forward(engine, stream.batch_size), ConfusionMatrix(names)
     calibrated, uncalibrated = CalibrationError(), CalibrationError()
     losses, rows, unknown_images, unlabelled = 0.0, 0, 0, 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import importlib
 import time
@@ -22,8 +23,19 @@ arenas 160 were free. Giving them back costs the next batch some hundredths of a
 """
 
 
-class Program:
-    """Computes a model's output for batches. Each shape of a batch is compiled once, when it first comes; weights are those of the call."""
+class Engine(abc.ABC):
+    """Computes a model's output for batches of images."""
+
+    ahead = 0
+    """How many batches to give the device before the result of the first is read, so that it never waits for Python."""
+
+    @abc.abstractmethod
+    def __call__(self, images: np.ndarray) -> Any:
+        """uint8 (B, H, W, C) pixels → float32 (B, K), as an array or what np.asarray takes, and waits for."""
+
+
+class Program(Engine):
+    """A Keras model as an engine. Each shape of a batch is compiled once, when it first comes; weights are those of the call."""
 
     def __init__(self, model: Any, spec: SampleSpec) -> None:
         """`model`: float32 (B, *spec.shape) → float32 (B, K)."""
@@ -31,7 +43,6 @@ class Program:
 
         self._compute, works_alone = _BACKENDS.get(keras.backend.backend(), _keras)(model, spec)
         self.ahead = 1 if works_alone else 0
-        """How many batches to give the device before the result of the first is read, so that it never waits for Python."""
 
     def __call__(self, images: np.ndarray) -> Any:
         """uint8 (B, H, W, C) pixels, or float32 in the spec's scale → (B, K), an array of Keras' backend, which a device that works on its
@@ -45,13 +56,13 @@ class Forward:
     shape only, and an image's logits do not depend on how full its batch was.
     """
 
-    def __init__(self, program: Program, batch_size: int) -> None:
-        self._program, self._batch_size = program, batch_size
-        self.ahead = program.ahead
+    def __init__(self, engine: Engine, batch_size: int) -> None:
+        self._engine, self._batch_size = engine, batch_size
+        self.ahead = engine.ahead
         self._next_trim = time.monotonic() + _TRIM_EVERY
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """(B, H, W, C), as Program takes them → logits float32 (B, K), B at most batch_size."""
+        """(B, H, W, C), as the engine takes them → logits float32 (B, K), B at most batch_size."""
         return self.start(images)()
 
     def start(self, images: np.ndarray) -> Callable[[], np.ndarray]:
@@ -61,7 +72,7 @@ class Forward:
             filled = np.zeros((self._batch_size, *images.shape[1:]), images.dtype)
             filled[:count] = images
             images = filled
-        computed = self._program(images)
+        computed = self._engine(images)
 
         def logits(held: np.ndarray = images) -> np.ndarray:  # `held`: the device may still read the batch from its place
             return np.asarray(computed, np.float32)[:count]

@@ -130,7 +130,7 @@ def merge_stores(shards: Sequence[Path], target: Path, top_k: int = 1) -> Predic
     store = PredictionStore(target, meta["identity"], ranks=ranks, fresh=True)
     try:
         store.merge(list(metas))
-        for key in ("planned", "batch_size", "pipeline", "root", "class_names"):
+        for key in ("planned", "batch_size", "pipeline", "engine", "root", "class_names"):
             store.set(key, meta.get(key))
         store.set("shard", (0, 1))
         store.set("merged", True)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from imgstream.evaluation.metrics import softmax
-from imgstream.models.forward import Forward, Program, late
+from imgstream.models.forward import Engine, Forward, late
 from imgstream.prediction.rows import Prediction, shown
 from imgstream.stream.batch import Batch
 
@@ -15,7 +15,7 @@ Waiting = Callable[[int], contextlib.AbstractContextManager[None]]
 
 
 def predict(
-    program: Program,
+    engine: Engine,
     class_names: Sequence[str],
     batches: Iterable[Batch],
     path_of: Callable[[int], bytes],
@@ -25,12 +25,12 @@ def predict(
     ahead: int | None = None,
     waiting: Waiting = lambda done: contextlib.nullcontext(),
 ) -> Iterator[Prediction]:
-    """Predictions for batches in order, bad files included. Scores are softmax(logits / `temperature`), of the logits that `program` gives.
+    """Predictions for batches in order, bad files included. Scores are softmax(logits / `temperature`), of the logits that `engine` gives.
 
     `path_of`: position → path; `batch_size`: the most images in a batch; `ahead`: how many batches may be taken before a batch's
     predictions are given, None for what the device wants. A stream's batches are decoded ahead while the model computes.
     """
-    forward, done = Forward(program, batch_size), 0
+    forward, done = Forward(engine, batch_size), 0
     started = ((batch, forward.start(batch.images) if len(batch.images) else None) for batch in batches)
     rest = late(started, forward.ahead if ahead is None else ahead)
     while True:

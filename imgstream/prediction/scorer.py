@@ -11,7 +11,7 @@ import numpy as np
 from imgstream.errors import BadImage, RunError
 from imgstream.evaluation.metrics import softmax
 from imgstream.index import ImageIndex
-from imgstream.models.forward import Forward, Program, late
+from imgstream.models.forward import Engine, Forward, late
 from imgstream.spec import SampleSpec
 from imgstream.stream import Batch, Stream
 from imgstream.stream.plan import Pipeline
@@ -20,7 +20,7 @@ from imgstream.stream.plan import Pipeline
 class Member(NamedTuple):
     """A model, with its classes, spec and temperature."""
 
-    program: Program
+    engine: Engine
     """(B, *spec.shape) → logits (B, K)."""
     class_names: list[str]
     spec: SampleSpec
@@ -56,7 +56,7 @@ class Scorer:
         self._specs = list(dict.fromkeys(pixels))
         self._members = [
             (
-                Forward(member.program, self.batch_size),
+                Forward(member.engine, self.batch_size),
                 np.array([member.class_names.index(name) for name in self.class_names]),
                 self._specs.index(spec),
                 member.temperature,

@@ -41,18 +41,7 @@ def write_golden(file: Path, spec: SampleSpec, logits: Logits, device: str) -> N
 
 def check_golden(file: Path, spec: SampleSpec, logits: Logits, device: str, mixed_precision: bool) -> None:
     """Raise RunError when the model no longer gives the logits in `file`."""
-    try:
-        with np.load(file, allow_pickle=False) as golden:
-            if int(golden["format"]) != 1:
-                raise RunError(f"{file} has format {int(golden['format'])}; this imgstream reads format 1")
-            encoded = [golden[f"input_{kind.lower()}"].tobytes() for kind in KINDS]
-            expected, saved_on = golden["logits"], str(golden["device"])
-    except FileNotFoundError:
-        raise RunError(f"{file.parent} has no {file.name}: the run is incomplete. Train again, or copy the whole folder") from None
-    except RunError:
-        raise
-    except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors
-        raise RunError(f"{file} is damaged: {error}") from error
+    encoded, expected, saved_on = _read(file)
     found = logits(_samples(encoded, spec))
     tolerance = FLOAT32_TOLERANCE if saved_on == device and not mixed_precision else OTHER_TOLERANCE
     if found.shape != expected.shape:
@@ -64,6 +53,37 @@ def check_golden(file: Path, spec: SampleSpec, logits: Logits, device: str, mixe
             f"largest logit, {tolerance:.0e} is allowed. model.keras, spec.json and golden.npz must come from the same run, and the "
             f"decoders' versions may have changed"
         )
+
+
+def draw_samples(spec: SampleSpec) -> np.ndarray:
+    """The pixels of golden samples drawn anew: uint8 (len(KINDS), *spec.shape)."""
+    return _samples([_draw(kind, number) for number, kind in enumerate(KINDS)], spec)
+
+
+def golden_files(file: Path) -> dict[str, bytes]:
+    """The golden samples as encoded images, by kind. Raises RunError."""
+    return dict(zip(KINDS, _read(file)[0], strict=True))
+
+
+def golden_pixels(file: Path, spec: SampleSpec) -> np.ndarray:
+    """The pixels of the golden samples: uint8 (len(KINDS), *spec.shape), RGB or grey. Raises RunError."""
+    return _samples(_read(file)[0], spec)
+
+
+def _read(file: Path) -> tuple[list[bytes], np.ndarray, str]:
+    """The encoded samples, their logits, and the device that computed these."""
+    try:
+        with np.load(file, allow_pickle=False) as golden:
+            if int(golden["format"]) != 1:
+                raise RunError(f"{file} has format {int(golden['format'])}; this imgstream reads format 1")
+            encoded = [golden[f"input_{kind.lower()}"].tobytes() for kind in KINDS]
+            return encoded, golden["logits"], str(golden["device"])
+    except FileNotFoundError:
+        raise RunError(f"{file.parent} has no {file.name}: the run is incomplete. Train again, or copy the whole folder") from None
+    except RunError:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors
+        raise RunError(f"{file} is damaged: {error}") from error
 
 
 def _draw(kind: str, number: int) -> bytes:

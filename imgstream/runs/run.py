@@ -20,7 +20,7 @@ from imgstream.evaluation.drift import Profile
 from imgstream.evaluation.evaluate import Evaluation, Progress, evaluate
 from imgstream.index import ImageIndex, Source, open_index
 from imgstream.models import features
-from imgstream.models.forward import Forward, Program
+from imgstream.models.forward import Engine, Forward, Program
 from imgstream.models.model_files import load_whole
 from imgstream.prediction.arrays import array_batches
 from imgstream.prediction.predict import predict
@@ -154,6 +154,7 @@ class Run:
         pipeline: Pipeline = "python",
         flip: bool = False,
         positive: str | None = None,
+        engine: Engine | None = None,
         progress: Progress | bool | None = None,
     ) -> Evaluation:
         """Evaluate the model on labelled images. Classes are matched by name.
@@ -167,6 +168,7 @@ class Run:
             pipeline: "python" or "tf", as in Stream.
             flip: Average the scores of each image with those of its mirror image: twice the work, and most often a little better.
             positive: Of a model of two classes: the class that ROC AUC, average precision and thresholds are of; None for the second.
+            engine: What computes the model's logits in the place of Keras.
             progress: None shows progress on a terminal or in a notebook, False never, True everywhere; a function is called with the number
                 of rows done.
 
@@ -182,10 +184,10 @@ class Run:
         stream = self._pixels(source, batch_size, workers, pipeline)
         how: dict[str, Any] = {"temperature": self.temperature, "flip": flip, "positive": positive}
         if callable(progress):
-            return evaluate(self.program, self.class_names, stream, progress=progress, **how)
-        program = self.program  # loaded before progress is shown
+            return evaluate(engine or self.program, self.class_names, stream, progress=progress, **how)
+        computing = engine or self.program  # loaded before progress is shown
         with counting("Evaluating", stream.sample_count, progress) as done:
-            return evaluate(program, self.class_names, stream, progress=done, **how)
+            return evaluate(computing, self.class_names, stream, progress=done, **how)
 
     def predict(
         self,

@@ -38,6 +38,7 @@ def embed(
     allow_outside: options.AllowOutside = False,
     pipeline: options.Pipeline = "auto",
     workers: options.Workers = None,
+    engine: options.Engine = "auto",
     as_json: options.Json = False,
 ) -> None:
     """Write the features of every image, the input of the model's last layer: one row for each file; a bad file's row says why it is bad.
@@ -49,7 +50,6 @@ def embed(
     """
     from imgstream.embedding import FeaturesInfo, check_output, open_writer
     from imgstream.embedding import embed as embeddings
-    from imgstream.models.forward import Program
     from imgstream.prediction.job import batch_size_for
     from imgstream.progress import counting
     from imgstream.stream import Stream
@@ -61,10 +61,11 @@ def embed(
     index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
     info = FeaturesInfo.of(model, spec, name)
     chosen = options.choose(Stream(index, spec, batch_size=batch_size_for(spec.shape), workers=workers), pipeline)
+    computing, computed = options.choose_engine(model, spec, engine, images=len(index), batch_size=batch_size_for(spec.shape))
     rows, bad = 0, Reasons()
     began = time.monotonic()
     with counting("Computing features", len(index)) as done, open_writer(output, info) as writer:
-        for rows, row in enumerate(embeddings(Program(model, spec), spec, index, workers=workers, pipeline=chosen.pipeline), 1):
+        for rows, row in enumerate(embeddings(computing, spec, index, workers=workers, pipeline=chosen.pipeline), 1):
             writer.write(row)
             if row.error is not None:
                 bad.add(row.path, row.error)
@@ -91,7 +92,7 @@ def embed(
         console.print(bad.table())
     console.print(
         f"{quantity(rows, 'image')}: {rows - len(bad):,} with {info.dimensions:,} features each, {len(bad):,} bad. {rate:,.0f} images/s. "
-        f"Pipeline: {chosen.pipeline} ({chosen.why}).",
+        f"Pipeline: {chosen.pipeline} ({chosen.why}). Engine: {computed.name} ({computed.why}).",
         soft_wrap=True,
     )
     console.print(f"Features: {printable(str(output))}    Model: {printable(name)}", markup=False, soft_wrap=True)

@@ -18,10 +18,11 @@ from imgstream.wording import quantity
 
 if TYPE_CHECKING:
     from imgstream.evaluation.binary import BinaryScores, OperatingPoint
+    from imgstream.export import EngineSelection
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train wrote.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder that train wrote, or a model that export wrote.")],
     directory: options.LabelledImages,
     tta: options.Tta = None,
     positive: Annotated[
@@ -64,6 +65,7 @@ def evaluate(
     allow_outside: options.AllowOutside = False,
     pipeline: options.Pipeline = "auto",
     workers: options.Workers = None,
+    engine: options.Engine = "auto",
 ) -> None:
     """Measure a run on labelled images: accuracy, calibration, and precision, recall and F1 of each class.
 
@@ -73,14 +75,16 @@ def evaluate(
         imgstream evaluate runs/pets test.csv --columns path=img,label=species
         imgstream evaluate runs/pets holdout/ --corrections corrections.csv
         imgstream evaluate runs/pets holdout/ --positive dogs --at-precision 0.95 --at-recall 0.99
+        imgstream evaluate pets.tflite holdout/
     """
     from imgstream.errors import OptionError
     from imgstream.evaluation.metrics import FIGURES
+    from imgstream.export import open_model
     from imgstream.progress import counting
-    from imgstream.runs import load_run
+    from imgstream.runs.run import BATCH_SIZE, Run
     from imgstream.terminal.tables import Reasons, printable
 
-    opened = load_run(run)
+    opened = open_model(run)
     for name, wanted in (("at_precision", at_precision), ("at_recall", at_recall)):
         if wanted is not None and len(opened.class_names) != 2:
             raise OptionError(f"{name} is for a model of two classes; this one has {len(opened.class_names)}", name)
@@ -88,15 +92,21 @@ def evaluate(
         directory, label_pattern, corrections=corrections, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside
     )
     chosen = options.choose(opened.stream(index, workers=workers), pipeline)
+    how: dict[str, Any] = {"workers": workers, "pipeline": chosen.pipeline, "flip": tta == "flip", "positive": positive}
+    computed: EngineSelection | None = None
+    if isinstance(opened, Run):
+        how["engine"], computed = options.choose_engine(opened.model, opened.spec, engine, images=len(index), batch_size=BATCH_SIZE)
+    elif engine != "auto":
+        raise typer.BadParameter(f"{run} is an exported model, which its own runtime computes: leave out --engine")
     with counting("Evaluating", len(index)) as done:
-        result = opened.evaluate(index, workers=workers, pipeline=chosen.pipeline, flip=tta == "flip", positive=positive, progress=done)
+        result = opened.evaluate(index, progress=done, **how)
     options.tell_changed(index)
     points = _points(result.binary, at_precision, at_recall)
     if as_json:
         report = result.report()
         if result.binary is not None:
             report["binary"] |= {name: point._asdict() if point is not None else None for name, _, point in points}
-        print(json.dumps({**report, "tta": tta, "pipeline": chosen.pipeline}))
+        print(json.dumps({**report, "tta": tta, "pipeline": chosen.pipeline, "engine": computed.name if computed is not None else None}))
         return
     console = output_console()
     table = Table("class")
@@ -120,6 +130,8 @@ def evaluate(
     else:
         console.print("Nothing was measured: no image of the model's classes could be read")
     console.print(f"Pipeline: {chosen.pipeline} ({chosen.why})", soft_wrap=True)
+    if computed is not None:
+        console.print(f"Engine: {computed.name} ({computed.why})", soft_wrap=True)
     for what, classes, count in (
         ("Left out, as no class of the model", result.unknown_classes, f" ({quantity(result.unknown_images, 'image')})"),
         ("No image here of the model's", result.missing_classes, ""),

@@ -21,10 +21,11 @@ from imgstream.terminal.console import output_console
 from imgstream.wording import quantity
 
 if TYPE_CHECKING:
+    from imgstream.export import ExportedModel
     from imgstream.index import ImageIndex
     from imgstream.prediction.job import Summary
     from imgstream.prediction.rows import StoredPrediction
-    from imgstream.prediction.scorer import Scored
+    from imgstream.prediction.scorer import Member, Scored
     from imgstream.prediction.store import PredictionStore
     from imgstream.runs import Run
 
@@ -41,7 +42,10 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
 
 def predict(
     run: Annotated[
-        str, typer.Argument(metavar="RUN[,RUN…]", help="A run folder that train wrote; the scores of several runs are averaged.")
+        str,
+        typer.Argument(
+            metavar="RUN|FILE[,RUN…]", help="A run folder that train wrote, or a model that export wrote; scores of several are averaged."
+        ),
     ],
     sources: Annotated[
         list[str],
@@ -73,6 +77,7 @@ def predict(
     allow_outside: options.AllowOutside = False,
     pipeline: options.Pipeline = "auto",
     workers: options.Workers = None,
+    engine: options.Engine = "auto",
     as_json: options.Json = False,
 ) -> None:
     """Predict the class of every image: one row for each file, in the order of the index; a bad file's row says why it is bad.
@@ -111,7 +116,7 @@ def predict(
             text = f"Since the last time: {quantity(plan.added, 'new image')}, {plan.changed:,} changed, {plan.removed:,} gone"
             error_console().print(text, soft_wrap=True)
         drift = Drift(runs[0], alone=len(runs) == 1 and tta is None)
-        summary = _predict(store, runs, index, plan, tta, pipeline, workers, drift)
+        summary = _predict(store, runs, index, plan, tta, pipeline, workers, engine, drift)
         for line in (warnings := drift.warnings(index) if summary.decoded else []):
             error_console().print(f"Unlike the training images: {printable(line)}", style="yellow", markup=False, soft_wrap=True)
         first: list[StoredPrediction] = []
@@ -124,7 +129,7 @@ def predict(
                     bad.add(row.path, row.error)
                 if number % 1000 == 0:
                     wrote(number)
-        used = store.get("pipeline")
+        used = store.get("pipeline"), store.get("engine")
     summary = dataclasses.replace(summary, seconds=time.monotonic() - STARTED)
     options.tell_changed(index)
     if as_json:
@@ -141,7 +146,7 @@ def predict(
 class Drift:
     """Finds out whether the images of a prediction differ from those that the run was trained on."""
 
-    def __init__(self, run: Run, *, alone: bool) -> None:
+    def __init__(self, run: Run | ExportedModel, *, alone: bool) -> None:
         """`alone`: whether the scores are this run's own; averaged ones are less sure, and cannot be compared with its validation."""
         from imgstream.evaluation.drift import ProfileBuilder
 
@@ -167,12 +172,13 @@ class Drift:
 
 def _predict(
     store: PredictionStore,
-    runs: list[Run],
+    runs: list[Run | ExportedModel],
     index: ImageIndex,
     plan: Any,
     tta: str | None,
     pipeline: str,
     workers: int | None,
+    engine: str,
     drift: Drift,
 ) -> Summary:
     from imgstream.prediction.job import predict_into
@@ -193,7 +199,7 @@ def _predict(
         raise typer.BadParameter(
             f"{store.path} was begun with --pipeline {chosen[0]}, whose pixels differ by a little: --fresh begins anew"
         )
-    scorer = Scorer([opened.member for opened in runs], store.get("batch_size"), tta=tta == "flip")
+    scorer = Scorer(_members(store, runs, engine, done, plan.planned), store.get("batch_size"), tta=tta == "flip")
     try:
         with counting("Predicting", plan.rows) as progress:
             return predict_into(store, scorer, index, plan, workers=workers, pipeline=chosen[0], progress=progress, seen=drift.see)
@@ -205,7 +211,33 @@ def _predict(
         raise
 
 
-def _print(first: list[StoredPrediction], bad: Any, summary: Summary, used: list[str] | None) -> None:
+def _members(store: PredictionStore, runs: list[Run | ExportedModel], asked: str, done: int, planned: int) -> list[Member]:
+    """The models, computed by the engine that the store was begun with, or by one that is selected now and recorded."""
+    from imgstream.runs import Run
+
+    recorded: list[str] | None = store.get("engine") or (["keras", "as before there were others"] if done else None)
+    if recorded is not None and asked in ("auto", recorded[0]):
+        name = recorded[0]
+    elif recorded is not None and done:
+        raise typer.BadParameter(
+            f"{store.path} was begun with --engine {recorded[0]}, whose scores differ by a little: --fresh begins anew"
+        )
+    else:
+        name, recorded = asked, None
+    members: list[Member] = []
+    for opened in runs:
+        member = opened.member
+        if isinstance(opened, Run):
+            computing, chosen = options.choose_engine(opened.model, opened.spec, name, images=planned, batch_size=store.get("batch_size"))
+            member, name, recorded = member._replace(engine=computing), chosen.name, recorded or list(chosen)  # one for all
+        elif asked != "auto":
+            raise typer.BadParameter(f"{opened.path} is an exported model, which its own runtime computes: leave out --engine")
+        members.append(member)
+    store.set("engine", recorded)
+    return members
+
+
+def _print(first: list[StoredPrediction], bad: Any, summary: Summary, used: tuple[list[str] | None, list[str] | None]) -> None:
     from imgstream.terminal.tables import prediction_table
 
     console = output_console()
@@ -215,17 +247,20 @@ def _print(first: list[StoredPrediction], bad: Any, summary: Summary, used: list
     text = f"{quantity(summary.rows, 'image')}: {summary.ok:,} predicted, {summary.bad:,} bad."
     if summary.reused:
         text += f" {summary.reused:,} of them from before, {summary.decoded:,} now."
-    if summary.decoded and used is not None:
-        text += f" {summary.images_per_second:,.0f} images/s. Pipeline: {used[0]} ({used[1]})."
+    if summary.decoded:
+        text += f" {summary.images_per_second:,.0f} images/s."
+        for what, choice in zip(("Pipeline", "Engine"), used, strict=True):
+            if choice is not None:
+                text += f" {what}: {choice[0]} ({choice[1]})."
     console.print(text, soft_wrap=True)
 
 
-def _runs(text: str) -> list[Run]:
-    """The runs at one path, or at several separated by commas."""
-    from imgstream.runs import load_run
+def _runs(text: str) -> list[Run | ExportedModel]:
+    """The runs and exported models at one path, or at several separated by commas."""
+    from imgstream.export import open_model
 
     paths = [] if os.path.exists(text) else [path for path in text.split(",") if path]
-    return [load_run(path) for path in paths or [text]]
+    return [open_model(path) for path in paths or [text]]
 
 
 def _index(sources: list[str], **of_index: Any) -> ImageIndex:
