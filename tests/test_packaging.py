@@ -131,7 +131,7 @@ print(imgstream.__version__, version("imgstream"), Path(imgstream.__file__).with
 
 
 def test_every_extra_is_named_in_the_documents() -> None:
-    pages = "".join(page.read_text("utf-8") for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    pages = "".join(page.read_text("utf-8") for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
     extras = set(project()["optional-dependencies"]) - {"dev"}
     assert extras >= {"gpu", "heic"}
     assert {extra for extra in extras if f"[{extra}]" in pages} == extras

@@ -124,7 +124,7 @@ def test_a_training_says_where_it_is_unless_it_is_to_be_silent_or_reports_to_som
     terminal, options = watched(monkeypatch), {"size": (32, 32), "batch_size": 8, "epochs": 1}
     ims.train(two_classes, out=tmp_path / "run", **options)
     said = terminal.getvalue()
-    for words in ("step 5/5", "Memory: batches of 8", "validation: loss"):
+    for words in ("Compiling for 32×32 …", "Memory: batches of 8", "Writing the run …", "validation: loss"):
         assert words in said
     terminal.truncate(0)
     terminal.seek(0)

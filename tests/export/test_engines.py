@@ -13,7 +13,7 @@ import pytest
 from imgstream.cli import main
 from imgstream.errors import ModelError
 from imgstream.export import ConvertedModel, engines, select_engine
-from imgstream.models.forward import Forward
+from imgstream.models.forward import Forward, Program
 from imgstream.prediction import job
 from imgstream.prediction.store import PredictionStore, described
 from imgstream.runs import Run
@@ -43,8 +43,8 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
 def test_an_engine_computes_what_keras_computes(name: Any, run: Run) -> None:
     need(name)
     converted = ConvertedModel(run.model, run.spec, name, 32)
-    images = np.random.default_rng(0).uniform(-1, 1, (21, *run.spec.shape)).astype(np.float32)
-    np.testing.assert_allclose(converted(images), Forward(run.model, 32)(images), rtol=1e-4, atol=1e-4)
+    images = np.random.default_rng(0).integers(0, 256, (21, *run.spec.shape), np.uint8)
+    np.testing.assert_allclose(converted(images), Forward(run.program, 32)(images), rtol=1e-4, atol=1e-4)
     assert converted.difference < 1e-4
 
 
@@ -62,8 +62,8 @@ def test_an_engine_that_computes_something_else_is_refused(run: Run, monkeypatch
 
 
 def test_few_images_are_left_to_keras(run: Run) -> None:
-    model, chosen = select_engine(run.model, run.spec, "auto", images=1_999, batch_size=32)
-    assert (model is run.model, chosen.name) == (True, "keras")
+    engine, chosen = select_engine(run.model, run.spec, "auto", images=1_999, batch_size=32)
+    assert (type(engine), chosen.name) == (Program, "keras")
     assert "fewer than 2,000 images" in chosen.why
 
 
@@ -72,8 +72,8 @@ def test_the_fastest_of_those_that_agree_is_taken(run: Run, monkeypatch: pytest.
     need("litert")
     monkeypatch.setattr(engines, "_rates", lambda forwards, batch: {name: {"keras": 1.0, "litert": 3.0}[name] for name in forwards})
     monkeypatch.setattr(engines, "is_installed", lambda modules: "ai_edge_litert" in modules)
-    model, chosen = select_engine(run.model, run.spec, "auto", images=5_000, batch_size=8)
-    assert (type(model), chosen.name) == (ConvertedModel, "litert")
+    engine, chosen = select_engine(run.model, run.spec, "auto", images=5_000, batch_size=8)
+    assert (type(engine), chosen.name) == (ConvertedModel, "litert")
     assert "litert 3, keras 1" in chosen.why
     monkeypatch.setattr(engines, "_rates", lambda forwards, batch: dict.fromkeys(forwards, 1.0))
     assert select_engine(run.model, run.spec, "auto", images=5_000, batch_size=8)[1].name == "keras"
