@@ -5,7 +5,7 @@ clock.py        when the command began
 app.py          all commands, in groups
 help.py         what --help prints
 options.py      options that several commands share
-data/           index, check, report, show, sort, cache
+data/           index, check, report, show, sort, pack, cache
 training/       train, lr, bench
 prediction/     predict, evaluate, embed, merge, export
 

@@ -5,4 +5,5 @@ tables.py          tables with safe names and numbers
 check_report.py    `imgstream check`
 parity_report.py   `imgstream check --parity`
 profile_report.py  `imgstream bench`
+plan_report.py     `imgstream train --dry-run`
 """

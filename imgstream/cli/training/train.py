@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,20 +13,12 @@ import typer
 from imgstream.cli import options
 from imgstream.cli.clock import STARTED
 from imgstream.cli.help import DATA, MODEL, OUTPUT, PREPROCESSING, SPEED, TRAINING
+from imgstream.cli.training.end_report import report_at_end, report_seconds
 from imgstream.terminal.console import output_console
 from imgstream.wording import quantity
 
 if TYPE_CHECKING:
     from imgstream.runs import Run
-    from imgstream.training import DryRun
-
-_MOST_CLASSES = 10
-_REPORTED = 2_000
-"""Validation images that the report of a training is made of, at most."""
-_SHORTEST_REPORT, _LONGEST_REPORT = 10.0, 60.0
-"""Seconds, with --epochs."""
-_DRAWING, _SHORTEST_MEASURING = 2.0, 0.5
-"""Seconds: kept for drawing the page, and measured on for at least."""
 
 
 def _take_config(context: typer.Context, file: Path | None) -> dict[str, Any] | None:
@@ -267,6 +258,7 @@ def train(
     from imgstream.cache import PixelCache
     from imgstream.index.split.validation import SplitReport
     from imgstream.progress import duration, error_console
+    from imgstream.terminal.plan_report import plan_lines
     from imgstream.terminal.tables import amount, printable
     from imgstream.training import dry_run as run_dry
     from imgstream.training import train as run_training
@@ -316,7 +308,9 @@ def train(
         return
     was_finished = resume and is_finished(out)
     if dry_run and not was_finished:
-        _tell(run_dry(directory, out=out, resume=resume, started=STARTED, **asked), as_json)
+        plan = run_dry(directory, out=out, resume=resume, started=STARTED, **asked)
+        assert plan is not None, "a finished run was told of before"
+        print(json.dumps(plan.to_json()) if as_json else "\n".join(plan_lines(plan)))
         return
     with_report = not (no_report or was_finished)
     if with_report and memory is not None:
@@ -329,7 +323,7 @@ def train(
         if (out / "model.keras").exists():
             print(f"Interrupted. What was learnt is kept in {printable(str(out))}; the same command with --resume goes on from there.")
         raise
-    page = _report(run, minutes) if with_report else None
+    page = report_at_end(run, minutes) if with_report else None
     console, state = output_console(), run.state
     metrics = run.metrics
     if as_json:
@@ -362,37 +356,6 @@ def train(
         console.print(f"Report: {printable(page)}", soft_wrap=True, markup=False)
 
 
-def report_seconds(minutes: float) -> float:
-    """The seconds of `minutes` that the report has: a twentieth, from 4 to 20."""
-    return min(20.0, max(4.0, 60 * minutes / 20))
-
-
-def _report(run: Run, minutes: float | None) -> str | None:
-    """Write the report of a run that has just ended, on a sample of its validation images, in a limited time; return its path. Whatever
-    fails is told, and is no failure of the training.
-    """
-    from imgstream.progress import error_console
-    from imgstream.runs.reporting import report_run
-    from imgstream.terminal.tables import printable
-
-    now = time.monotonic()
-    seconds = min(_LONGEST_REPORT, max(_SHORTEST_REPORT, run.state["seconds"] / 20))
-    until = now + seconds if minutes is None else STARTED + 60 * minutes - _DRAWING
-    try:
-        return str(report_run(run, run.folder, None, None, quick=True, most=_REPORTED, until=max(until, now + _SHORTEST_MEASURING)))
-    except KeyboardInterrupt:
-        why = "it was stopped"
-    except Exception as error:  # a finished training is not to fail for a page
-        why = str(error) or type(error).__name__
-    error_console().print(
-        f"imgstream: the report was not made: {printable(why)}. imgstream report {printable(run.path)} tries again",
-        style="yellow",
-        markup=False,
-        soft_wrap=True,
-    )
-    return None
-
-
 def _train_folds(directory: str, out: Path, resume: bool, folds: int, asked: dict[str, Any], as_json: bool) -> None:
     """Train once for each part, and tell what all of them reached."""
     from imgstream.terminal.tables import printable
@@ -414,43 +377,6 @@ def _train_folds(directory: str, out: Path, resume: bool, folds: int, asked: dic
     )
     together = ",".join(printable(run.path) for run in found.runs)
     console.print(f"All of them together: imgstream predict {together} DIR -o OUT.csv", markup=False, soft_wrap=True)
-
-
-def _tell(plan: DryRun | None, as_json: bool) -> None:
-    from imgstream.progress import duration
-    from imgstream.terminal.tables import printable
-
-    assert plan is not None, "a finished run was told of before"
-    if as_json:
-        print(json.dumps(plan.to_json()))
-        return
-    classes = ", ".join(f"{printable(name)} {count:,}" for name, count in list(plan.classes.items())[:_MOST_CLASSES])
-    more = f" and {len(plan.classes) - _MOST_CLASSES:,} more" if len(plan.classes) > _MOST_CLASSES else ""
-    height, width = plan.size
-    first = f"{plan.first_size[0]}x{plan.first_size[1]} for {100 * plan.first_share:.0f} % of the work, then " if plan.first_size else ""
-    begins = "new weights" if plan.weights == "none" else f"the weights {printable(plan.weights)}"
-    if plan.head_only:
-        work = "Its head alone"
-    else:
-        batch = plan.split.train // plan.memory.batch_size or 1
-        passes = (
-            quantity(plan.epochs, "epoch")
-            if plan.epochs is not None
-            else f"about {plan.steps / batch:,.1f} epochs in {plan.minutes:g} minutes"
-        )
-        work = f"{passes}, {quantity(plan.steps, 'step')} of {plan.step_seconds:.3g} s at the full size"
-    begun = "a new run" if plan.resumed_from_step is None else f"the run that is there goes on from step {plan.resumed_from_step:,}"
-    for line in (
-        f"Model: {printable(plan.model)}, {plan.parameters:,} parameters, from {begins}; precision {plan.precision}",
-        f"Classes: {len(plan.classes):,}: {classes}{more}",
-        printable(str(plan.split)),
-        f"Samples: {first}{height}x{width}; augmentation: {printable(plan.augment.get('name') or plan.augment['kind'])}",
-        f"Pipeline: {plan.pipeline} ({plan.pipeline_why})",
-        f"Memory: {plan.memory}",
-        f"Training: {work}; about {duration(plan.seconds)} in all",
-        f"Run: {printable(plan.run)}, {begun}. Nothing was written",
-    ):
-        print(line)
 
 
 def is_finished(out: Path) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 import imgstream as ims
 from imgstream.cli import main
-from imgstream.cli.training.train import report_seconds
+from imgstream.cli.training.end_report import report_seconds
 
 pytestmark = pytest.mark.usefixtures("small_cnn")
 
