@@ -26,7 +26,7 @@ EXAMPLES = {
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all that pages speak of: photos/, holdout/, new_photos/, flat/, list.csv, and the runs pets, a and b."""
+    """A folder with all that pages speak of: photos/, photos.zip, holdout/, new_photos/, flat/, list.csv, and the runs pets, a and b."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "sample_data", folder / "sample_data")
     shutil.copytree(ROOT / "sample_data" / "new", folder / "new_photos")
@@ -42,6 +42,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(image, folder / "flat" / f"{name[:-1]}.{image.name}")
         listed += [f"{name}/{image.name},{name}" for image in images[:16]]
     (folder / "list.csv").write_text("\n".join(listed) + "\n")
+    shutil.make_archive(str(folder / "photos"), "zip", folder / "photos")
     ims.train(folder / "photos", out=folder / "runs" / "pets", epochs=1, size=32, batch_size=8, augment="none")
     for other in ("a", "b"):
         shutil.copytree(folder / "runs" / "pets", folder / "runs" / other)
