@@ -154,10 +154,13 @@ def _random_states(layer: Any) -> list[Any]:
     return [variable for variable in layer.variables if variable.path.rpartition("/")[2].startswith("seed_generator_state")]
 
 
+_SCALING = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.BatchNormalization, keras.layers.LayerNormalization)
+
+
 def _check(layer: Any) -> None:
     """Raise AugmentError for a layer that is none, or that wants or gives other values than 0 to 255."""
     name = type(layer).__name__
-    if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
+    if isinstance(layer, _SCALING):
         raise AugmentError(f"the layer {name} scales pixels, which is the SampleSpec's work and comes afterwards: leave it out")
     if getattr(layer, "data_format", "channels_last") == "channels_first":
         raise AugmentError(f'the layer {name} takes channels first; images are (H, W, C) here: make it with data_format="channels_last"')

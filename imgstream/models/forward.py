@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import collections
+import functools
 import importlib
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -102,7 +103,16 @@ def _tensorflow(model: Any, spec: SampleSpec) -> tuple[_Compute, bool]:
     def forward(images: Any) -> Any:
         return model(scaled(images, spec), training=False)
 
-    return tf.function(forward, jit_compile=model.jit_compile, autograph=False), bool(tf.config.list_logical_devices("GPU"))
+    function = tf.function(forward, jit_compile=model.jit_compile, autograph=False)
+
+    @functools.cache
+    def program(shape: tuple[int, ...], dtype: Any) -> Any:  # calling `function` would warn of the programs that other models have had
+        return function.get_concrete_function(tf.TensorSpec(shape, dtype))
+
+    def compute(images: np.ndarray) -> Any:
+        return program(images.shape, images.dtype)(tf.convert_to_tensor(images))
+
+    return compute, bool(tf.config.list_logical_devices("GPU"))
 
 
 def _jax(model: Any, spec: SampleSpec) -> tuple[_Compute, bool]:

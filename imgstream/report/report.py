@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from imgstream.augment import from_json
 from imgstream.check import examine
-from imgstream.errors import AugmentError, RunError
+from imgstream.errors import AugmentError, ImgstreamError, RunError
 from imgstream.evaluation.drift import Profile, compare
 from imgstream.files.atomic import write_text
-from imgstream.index import ImageIndex
+from imgstream.index import ImageIndex, kind_of, open_index
 from imgstream.prediction.readers import PredictedRow
 from imgstream.prediction.rows import shown
 from imgstream.report.charts.quality import PALETTE
@@ -29,7 +29,7 @@ from imgstream.report.sections.projection import projection as projection_sectio
 from imgstream.report.sections.quality import cells, quality
 from imgstream.report.sections.training import training
 from imgstream.report.thumbnails import SIDE
-from imgstream.report.tiles import Tile, plain_tiles, scored_tiles
+from imgstream.report.tiles import Tile, exact_of, plain_tiles, scored_tiles
 from imgstream.spec import SampleSpec
 from imgstream.versions import versions
 
@@ -195,15 +195,27 @@ def _predicted_rows(rows: Iterable[PredictedRow], root: str, run: TrainedRun | N
 def _with_tiles(found: Predictions, root: str, spec: SampleSpec, workers: int | None) -> dict[str, Any]:
     groups = found.groups()
     rows = [row for *_, some in groups for row in some]
-    tiles: dict[int, Tile] = {}
-    if rows:
-        index = ImageIndex.from_paths([place_of(root, row.path) for row in rows])
-        names = {at: row.path for at, row in enumerate(rows)}
-        tiles = plain_tiles(index, range(len(rows)), spec, side=SIDE, workers=workers, names=names)
+    tiles = _tiles_of_rows(rows, root, spec, workers) if rows else {}
     numbers = iter(range(len(rows)))
     return found.values() | {
         "groups": [(what, title, count, [_as_row(tiles[next(numbers)], row) for row in some]) for what, title, count, some in groups]
     }
+
+
+def _tiles_of_rows(rows: Sequence[Sampled], root: str, spec: SampleSpec, workers: int | None) -> dict[int, Tile]:
+    """A tile of each row, by its number. What lies in archives or shards is found by listing them; a file by its path alone."""
+    if root and kind_of(root) == "shards":
+        with contextlib.suppress(ImgstreamError):
+            listed = open_index(root)
+            at = {listed.relative_bytes(i): i for i in listed.positions_of(row.path for row in rows).tolist()}
+            found = plain_tiles(listed, at.values(), spec, side=SIDE, workers=workers)
+            gone = f"missing: it is not in {shown(os.fsencode(root))}"
+            return {
+                number: found[at[row.path]] if row.path in at else Tile(path=shown(row.path), exact=exact_of(row.path), error=gone)
+                for number, row in enumerate(rows)
+            }
+    index = ImageIndex.from_paths([place_of(root, row.path) for row in rows])
+    return plain_tiles(index, range(len(rows)), spec, side=SIDE, workers=workers, names={at: row.path for at, row in enumerate(rows)})
 
 
 def _as_row(tile: Tile, row: Sampled) -> Tile:

@@ -60,7 +60,7 @@ class BatchPlan:
             raise SpecError(f"shard must be (k, n) with 0 <= k < n; got {shard!r}")
         if pipeline not in get_args(Pipeline):
             raise SpecError(f'pipeline must be "python" or "tf"; got {pipeline!r}')
-        if str(dtype) not in get_args(SampleType):
+        if dtype not in get_args(SampleType) and getattr(dtype, "__name__", getattr(dtype, "name", "")) not in get_args(SampleType):
             raise SpecError(f'dtype must be "float32", scaled samples, or "uint8", pixels; got {dtype!r}')
         self.index, self.spec = index, spec if spec is not None else SampleSpec()
         self.augmentation, self.dtype = resolve(augment), np.dtype(dtype)

@@ -48,6 +48,11 @@ def test_pixels_of_worker_processes_are_those_of_threads(two_classes: Path, monk
         np.testing.assert_array_equal(one[0], many[0])
 
 
+def test_numpys_own_names_of_dtypes_are_taken(two_classes: Path) -> None:
+    for dtype in (np.uint8, np.dtype("uint8"), "uint8"):
+        assert ims.Stream(ims.scan(two_classes), dtype=dtype).dtype == np.uint8  # type: ignore[arg-type]
+
+
 def test_a_dtype_that_no_batch_has_is_an_error(two_classes: Path) -> None:
     with pytest.raises(SpecError, match='dtype must be "float32", scaled samples, or "uint8", pixels; got \'float16\''):
         ims.Stream(ims.scan(two_classes), dtype="float16")  # type: ignore[arg-type]

@@ -49,6 +49,17 @@ def _check_named_here(context: typer.Context, augment: str) -> None:
         )
 
 
+def _given_last(context: typer.Context, **values: Any) -> tuple[Any, Any]:
+    """Two options that exclude each other: where one stands on the command line, the other of the file gives way."""
+    (one, first), (other, second) = values.items()
+    sources = [getattr(context.get_parameter_source(name), "name", "") for name in (one, other)]
+    if sources == ["COMMANDLINE", "DEFAULT_MAP"]:
+        return first, None
+    if sources == ["DEFAULT_MAP", "COMMANDLINE"]:
+        return None, second
+    return first, second
+
+
 def train(
     context: typer.Context,
     directory: options.LabelledImages,
@@ -250,6 +261,8 @@ def train(
     """
     if config is not None:
         _check_named_here(context, augment)
+        epochs, minutes = _given_last(context, epochs=epochs, minutes=minutes)
+        val, fold = _given_last(context, val=val, fold=fold)
     if epochs is not None and minutes is not None:
         raise typer.BadParameter("--epochs fixes the work and --minutes the time: give one of them")
     if cache_limit is not None and cache == "off":

@@ -164,6 +164,7 @@ class _Listing:
         layout = find_layout(
             record.name for container in archives for record in self._records(container, Reading(columns={})) if record.name
         )
+        self._tell_of_folders(archives, layout)
         others = self._reading.others
         for container, part in zip(self._containers, self._shards.parts or [""] * len(self._containers), strict=True):
             ids = {STORED: self._writer.add_container(container)}
@@ -182,6 +183,21 @@ class _Listing:
         return self._writer.finish(
             TableInfo(root=self._shards.root, class_names=class_names, skipped_extensions=dict(others.most_common())), place
         )
+
+    def _tell_of_folders(self, archives: list[Container], layout: Layout) -> None:
+        """Warn where each archive seems to hold a whole folder: its name would be a class, as the archives have no folder in common."""
+        if self._pattern is not None or layout != Layout() or len(archives) < 2:
+            return
+        names = ((record.name for record in self._records(each, Reading(columns={})) if record.name) for each in archives)
+        tops = [find_layout(each).top for each in names]
+        if all(tops) and len(set(tops)) > 1:
+            example = os.fsdecode(tops[0])
+            warnings.warn(
+                f"{one_line(self._shards.root)}: each archive holds one folder with others in it, such as {one_line(example)}, and these "
+                f"are taken for the classes. If the classes are the folders within, give --label-pattern '^[^/]+/(?P<label>[^/]+)/'",
+                DatasetWarning,
+                stacklevel=4,
+            )
 
     def _form(self, container: Container) -> Form:
         return form_of(os.fsdecode(container.path or os.fsencode(self._shards.root))) or "tar"

@@ -19,7 +19,9 @@ _HEAD = """\
 # The options of this run. To repeat it: imgstream train --config {path} --out ANOTHER_RUN
 # What the command line says wins over what stands here.
 """
-_PATHS = ("val", "exclude", "root", "model", "weights", "features", "group", "cache")
+_PATHS = ("val", "exclude", "corrections", "root", "features", "cache")
+_PATHS_OR_NAMES = ("model", "weights", "group")
+"""Of these, a name without a folder is a path only where a file of that name lies."""
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -59,7 +61,10 @@ def _value(name: str, value: Any) -> Any:
     if name == "columns":
         return ",".join(f"{field}={column}" for field, column in value.items())
     text = os.fsdecode(value) if isinstance(value, os.PathLike) else value
-    if name in _PATHS and isinstance(text, str) and os.path.dirname(text) and os.path.exists(text):
+    if isinstance(text, str) and (
+        (name in _PATHS and os.path.exists(text))
+        or (name in _PATHS_OR_NAMES and (os.path.isfile(text) or (os.path.dirname(text) and os.path.exists(text))))
+    ):
         return _shown(os.path.abspath(text))
     return _shown(text) if isinstance(text, str) else text
 

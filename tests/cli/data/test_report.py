@@ -34,7 +34,9 @@ def test_a_run_is_reported_on_its_validation_on_images_and_on_predictions(
     assert ims.load_run(tmp_path / "run").state["state"] == "finished"  # the page is no part of what a run's digests cover
     shutil.copytree(two_classes / "light", tmp_path / "new")
     assert run(capsys, "predict", trained, tmp_path / "new", "-o", tmp_path / "new.csv")[0] == 0
-    for source in ("new", "new.csv"):  # the folder is found through the store of the predictions
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "new")
+    assert run(capsys, "predict", trained, tmp_path / "packed.zip", "-o", tmp_path / "packed.csv")[0] == 0
+    for source in ("new", "new.csv", "packed.csv"):  # the folder is found through the store of the predictions
         assert run(capsys, "report", trained, tmp_path / source, "-o", tmp_path / "page.html")[0] == 0
         page = (tmp_path / "page.html").read_text(encoding="utf-8")
         assert "20 images predicted; most often <strong><bdi>light</bdi></strong>" in page

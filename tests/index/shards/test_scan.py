@@ -403,3 +403,14 @@ def test_the_command_tells_of_shards_as_of_folders(tmp_path: Path, members: Memb
         main(["index", str(tmp_path / "a.tfrecord"), "-o", str(tmp_path / "a.csv")])
     assert ended.value.code == 1
     assert "a manifest is a list of files" in capsys.readouterr().err
+
+
+def test_archives_of_a_whole_folder_each_are_told_of_because_their_folders_become_classes(tmp_path: Path, members: Members) -> None:
+    (tmp_path / "two").mkdir()
+    for name in ("a", "b"):
+        write_zip(tmp_path / "two" / f"{name}.zip", {f"{name}/{member}": data for member, data in members.items()})
+    with pytest.warns(DatasetWarning, match=r"each archive holds one folder with others in it, such as .*give --label-pattern"):
+        index = ims.scan(tmp_path / "two")
+    assert index.class_names == ["a", "b"]
+    again = ims.scan(tmp_path / "two", label_pattern="^[^/]+/(?P<label>[^/]+)/")
+    assert again.class_names == sorted({name.partition("/")[0] for name in members})

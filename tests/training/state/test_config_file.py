@@ -83,6 +83,8 @@ def test_what_the_command_line_says_wins(two_classes: Path, tmp_path: Path, caps
     code, plan, _ = dry_run(capsys, "--config", file, "--out", tmp_path / "run", "--size", "32x16")
     assert (code, plan["size"], plan["epochs"], plan["augment"]["kind"]) == (0, [32, 16], 2, "none")
     assert plan["batch_size"] == 8
+    code, plan, _ = dry_run(capsys, "--config", file, "--out", tmp_path / "run", "--minutes", "0.5")  # of two that exclude each other too
+    assert (code, plan["epochs"], plan["minutes"]) == (0, None, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -114,3 +116,11 @@ def test_a_function_is_run_only_where_the_command_line_names_it(
     assert code == 2
     assert "code is run only where the command line names it" in err
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_list_beside_the_reader_is_named_by_its_whole_path(two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corrections.csv").write_text("path,label\n")
+    (tmp_path / "cnn").mkdir()  # a model's name stays one
+    options = written(tmp_path, corrections="corrections.csv", model="cnn")
+    assert (options["corrections"], options["model"]) == (str(tmp_path / "corrections.csv"), "cnn")
