@@ -55,6 +55,8 @@ def reader(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     shutil.copytree(prepared, tmp_path / "reader")
     monkeypatch.chdir(tmp_path / "reader")
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "reader")])
+    # As in a new process: this one is full of what other tests have left.
+    monkeypatch.setattr("imgstream.training.memory.plan.anonymous_bytes", lambda: 500 * 10**6)
     return tmp_path / "reader"
 
 
