@@ -23,6 +23,7 @@ from imgstream.errors import AugmentError
 
 _TRIED = (16, 16, 3)
 """Shape of the image that a layer is tried on."""
+_SCALING = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.BatchNormalization, keras.layers.LayerNormalization)
 
 
 class KerasLayers(Policy):
@@ -152,9 +153,6 @@ def _numbers(rng: np.random.Generator, count: int) -> np.ndarray:
 def _random_states(layer: Any) -> list[Any]:
     """The variables of a layer, and of the layers in it, that hold the state of a SeedGenerator."""
     return [variable for variable in layer.variables if variable.path.rpartition("/")[2].startswith("seed_generator_state")]
-
-
-_SCALING = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.BatchNormalization, keras.layers.LayerNormalization)
 
 
 def _check(layer: Any) -> None:

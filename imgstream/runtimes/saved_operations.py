@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def check_operations(path: Path) -> None:
     saved = saved_model_pb2.SavedModel()
     saved.ParseFromString(path.read_bytes())
     for meta in saved.meta_graphs:
-        for function in meta.graph_def.library.function:
+        for function in functions_of(meta):
             is_saver = function.signature.name.startswith(_SAVERS)
             for node in function.node_def:
                 if node.op not in (_SAVES if is_saver else _COMPUTES):
@@ -45,6 +46,11 @@ def check_operations(path: Path) -> None:
         for node in meta.graph_def.node:
             if node.op not in _COMPUTES:
                 raise ModelError(f"{path} has the operation {node.op[:60]}, which may do more than compute: it is not loaded")
+
+
+def functions_of(meta: Any) -> Any:
+    """The functions, FunctionDef, that the graph of a MetaGraphDef may call."""
+    return attrgetter("library.function")(meta.graph_def)
 
 
 def _called(node: Any) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
@@ -60,10 +61,8 @@ class BatchPlan:
             raise SpecError(f"shard must be (k, n) with 0 <= k < n; got {shard!r}")
         if pipeline not in get_args(Pipeline):
             raise SpecError(f'pipeline must be "python" or "tf"; got {pipeline!r}')
-        if dtype not in get_args(SampleType) and getattr(dtype, "__name__", getattr(dtype, "name", "")) not in get_args(SampleType):
-            raise SpecError(f'dtype must be "float32", scaled samples, or "uint8", pixels; got {dtype!r}')
         self.index, self.spec = index, spec if spec is not None else SampleSpec()
-        self.augmentation, self.dtype = resolve(augment), np.dtype(dtype)
+        self.augmentation, self.dtype = resolve(augment), _sample_type(dtype)
         self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), int(seed)
         self.on_bad, self.workers, self.pipeline = on_bad, workers, pipeline
         self.cache = PixelCache() if cache == "auto" else cache if cache is None or isinstance(cache, PixelCache) else PixelCache(cache)
@@ -128,6 +127,14 @@ class BatchPlan:
                 positions = ordered[offset : offset + size]
                 number = first + offset // size
                 yield Request(number, epoch, positions, self.index.rows_at(positions).astype(np.int64), self.index.labels_at(positions))
+
+
+def _sample_type(dtype: Any) -> np.dtype[Any]:
+    """The dtype of samples, by name or as NumPy has it. Raises SpecError."""
+    with contextlib.suppress(TypeError):
+        if np.dtype(dtype).name in get_args(SampleType):
+            return np.dtype(dtype)
+    raise SpecError(f'dtype must be "float32", scaled samples, or "uint8", pixels; got {dtype!r}')
 
 
 def cpu_count() -> int:

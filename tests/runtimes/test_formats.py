@@ -11,7 +11,7 @@ from imgstream.errors import ModelError
 from imgstream.runtimes import FORMATS
 from imgstream.runtimes.packages import is_installed, need
 from imgstream.runtimes.runtime import chunk_for
-from imgstream.runtimes.saved_operations import check_operations
+from imgstream.runtimes.saved_operations import check_operations, functions_of
 
 every_format = pytest.mark.parametrize("name", FORMATS)
 
@@ -93,7 +93,7 @@ def test_a_graph_that_could_save_files_when_it_is_called_is_refused(tmp_path: Pa
     check_operations(file)
     saved = saved_model_pb2.SavedModel()
     saved.ParseFromString(file.read_bytes())
-    functions = saved.meta_graphs[0].graph_def.library.function
+    functions = functions_of(saved.meta_graphs[0])
     saver = next(each for each in functions if each.signature.name.startswith("__inference__traced_save"))
     victim = next(each for each in functions if each is not saver)
     victim.node_def[0].attr["f"].func.name = saver.signature.name
