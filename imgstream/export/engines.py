@@ -96,12 +96,15 @@ def select_engine(model: Any, spec: SampleSpec, asked: str, *, images: int, batc
     if not installed:
         return Program(model, spec), EngineSelection("keras", "no other engine is installed: see the extras openvino, onnx and litert")
     candidates: dict[EngineName, Engine] = {"keras": Program(model, spec)}
+    refused = []
     for each in installed:
         try:
             candidates[each] = ConvertedModel(model, spec, each, batch_size)
         except ModelError:
-            continue  # Keras is there
-    return _fastest(candidates, spec, batch_size)
+            refused.append(each)  # Keras is there
+    engine, chosen = _fastest(candidates, spec, batch_size)
+    left_out = f"; {', '.join(refused)} cannot compute this model" if refused and len(candidates) > 1 else ""
+    return engine, chosen._replace(why=chosen.why + left_out)
 
 
 def _fastest(candidates: dict[EngineName, Any], spec: SampleSpec, batch_size: int) -> tuple[Engine, EngineSelection]:
