@@ -16,8 +16,8 @@ _FLOAT32 = np.dtype(np.float32)
 _ALIGNMENT = 64  # what TensorFlow and XLA want for taking an array without a copy
 
 
-class BufferLease(weakref.ref[np.ndarray], Generic[T]):
-    """A weak reference that calls `end` when an array is gone, and names the resource that is free again.
+class BufferLease(weakref.ref[Any], Generic[T]):
+    """A weak reference that calls `end` when what it refers to is gone, and names the resource that is free again.
 
     `end` has to be a C function such as deque.append: Python drops exceptions that are raised in Python code at an object's end, and a
     Ctrl-C may raise KeyboardInterrupt in any.
@@ -26,14 +26,14 @@ class BufferLease(weakref.ref[np.ndarray], Generic[T]):
     __slots__ = ("of",)
     of: T
 
-    def __new__(cls, array: np.ndarray, of: T, end: Callable[[BufferLease[T]], None]) -> BufferLease[T]:
-        """`of`: the resource that the array uses."""
-        lease = super().__new__(cls, array, end)
+    def __new__(cls, user: object, of: T, end: Callable[[BufferLease[T]], None]) -> BufferLease[T]:
+        """`of`: the resource that `user` uses."""
+        lease = super().__new__(cls, user, end)
         lease.of = of
         return lease
 
-    def __init__(self, array: np.ndarray, of: T, end: Callable[[BufferLease[T]], None]) -> None:
-        super().__init__(array, end)  # type: ignore[call-arg]  # which typeshed does not know
+    def __init__(self, user: object, of: T, end: Callable[[BufferLease[T]], None]) -> None:
+        super().__init__(user, end)  # type: ignore[call-arg]  # which typeshed does not know
 
 
 class Memory(Protocol):
@@ -53,10 +53,16 @@ class PrivateMemory:
         return memory[start : start + size]
 
 
-class _PooledArray(np.ndarray):
-    """Memory that is in use. It holds its own lease, which has to exist until the array's end."""
+class _Loan:
+    """What an array and its views hold, as NumPy's array interface has it. Python calls a weak reference's callback before it drops what
+    such an object holds, its own lease; NumPy 2.5 and later do not so with an array.
+    """
 
-    lease: BufferLease[np.ndarray]
+    __slots__ = ("__array_interface__", "__weakref__", "lease")
+
+    def __init__(self, memory: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any], end: Callable[..., None]) -> None:
+        self.__array_interface__ = memory.view(dtype).reshape(shape).__array_interface__
+        self.lease = BufferLease(self, memory, end)
 
 
 class BufferPool:
@@ -77,10 +83,4 @@ class BufferPool:
             memory = self._free.popleft().of
         except IndexError:
             memory = self.memory.take(self._bytes)
-        lent = memory.view(_PooledArray)
-        # Through a memoryview, NumPy does not take the array for a view of `lent`: its views hold the array, and it ends with them.
-        array: np.ndarray = np.frombuffer(lent.data, self._dtype).reshape(self._shape)
-        owner = array.base
-        assert isinstance(owner, np.ndarray)
-        lent.lease = BufferLease(owner, memory, self._free.append)
-        return array
+        return np.asarray(_Loan(memory, self._shape, self._dtype, self._free.append))
