@@ -20,7 +20,7 @@ from imgstream.wording import quantity
 
 KILLER = BadImage("corrupt", "every process that read it died: its decoder crashes, or needs more memory than there is")
 """Why an image that kills its worker has no result."""
-_DEATHS = 3
+_DEATHS, _STARTS = 3, 5
 _STALL = 60.0
 _SAMPLES = 3
 
@@ -38,7 +38,9 @@ class Pool:
         actor = self._ray.remote(Worker).options(max_restarts=-1, num_cpus=cluster.cores, num_gpus=cluster.gpus)
         machine = Machine.here(samples)
         self._workers = [actor.remote(job, machine, cluster.cores) for _ in range(cluster.workers)]
-        self._starting = {worker.ready.remote(): (worker, 0) for worker in self._workers}  # and how often its start has failed
+        self._starting: dict[Any, Any] = {}
+        for worker in self._workers:
+            self._start(worker)
         self._idle: collections.deque[Any] = collections.deque()
         self._waits = 0
         try:
@@ -82,7 +84,7 @@ class Pool:
                 found = self._ray.get(done)
             except self._ray.exceptions.RayError as error:
                 again = self._again(block, error)
-                self._starting[worker.ready.remote()] = worker, 0
+                self._start(worker)
                 blocks = itertools.chain(again, blocks)
                 if not again:
                     yield block, None
@@ -102,7 +104,7 @@ class Pool:
         self._waits = 0
         if done[0] in running:
             return done[0]
-        self._started(done[0])
+        self._started(done[0], len(running))
         return None
 
     def _again(self, block: Block, error: Exception) -> tuple[Block, ...]:
@@ -117,17 +119,21 @@ class Pool:
             return (once_more,)
         return () if alone else block.halves()
 
-    def _started(self, reference: Any) -> None:
-        worker, failures = self._starting.pop(reference)
+    def _start(self, worker: Any) -> None:
+        """Have a new process say when it can work. Ray asks again where it is being restarted, or dies."""
+        self._starting[worker.ready.options(max_task_retries=_STARTS).remote()] = worker
+
+    def _started(self, reference: Any, others: int) -> None:
+        """A worker can work, or never will: without `others` nobody does."""
+        worker = self._starting.pop(reference)
         try:
             self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             raise _named(error) from error
         except self._ray.exceptions.RayError as error:
-            if failures + 1 == _DEATHS:
+            if not (others or self._starting or self._idle):
                 text = " ".join(str(error).split())
-                raise ClusterError(f"a worker cannot start: {text}. Is imgstream installed on every machine of the cluster?") from error
-            self._starting[worker.ready.remote()] = worker, failures + 1
+                raise ClusterError(f"no worker can start: {text}. Is imgstream installed on every machine of the cluster?") from error
         else:
             self._idle.append(worker)
 
