@@ -14,7 +14,6 @@ from imgstream.wording import quantity
 
 _RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere unless the user says so
-    "RAY_BACKEND_LOG_LEVEL": "error",  # a line a second while nobody answers at an address
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray 2.60 warns of otherwise: workers without a GPU leave CUDA_VISIBLE_DEVICES alone
 }
 

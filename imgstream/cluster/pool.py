@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,8 @@ class Pool:
         samples = portable(index, np.unique(np.linspace(0, len(index) - 1, _SAMPLES).astype(np.int64)))
         actor = self._ray.remote(Worker).options(max_restarts=-1, num_cpus=cluster.cores, num_gpus=cluster.gpus)
         machine = Machine.here(samples)
-        self._workers = [actor.remote(job, machine, cluster.cores) for _ in range(cluster.workers)]
+        pickled = self._ray.cloudpickle.dumps(job)
+        self._workers = [actor.remote(pickled, machine, cluster.cores) for _ in range(cluster.workers)]
         self._starting: dict[Any, Any] = {}
         for worker in self._workers:
             self._start(worker)
@@ -62,31 +62,34 @@ class Pool:
         for worker in self._workers:
             self._ray.kill(worker)
 
-    def results(self, blocks: Iterator[Block]) -> Iterator[tuple[Block, Any | None]]:
+    def results(self, blocks: Iterator[Block], has_room: Callable[[], bool] = lambda: True) -> Iterator[tuple[Block, Any | None]]:
         """Each block with what the job computed, as soon as it is there. A block that killed its worker three times comes in parts; None is
-        the result of the image, a block by itself, that did it.
+        the result of the image, a block by itself, that did it. While `has_room` is False no new block is begun, unless all are done.
 
         Raises ClusterError when a machine cannot do the work, or no worker starts.
         """
         running: dict[Any, tuple[Any, Block]] = {}
+        again: list[Block] = []
         while True:
-            while self._idle and (block := next(blocks, None)) is not None:
+            while self._idle and (again or has_room() or not running):
+                if (block := again.pop() if again else next(blocks, None)) is None:
+                    break
                 worker = self._idle.popleft()
                 running[worker.compute.remote(portable(self._index, block.positions))] = worker, block
-            if not running:
+            if not running and not again:
                 if (block := next(blocks, None)) is None:
                     return
-                blocks = itertools.chain([block], blocks)
+                again.append(block)
             if (done := self._next(running)) is None:
                 continue
             worker, block = running.pop(done)
             try:
                 found = self._ray.get(done)
             except self._ray.exceptions.RayError as error:
-                again = self._again(block, error)
+                rest = self._rest(block, error)
                 self._start(worker)
-                blocks = itertools.chain(again, blocks)
-                if not again:
+                again += rest
+                if not rest:
                     yield block, None
             else:
                 self._idle.append(worker)
@@ -107,7 +110,7 @@ class Pool:
         self._started(done[0], len(running))
         return None
 
-    def _again(self, block: Block, error: Exception) -> tuple[Block, ...]:
+    def _rest(self, block: Block, error: Exception) -> tuple[Block, ...]:
         """What is to be done again of a block whose worker died of `error`: nothing of an image that was found to be the cause. Raises
         ClusterError for other errors.
         """

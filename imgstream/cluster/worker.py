@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -46,7 +47,8 @@ class Machine(NamedTuple):
 class Worker:
     """Computes blocks of images; Ray makes it an actor. Nothing happens before `ready`, so that what goes wrong has a name."""
 
-    def __init__(self, job: Job, machine: Machine, threads: int) -> None:
+    def __init__(self, job: bytes, machine: Machine, threads: int) -> None:
+        """`job`: a pickle, to be opened once the environment is right: its module may import Keras, which reads it."""
         self._job, self._machine, self._threads = job, machine, threads
         self._compute: Compute | None = None
 
@@ -58,7 +60,8 @@ class Worker:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(self._threads)
         try:
             _check(self._machine)
-            self._compute = self._job.open(self._threads)
+            job: Job = pickle.loads(self._job)
+            self._compute = job.open(self._threads)
         except ImgstreamError as error:
             raise ClusterError(f"the machine {socket.gethostname()} (process {os.getpid()}) cannot do this work: {error}") from None
 
