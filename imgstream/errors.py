@@ -9,6 +9,7 @@ ImgstreamError                 everything imgstream raises on purpose; the comma
 ├── ModelError                 a model or weights that cannot be used, or a training that diverged
 ├── RunError                   a run folder that is missing, unfinished, damaged or in the way
 ├── OutputError                a result that cannot be written
+├── ClusterError               other machines that cannot be reached, or cannot do the work
 └── BadImage                   one file that is no usable image: .reason (of REASONS), .detail, .path
 
 CacheWarning (UserWarning)     the pixel cache has stopped growing
@@ -81,6 +82,10 @@ class RunError(ImgstreamError):
 
 class OutputError(ImgstreamError):
     """A result that cannot be written where it was asked for."""
+
+
+class ClusterError(ImgstreamError):
+    """A cluster that cannot be reached, or a machine of it that cannot do the work as this one would."""
 
 
 class CacheWarning(UserWarning):

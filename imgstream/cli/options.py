@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +15,8 @@ from imgstream.cli.help import DATA, MODEL, OUTPUT, PREDICTION, PREPROCESSING, S
 from imgstream.wording import quantity
 
 if TYPE_CHECKING:
+    from imgstream.cluster.pool import Pool
+    from imgstream.cluster.worker import Job
     from imgstream.export import EngineSelection
     from imgstream.index import ImageIndex, Source
     from imgstream.models.forward import Engine as ForwardEngine
@@ -55,6 +59,14 @@ def parse_bytes(text: str | int) -> int:
     if not match or not (size := int(float(match[1]) * _UNITS[match[2]])):
         raise typer.BadParameter(f"{text!r} is no amount of memory; give bytes, such as 20GB, 500MB or 1.5TiB")
     return size
+
+
+def parse_cluster(text: str) -> str:
+    """Check "ray" or "ray://HOST:PORT". Raises typer.BadParameter."""
+    host, _, port = text.removeprefix("ray://").rpartition(":")
+    if text != "ray" and not (text.startswith("ray://") and host and port.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is no cluster; give ray, or ray://HOST:PORT such as ray://head:10001")
+    return text
 
 
 _COLUMNS = ("path", "label", "split", "group", "weight", "image")
@@ -221,6 +233,26 @@ Columns = Annotated[
 AllowOutside = Annotated[
     bool, typer.Option("--allow-outside", help="Also take a manifest's paths that lead out of its root.", rich_help_panel=DATA)
 ]
+On = Annotated[
+    Any,
+    typer.Option(
+        "--on",
+        metavar="ray[://HOST:PORT]",
+        parser=parse_cluster,
+        help="Spread the work over a Ray cluster: the one that this machine belongs to, or a new one on it; or the one at HOST.",
+        rich_help_panel=SPEED,
+    ),
+]
+Parts = Annotated[
+    int | None,
+    typer.Option(
+        "--parts",
+        metavar="N",
+        min=1,
+        help="With --on: how many workers share the work (default: one for each GPU or, without any, for each machine).",
+        rich_help_panel=SPEED,
+    ),
+]
 TopK = Annotated[
     int,
     typer.Option("--top-k", metavar="K", min=1, help="Write the K classes of highest score for each image.", rich_help_panel=PREDICTION),
@@ -265,6 +297,28 @@ def choose_engine(model: Any, spec: SampleSpec, asked: str, *, images: int, batc
         return select_engine(model, spec, asked, images=images, batch_size=batch_size)
     with console.status("Which engine is the fastest?" if asked == "auto" else "Preparing the engine"):
         return select_engine(model, spec, asked, images=images, batch_size=batch_size)
+
+
+@contextlib.contextmanager
+def pool(on: str, parts: int | None, job: Job, index: ImageIndex) -> Iterator[Pool]:
+    """Workers on the cluster that --on names, for the block; how many there are is said on stderr, and a terminal shows that they start."""
+    from imgstream.cluster.connection import connected
+    from imgstream.cluster.pool import Pool
+    from imgstream.progress import error_console
+
+    console = error_console()
+    with contextlib.ExitStack() as stack:
+        with console.status("Starting workers on the cluster") if console.is_terminal else contextlib.nullcontext():
+            cluster = stack.enter_context(connected(on, parts))
+            console.print(f"Ray: {cluster}", soft_wrap=True)
+            workers = stack.enter_context(Pool(cluster, job, index))
+        yield workers
+
+
+def check_parts(on: str | None, parts: int | None) -> None:
+    """Raise typer.BadParameter for --parts without --on."""
+    if parts is not None and on is None:
+        raise typer.BadParameter("--parts says how a cluster shares the work: give it with --on ray")
 
 
 def check_keeps_inputs(output: Path, *inputs: str | Path | None) -> None:

@@ -118,6 +118,12 @@ class ProfileBuilder:
         """Count a batch of calibrated scores, float32 (B, K)."""
         self._confidence.add(scores.max(axis=1) if len(scores) else np.zeros(0))
 
+    def merge(self, other: ProfileBuilder) -> None:
+        """Count all that `other` has counted."""
+        self._kinds.update(other._kinds)
+        for name in ("_pixels", "_aspect", "_brightness", "_confidence"):
+            getattr(self, name).merge(getattr(other, name))
+
     def profile(self) -> Profile:
         """The profile of all that was added so far."""
         total = max(1, self._kinds.total())
@@ -226,6 +232,11 @@ class _Histogram:
         places = ((values - self._low) / (self._high - self._low) * self.BINS).astype(np.int64)
         self._counts += np.bincount(np.minimum(places, self.BINS - 1), minlength=self.BINS)
         self._sums += values.sum(), (values**2).sum()
+
+    def merge(self, other: _Histogram) -> None:
+        """Count what `other` has counted."""
+        self._counts += other._counts
+        self._sums += other._sums
 
     def figures(self) -> Figures:
         """The figures of all values so far, rounded to six decimals to keep the file short."""

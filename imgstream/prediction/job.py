@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from imgstream.errors import OutputError, RunError
+from imgstream.errors import BadImage, OutputError, RunError
 from imgstream.index import ImageIndex
 from imgstream.prediction.rows import StoredPrediction
 from imgstream.prediction.scorer import Scored, Scorer
@@ -57,6 +57,25 @@ def batch_size_for(shape: tuple[int, int, int]) -> int:
     return next((size for size in _BATCH_SIZES if size * sample <= _BATCH_BYTES), _BATCH_SIZES[-1])
 
 
+class RankedBatch(NamedTuple):
+    """The results of a batch as the store keeps them."""
+
+    positions: np.ndarray
+    """int64 (B,), in the index: the good images."""
+    ranks: np.ndarray
+    """RANK (B, ranks): their best classes."""
+    bad: list[tuple[int, BadImage]]
+    """The others, by position."""
+
+
+def ranked(batch: Scored, ranks: int) -> RankedBatch:
+    """The `ranks` best classes of each image of a batch."""
+    best = np.argsort(-batch.scores, axis=1, kind="stable")[:, :ranks]
+    found = np.empty(best.shape, RANK)
+    found["label"], found["score"] = best, np.take_along_axis(batch.scores, best, axis=1)
+    return RankedBatch(batch.positions, found, batch.bad)
+
+
 def predict_into(
     store: PredictionStore,
     scorer: Scorer | None,
@@ -73,21 +92,33 @@ def predict_into(
 
     Raises OutputError when the store cannot be written; what was recorded stays.
     """
+
+    def computed() -> Iterator[tuple[int, RankedBatch]]:
+        for positions, numbers in _groups_of_batches(store.batches(), scorer.batch_size) if scorer is not None else ():
+            part = index.take(positions)
+            assert scorer is not None
+            for number, batch in zip(numbers, scorer.batches(part, workers, pipeline), strict=True):
+                found = ranked(batch, store.ranks)
+                yield number, RankedBatch(positions[found.positions], found.ranks, [(int(positions[at]), error) for at, error in found.bad])
+                if seen is not None:
+                    seen(batch)
+
+    return record_all(store, computed(), plan, progress)
+
+
+def record_all(
+    store: PredictionStore, batches: Iterable[tuple[int, RankedBatch]], plan: Plan, progress: Callable[[int], None] | None = None
+) -> Summary:
+    """Record batches, by their numbers, as they come. `progress` is called with the rows done.
+
+    Raises OutputError when the store cannot be written; what was recorded stays.
+    """
     started, decoded = time.monotonic(), 0
-    for positions, numbers in _groups_of_batches(store.batches(), scorer.batch_size) if scorer is not None else ():
-        part = index.take(positions)
-        assert scorer is not None
-        for number, batch in zip(numbers, scorer.batches(part, workers, pipeline), strict=True):
-            best = np.argsort(-batch.scores, axis=1, kind="stable")[:, : store.ranks]
-            ranked = np.empty(best.shape, RANK)
-            ranked["label"], ranked["score"] = best, np.take_along_axis(batch.scores, best, axis=1)
-            bad = [(int(positions[place]), error) for place, error in batch.bad]
-            store.record(number, bad, positions[batch.positions], ranked)
-            decoded += len(batch.positions) + len(bad)
-            if seen is not None:
-                seen(batch)
-            if progress is not None:
-                progress(plan.rows - plan.planned + decoded)
+    for number, batch in batches:
+        store.record(number, batch.bad, batch.positions, batch.ranks)
+        decoded += len(batch.positions) + len(batch.bad)
+        if progress is not None:
+            progress(plan.rows - plan.planned + decoded)
     seconds = time.monotonic() - started
     rows, good, bad_rows = store.counts()
     rate = decoded / seconds if decoded else 0.0

@@ -159,7 +159,16 @@ class Stream(BatchPlan):
         Raises:
             SpecError: A name is no argument of Stream, or a value is impossible.
         """
-        arguments: dict[str, Any] = {
+        arguments = self.arguments
+        unknown = set(changes) - set(arguments)
+        if unknown:
+            raise SpecError(f"Stream has no argument {', '.join(sorted(unknown))}; it has {', '.join(arguments)}")
+        return Stream(**(arguments | changes))
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that make this stream again."""
+        return {
             "index": self.index,
             "spec": self.spec,
             "augment": self.augmentation,
@@ -173,10 +182,6 @@ class Stream(BatchPlan):
             "pipeline": self.pipeline,
             "dtype": str(self.dtype),
         }
-        unknown = set(changes) - set(arguments)
-        if unknown:
-            raise SpecError(f"Stream has no argument {', '.join(sorted(unknown))}; it has {', '.join(arguments)}")
-        return Stream(**(arguments | changes))
 
     def show(self, n: int = 12, *, epoch: int = 0) -> Figure:
         """The first samples of an epoch as a model gets them, augmented, as a Matplotlib figure that notebooks show.

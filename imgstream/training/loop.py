@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,8 @@ from imgstream.runs.folder import RunFolder
 from imgstream.stream import Batch, Stream
 from imgstream.training.data import class_weights
 from imgstream.training.memory.record import MemoryRecord
+from imgstream.training.processes.group import Processes
+from imgstream.training.processes.interrupts import interrupts
 from imgstream.training.schedule import Clock, Plan, Sizes, one_cycle
 from imgstream.training.settings import TrainSettings
 from imgstream.training.state.checkpoint import Checkpoints, latest, restore
@@ -38,6 +38,8 @@ _MAX_VALIDATION_SHARE = 0.1
 _TRIAL_SHARE = 0.01
 """The most time, as a share of all and beside compiling, that is spent on measuring how long a validation will take."""
 _MIN_BAD = 20
+_AGREE_EVERY = 8
+"""Batches after which processes ask each other whether to stop; where the clock decides, after each."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,7 @@ class TrainingLoop:
         report: Report | None = None,
         waiting: Callable[[str], None] = lambda what: None,
         callbacks: Sequence[Any] = (),
+        processes: Processes = Processes(),  # noqa: B008  # immutable
     ) -> None:
         """`train` and `val` give samples of the full size. `started`: time.monotonic() at the start of the command, from which
         `settings.minutes` counts. `record` gets the number of each step. `waiting` is called with what takes long, before it begins.
@@ -92,7 +95,7 @@ class TrainingLoop:
         self._streams = {sizes.full: train}
         if sizes.small is not None:
             self._streams[sizes.small] = train.replace(spec=dataclasses.replace(train.spec, size=sizes.small))
-        self._record = record
+        self._record, self._processes = record, processes
         self.average = models.new_average()
         self._compiled_step = new_step(self.model, self.average, models.replicas, train.batch_size, train.spec)
         self._program = Program(models.served, val.spec)
@@ -110,7 +113,7 @@ class TrainingLoop:
         self._clock: Clock | None = None
         self._class_weights = class_weights(train) if settings.balance else None
         self._run_records = Records(folder)
-        self._stop = threading.Event()
+        self._stop, self._stopping, self._saving = threading.Event(), False, False
         self._finished = False
         self._validation_batches: int | None = None
         self._validated = self._checkpointed = started
@@ -139,17 +142,17 @@ class TrainingLoop:
             self._grows, self.sizes = self.sizes, dataclasses.replace(self.sizes, small_until=0.0)
         epochs = settings.planned_epochs
         self._checkpointed = time.monotonic()
-        with _interrupts(self._stop):
+        with interrupts(self._stop):
             self._callbacks.on_train_begin()
             while epochs is None or state.epoch < epochs:
                 if not self._epoch():
                     break
             self._sync()
             self._callbacks.on_train_end()
-            if self._stop.is_set() and not self._finished:
+            if self._stopping and not self._finished:
                 self._checkpoint()
             self.checkpoints.wait()
-        return self._finished or not self._stop.is_set()
+        return self._finished or not self._stopping
 
     def finish(self) -> bool:
         """End without a step, for weights that are final, as after only a head was trained: validate and checkpoint them."""
@@ -172,7 +175,7 @@ class TrainingLoop:
         seen_before, seconds_before = self.images_seen, self.train_seconds
         ended, first_batch = False, state.batch
         self._step_ended = time.monotonic()
-        while not ended and not self._stop.is_set() and state.batch < len(self.train):
+        while not ended and not self._stopping and state.batch < len(self.train):
             size = self.sizes.at(self._progress)  # after a change within an epoch, its next batch follows
             if size not in self._compiled_for and (not self._compiled_for or self._compiled_step.compiles_for_each_size):
                 self._waiting(f"compiling for {size[0]}×{size[1]}")
@@ -180,20 +183,21 @@ class TrainingLoop:
             for batch in self._streams[size].traced_batches(state.epoch, state.batch):
                 self._count(batch)
                 state.batch = batch.number + 1
-                if len(batch.images):
+                if len(batch.images) or self._processes.count > 1:
                     ended = self._step(batch)
-                if ended or self._stop.is_set() or self.sizes.at(self._progress) != size:
+                ended = self._agreed(ended)
+                if ended or self._stopping or self.sizes.at(self._progress) != size:
                     break
-                if self._checkpoint_due():
+                if self._saving:
                     self._checkpoint()
-        if self._stop.is_set():
+        if self._stopping:
             return False
         if not ended:
             state.epoch, state.batch, state.rows, state.bad = state.epoch + 1, 0, 0, 0
-        if self.images_seen == seen_before and not ended and not first_batch:
+        if not self._processes.any(self.images_seen != seen_before) and not ended and not first_batch:
             raise DatasetError(f"no image under {self.train.index.root} could be read: all are bad; see {self.folder.skipped}")
         last = ended or state.epoch == settings.planned_epochs or self.model.stop_training
-        if last or self._validation_due():
+        if self._processes.from_first(last or self._validation_due()):
             rate = (self.images_seen - seen_before) / max(1e-9, self.train_seconds - seconds_before)
             self._validate(rate)
         if self._clock is not None and not last:
@@ -201,10 +205,26 @@ class TrainingLoop:
         if settings.patience is not None and state.since_best >= settings.patience:
             last = True
         self._end_epoch_for_callbacks()
-        self._finished = last = last or self.model.stop_training
-        if last or self._checkpoint_due():
+        self._finished = last = self._processes.from_first(last or self.model.stop_training)
+        self._agreed(last)
+        if last or self._saving:
             self._checkpoint()
-        return not last and not self._stop.is_set()
+        return not last and not self._stopping
+
+    def _agreed(self, ended: bool) -> bool:
+        """Decide with the other processes whether to stop, or to write a checkpoint; with a clock, also on the plan and on the end."""
+        if self._processes.count == 1:
+            self._stopping, self._saving = self._stop.is_set(), self._checkpoint_due()
+            return ended
+        if self._clock is not None:
+            decided = self._plan, self.sizes, self._validation_batches, ended
+            self._plan, self.sizes, self._validation_batches, ended = self._processes.from_first(decided)
+        if ended or self._clock is not None or not self.state.batch % _AGREE_EVERY:
+            self._stopping = self._processes.any(self._stop.is_set())
+            self._saving = self._processes.from_first(self._checkpoint_due())
+        else:
+            self._saving = False
+        return ended
 
     def _step(self, batch: Batch) -> bool:
         """Run one step; True when it was the last one of the plan or the clock."""
@@ -226,7 +246,7 @@ class TrainingLoop:
             self._callbacks.on_train_batch_end(batch.number, {"loss": result.loss, "accuracy": result.accuracy})
         self._read_results(self._compiled_step.ahead if state.sums[0] else 0)  # so that the first report of an epoch has a loss, too
         now = time.monotonic()
-        self.images_seen += len(batch.images)
+        self.images_seen += len(batch.images) * self._processes.count
         took, self._step_ended = now - self._step_ended, now
         self.train_seconds += took
         if self._clock is not None:
@@ -325,6 +345,8 @@ class TrainingLoop:
         )
         for path, reason in result.skipped:
             self._run_records.add_bad(path, BadImage(reason, ""))
+        for path, error in self._processes.gathered(list(self._run_records.bad.items())):
+            self._run_records.bad.setdefault(path, error)
         self._run_records.write_history(state.history)
         self._run_records.write_skipped()
         self._validated = time.monotonic()
@@ -350,7 +372,8 @@ class TrainingLoop:
         self._sync()
         state = {**dataclasses.asdict(self.state), "elapsed": self.elapsed()}
         self._run_records.write_skipped()
-        self.checkpoints.save(self.model, self.average, self.best, state)
+        if self._processes.is_first:
+            self.checkpoints.save(self.model, self.average, self.best, state)
         self._checkpointed, self._checkpointed_step = time.monotonic(), self.state.step
 
     def _end_epoch_for_callbacks(self) -> None:
@@ -407,23 +430,3 @@ class TrainingLoop:
                 validation=validation,
             )
         )
-
-
-@contextlib.contextmanager
-def _interrupts(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C, or SIGTERM of a scheduler, sets `stop`, so that no step is left half done; the second interrupts at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def on_interrupt(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, on_interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,7 +9,7 @@ from typing import Any
 
 from imgstream.augment import resolve, to_json
 from imgstream.cache import PixelCache
-from imgstream.errors import DatasetError, ModelError, RunError
+from imgstream.errors import DatasetError, ModelError, OptionError, RunError
 from imgstream.index import ImageIndex, Source
 from imgstream.index.split.validation import SplitReport
 from imgstream.memory import limit_arenas
@@ -22,11 +22,14 @@ from imgstream.stream.pipeline_selection import PipelineSelection
 from imgstream.stream.plan import Pipeline, cpu_count
 from imgstream.training.data import labelled, sample_spec, split
 from imgstream.training.memory.plan import Footprint, MemoryPlan, plan
+from imgstream.training.processes.group import Processes
+from imgstream.training.processes.part_stream import PartStream
 from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
 from imgstream.training.state.resuming import check_same, tell_changes
 from imgstream.training.step.compiled_models import Models, is_transfer
 from imgstream.training.step.gpu_memory import limit_gpu
+from imgstream.training.step.precision import choose_precision
 from imgstream.training.trial import fastest_batch
 
 _ON_GPU = (64, 128, 256, 512, 1024)
@@ -59,10 +62,12 @@ class Preparation:
     cache: PixelCache | None
     pipeline: PipelineSelection
     memory: MemoryPlan
+    processes: Processes
 
     def train_stream(self) -> Stream:
-        """The training images, as samples of the full size."""
-        return Stream(self.train, self.spec, augment=self.augmentation, batch_size=self.memory.batch_size, **self._how())
+        """The training images, as samples of the full size; of several processes, the part of each batch that this one reads."""
+        stream = Stream(self.train, self.spec, augment=self.augmentation, batch_size=self.memory.batch_size, **self._how())
+        return PartStream.of(stream, self.processes)
 
     def val_stream(self) -> Stream:
         """The validation images."""
@@ -89,6 +94,7 @@ def prepare(
     scanned: Callable[[int], None],
     waiting: Callable[[str], None],
     tell: Callable[[str], None],
+    processes: Processes = Processes(),  # noqa: B008  # immutable
 ) -> Preparation | None:
     """List the images, split them, build the models, select the pipeline and plan the memory. None: the run in `folder` is finished
     already.
@@ -114,8 +120,10 @@ def prepare(
     transfer = is_transfer(settings, info)
     if settings.head_only and not transfer:
         raise ModelError("head_only trains only the head of a model with weights: give them with --weights, or give a saved --model")
+    if processes.count > 1 and (settings.cache != "off" or settings.pipeline == "tf"):
+        raise OptionError("several processes train without a cache and with the pipeline python: leave out cache and pipeline", "cache")
     if state is None:
-        index = labelled(source, settings, scanned, tell)
+        index = processes.same_index(lambda: labelled(source, settings, scanned, tell))
         spec = sample_spec(settings, info, index)
     else:
         index = ImageIndex.load(folder.index)
@@ -127,14 +135,20 @@ def prepare(
         tell(f"Size: {spec.size[0]}x{spec.size[1]}, twice that of the images; --size asks for another")
     train, val, split_report = split(index, settings)
     sizes = Sizes.of(spec.size) if info.any_size and not transfer else Sizes(spec.size, None)
-    models = Models.make(settings, info, spec, sizes, len(index.class_names), state or {})
+    before = state or {}
+    if processes.count > 1 and state is None:
+        before = {"precision": processes.from_first(choose_precision(settings.precision)[0])}
+    models = Models.make(settings, info, spec, sizes, len(index.class_names), before)
     cache = settings.pixel_cache(spec.size)
     pipeline = choose_pipeline(
         Stream(train, spec, augment=augmentation, **_reading(settings, cache)),
-        settings.pipeline if state is None else state.get("pipeline", "python"),
+        "python" if processes.count > 1 else settings.pipeline if state is None else state.get("pipeline", "python"),
     )
     memory = _plan(models, settings, spec, sizes, pipeline.pipeline, state or {})
-    if state is None and settings.batch_size is None and settings.minutes is not None and device().endswith("gpu"):
+    if processes.count > 1:
+        chosen = processes.from_first({"batch_size": memory.batch_size, "validation_batch": memory.validation_batch})
+        memory = _plan(models, settings, spec, sizes, pipeline.pipeline, chosen)
+    elif state is None and settings.batch_size is None and settings.minutes is not None and device().endswith("gpu"):
         candidates = [size for size in _ON_GPU if size == _ON_GPU[0] or size * _FEWEST_STEPS <= len(train)]
         size = fastest_batch(models, spec, candidates, _COMPILING_SHARE * 60 * settings.minutes, waiting)
         memory = _plan(models, settings, spec, sizes, pipeline.pipeline, {"batch_size": size})
@@ -155,6 +169,7 @@ def prepare(
         cache=cache,
         pipeline=pipeline,
         memory=memory,
+        processes=processes,
     )
 
 

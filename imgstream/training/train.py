@@ -21,6 +21,8 @@ from imgstream.training.frozen_backbone import train_head
 from imgstream.training.loop import Report, TrainingLoop
 from imgstream.training.memory.record import MemoryRecord
 from imgstream.training.preparation import Preparation, known_settings, prepare
+from imgstream.training.processes.group import joined, telling
+from imgstream.training.processes.run_copy import run_folder
 from imgstream.training.progress import TrainingProgress
 from imgstream.training.state.checkpoint import latest
 from imgstream.training.state.config_file import write_config
@@ -85,23 +87,28 @@ def train(
         AugmentError: The augmentation cannot be loaded or used.
         RunError: There is a run in `out` already, or it cannot be resumed with these options.
         OutputError: The run folder cannot be written.
+        ClusterError: Of several processes that train together (docs/guide/processes.md), one cannot be reached, or has ended.
         KeyboardInterrupt: Ctrl-C ended the training.
     """
     started = time.monotonic() if started is None else started
-    settings, folder = known_settings(options), RunFolder(out)
+    settings, processes = known_settings(options), joined()
+    if not processes.is_first:
+        progress, report, notice = False, None, None
     if progress is None and report is not None:
         progress = False
-    with TrainingProgress(progress) as line, folder.locked():
+    with telling(processes), TrainingProgress(progress) as line, run_folder(RunFolder(out), processes) as folder, folder.locked():
         tell = _each(line.notice, notice)
-        prepared = prepare(source, settings, folder, resume=resume, scanned=_each(line.scanned, scanned), waiting=line.waiting, tell=tell)
+        how: dict[str, Any] = {"scanned": _each(line.scanned, scanned), "waiting": line.waiting, "tell": tell}
+        prepared = prepare(source, settings, folder, resume=resume, processes=processes, **how)
         if prepared is None:
             return Run(folder)
         finished = _run(
             prepared, source, started, reserve, callbacks, _each(line, report), _each(line.embedded, embedded), line.waiting, tell
         )
+        run = Run(folder)
     if not finished:
         raise KeyboardInterrupt
-    return Run(folder)
+    return run
 
 
 def _run(
@@ -141,9 +148,17 @@ def _run(
         train_stream, val_stream = prepared.train_stream(), prepared.val_stream()
         if models.is_transfer and latest(folder.checkpoints) is None:
             head = train_head(models.served, train_stream, val_stream, settings, os.fspath(folder.path), embedded)
+            models.served.set_weights(prepared.processes.from_first(models.served.get_weights()))
             models.trained.set_weights(models.served.get_weights())
             tell(f"The head alone, on frozen features: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
-        how: dict[str, Any] = {"started": started, "record": record, "report": report, "waiting": waiting, "callbacks": callbacks}
+        how: dict[str, Any] = {
+            "processes": prepared.processes,
+            "started": started,
+            "record": record,
+            "report": report,
+            "waiting": waiting,
+            "callbacks": callbacks,
+        }
         left = settings if settings.minutes is None else dataclasses.replace(settings, minutes=max(_LEAST, settings.minutes - reserve / 60))
         loop = TrainingLoop(models, train_stream, val_stream, left, folder, prepared.sizes, **how)
         if state is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -39,6 +40,8 @@ def embed(
     pipeline: options.Pipeline = "auto",
     workers: options.Workers = None,
     engine: options.Engine = "auto",
+    on: options.On = None,
+    parts: options.Parts = None,
     as_json: options.Json = False,
 ) -> None:
     """Write the features of every image, the input of the model's last layer: one row for each file; a bad file's row says why it is bad.
@@ -46,26 +49,41 @@ def embed(
     Examples:
         imgstream embed runs/pets photos/ -o features.parquet
         imgstream embed MobileNetV2 photos/ -o features.parquet --weights imagenet
+        imgstream embed runs/pets archive/ -o features.parquet --on ray
         imgstream embed MobileNetV2 list.csv --columns path=img,label=species -o features.parquet --weights body.h5 --size 160
     """
     from imgstream.embedding import FeaturesInfo, check_output, open_writer
     from imgstream.embedding import embed as embeddings
+    from imgstream.export import EngineSelection
     from imgstream.prediction.job import batch_size_for
     from imgstream.progress import counting
     from imgstream.stream import Stream
+    from imgstream.stream.pipeline_selection import PipelineSelection
     from imgstream.terminal.tables import Reasons, printable
 
     check_output(output)
+    options.check_parts(on, parts)
     options.check_keeps_inputs(output, directory, exclude)
     model, spec, name = _network(network, weights, size)
     index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
     info = FeaturesInfo.of(model, spec, name)
-    chosen = options.choose(Stream(index, spec, batch_size=batch_size_for(spec.shape), workers=workers), pipeline)
-    computing, computed = options.choose_engine(model, spec, engine, images=len(index), batch_size=batch_size_for(spec.shape))
     rows, bad = 0, Reasons()
-    began = time.monotonic()
-    with counting("Computing features", len(index)) as done, open_writer(output, info) as writer:
-        for rows, row in enumerate(embeddings(computing, spec, index, workers=workers, pipeline=chosen.pipeline), 1):
+    with contextlib.ExitStack() as stack:
+        if on is not None:
+            from imgstream.cluster.embedding import EmbeddingJob, embed_on
+
+            unmeasured = "not measured on a cluster"
+            chosen = PipelineSelection("tf" if pipeline == "tf" else "python", unmeasured if pipeline == "auto" else "as asked")
+            computed = EngineSelection(*("keras", unmeasured) if engine == "auto" else (engine, "as asked"))
+            job = EmbeddingJob.of(model, spec, pipeline=chosen.pipeline, engine=computed.name, workers=workers)
+            found = embed_on(stack.enter_context(options.pool(on, parts, job, index)), job, index)
+        else:
+            chosen = options.choose(Stream(index, spec, batch_size=batch_size_for(spec.shape), workers=workers), pipeline)
+            computing, computed = options.choose_engine(model, spec, engine, images=len(index), batch_size=batch_size_for(spec.shape))
+            found = embeddings(computing, spec, index, workers=workers, pipeline=chosen.pipeline)
+        done, began = stack.enter_context(counting("Computing features", len(index))), time.monotonic()
+        writer = stack.enter_context(open_writer(output, info))
+        for rows, row in enumerate(found, 1):
             writer.write(row)
             if row.error is not None:
                 bad.add(row.path, row.error)

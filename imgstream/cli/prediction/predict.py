@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from imgstream.prediction.job import Summary
     from imgstream.prediction.rows import StoredPrediction
     from imgstream.prediction.scorer import Member, Scored
-    from imgstream.prediction.store import PredictionStore
+    from imgstream.prediction.store import Plan, PredictionStore
     from imgstream.runs import Run
 
 
@@ -78,6 +78,8 @@ def predict(
     pipeline: options.Pipeline = "auto",
     workers: options.Workers = None,
     engine: options.Engine = "auto",
+    on: options.On = None,
+    parts: options.Parts = None,
     as_json: options.Json = False,
 ) -> None:
     """Predict the class of every image: one row for each file, in the order of the index; a bad file's row says why it is bad.
@@ -88,6 +90,7 @@ def predict(
         find . -name '*.jpg' | imgstream predict runs/pets - -o found.parquet
         imgstream predict runs/a,runs/b new_photos/ -o both.csv --tta flip --min-score 0.6
         imgstream predict runs/pets archive/ -o part3.csv --shard 3/16
+        imgstream predict runs/pets archive/ -o all.parquet --on ray
 
     Predictions are kept in FILE.store, batch by batch. The same command goes on where it stopped, even after a crash. Given again later, it
     predicts only images that are new or have changed, and writes FILE with all rows.
@@ -99,6 +102,7 @@ def predict(
     from imgstream.terminal.tables import MOST_ROWS, Reasons, printable
 
     check_output(output)
+    options.check_parts(on, parts)
     options.check_keeps_inputs(output, *sources, exclude)
     runs = _runs(run)
     index = _index(sources, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
@@ -116,7 +120,8 @@ def predict(
             text = f"Since the last time: {quantity(plan.added, 'new image')}, {plan.changed:,} changed, {plan.removed:,} gone"
             error_console().print(text, soft_wrap=True)
         drift = Drift(runs[0], alone=len(runs) == 1 and tta is None)
-        summary = _predict(store, runs, index, plan, tta, pipeline, workers, engine, drift)
+        how = _Choices(tta, pipeline, workers, engine, on, parts)
+        summary = _predict(store, runs, index, plan, how, drift)
         for line in (warnings := drift.warnings(index) if summary.decoded else []):
             error_console().print(f"Unlike the training images: {printable(line)}", style="yellow", markup=False, soft_wrap=True)
         first: list[StoredPrediction] = []
@@ -150,14 +155,16 @@ class Drift:
         """`alone`: whether the scores are this run's own; averaged ones are less sure, and cannot be compared with its validation."""
         from imgstream.evaluation.drift import ProfileBuilder
 
-        self._trained, self._spec, self._builder, self._alone = run.profile, run.spec, ProfileBuilder(), alone
+        self._trained, self._spec, self._alone = run.profile, run.spec, alone
+        self.builder = ProfileBuilder()
+        """What was seen so far."""
 
     def see(self, batch: Scored) -> None:
         """Count a batch."""
         if self._trained is not None and len(batch.images):
-            self._builder.add_images(batch.images, self._spec)
+            self.builder.add_images(batch.images, self._spec)
             if self._alone:
-                self._builder.add_scores(batch.scores)
+                self.builder.add_scores(batch.scores)
 
     def warnings(self, index: ImageIndex) -> list[str]:
         """What is different, one line each."""
@@ -166,24 +173,26 @@ class Drift:
         if self._trained is None:
             return []
         for header in sample_headers(index):
-            self._builder.add_header(header)
-        return compare(self._trained, self._builder.profile())
+            self.builder.add_header(header)
+        return compare(self._trained, self.builder.profile())
+
+
+class _Choices(NamedTuple):
+    """Options of how to predict."""
+
+    tta: str | None
+    pipeline: str
+    workers: int | None
+    engine: str
+    on: str | None
+    parts: int | None
 
 
 def _predict(
-    store: PredictionStore,
-    runs: list[Run | ExportedModel],
-    index: ImageIndex,
-    plan: Any,
-    tta: str | None,
-    pipeline: str,
-    workers: int | None,
-    engine: str,
-    drift: Drift,
+    store: PredictionStore, runs: list[Run | ExportedModel], index: ImageIndex, plan: Plan, how: _Choices, drift: Drift
 ) -> Summary:
     from imgstream.prediction.job import predict_into
-    from imgstream.prediction.scorer import Scorer
-    from imgstream.progress import counting, error_console
+    from imgstream.progress import error_console
 
     chosen = store.get("pipeline")
     if not plan.planned:
@@ -191,18 +200,20 @@ def _predict(
     done = plan.rows - plan.planned
     if done:
         error_console().print(f"{done:,} of {quantity(plan.rows, 'image')} predicted before; {plan.planned:,} left", soft_wrap=True)
-    if chosen is None or (pipeline != "auto" and pipeline != chosen[0] and not done):
-        choice = options.choose(runs[0].stream(index, workers=workers), pipeline)
-        chosen = [choice.pipeline, choice.why]
+    if chosen is None or (how.pipeline != "auto" and how.pipeline != chosen[0] and not done):
+        if how.on is None:
+            chosen = list(options.choose(runs[0].stream(index, workers=how.workers), how.pipeline))
+        else:
+            chosen = ["python", "not measured on a cluster"] if how.pipeline == "auto" else [how.pipeline, "as asked"]
         store.set("pipeline", chosen)
-    elif pipeline not in ("auto", chosen[0]):
+    elif how.pipeline not in ("auto", chosen[0]):
         raise typer.BadParameter(
             f"{store.path} was begun with --pipeline {chosen[0]}, whose pixels differ by a little: --fresh begins anew"
         )
-    scorer = Scorer(_members(store, runs, engine, done, plan.planned), store.get("batch_size"), tta=tta == "flip")
     try:
-        with counting("Predicting", plan.rows) as progress:
-            return predict_into(store, scorer, index, plan, workers=workers, pipeline=chosen[0], progress=progress, seen=drift.see)
+        if how.on is not None:
+            return _predict_on(how.on, store, runs, index, plan, how, drift)
+        return _predict_here(store, runs, index, plan, how, drift)
     except KeyboardInterrupt:
         rows, good, bad = store.counts()
         error_console().print(
@@ -211,27 +222,73 @@ def _predict(
         raise
 
 
+def _predict_here(
+    store: PredictionStore, runs: list[Run | ExportedModel], index: ImageIndex, plan: Plan, how: _Choices, drift: Drift
+) -> Summary:
+    from imgstream.prediction.job import predict_into
+    from imgstream.prediction.scorer import Scorer
+    from imgstream.progress import counting
+
+    members = _members(store, runs, how.engine, plan.rows - plan.planned, plan.planned)
+    scorer = Scorer(members, store.get("batch_size"), tta=how.tta == "flip")
+    pipeline = store.get("pipeline")[0]
+    with counting("Predicting", plan.rows) as progress:
+        return predict_into(store, scorer, index, plan, workers=how.workers, pipeline=pipeline, progress=progress, seen=drift.see)
+
+
+def _predict_on(
+    on: str, store: PredictionStore, runs: list[Run | ExportedModel], index: ImageIndex, plan: Plan, how: _Choices, drift: Drift
+) -> Summary:
+    from imgstream.cluster.prediction import PredictionJob, predict_on
+    from imgstream.prediction.job import record_all
+    from imgstream.progress import counting
+    from imgstream.runs import Run
+
+    engine = _recorded_engine(store, runs, how.engine, plan.rows - plan.planned)
+    if engine is None:
+        engine = ["keras", "not measured on a cluster"] if how.engine == "auto" else [how.engine, "as asked"]
+        store.set("engine", engine if any(isinstance(run, Run) for run in runs) else None)
+    job = PredictionJob.of(
+        runs,
+        batch_size=store.get("batch_size"),
+        ranks=store.ranks,
+        flip=how.tta == "flip",
+        pipeline=store.get("pipeline")[0],
+        engine=engine[0],
+        workers=how.workers,
+    )
+    with options.pool(on, how.parts, job, index) as pool, counting("Predicting", plan.rows) as progress:
+        return record_all(store, predict_on(pool, job, store, plan, drift.builder), plan, progress)
+
+
+def _recorded_engine(store: PredictionStore, runs: list[Run | ExportedModel], asked: str, done: int) -> list[str] | None:
+    """The engine that the store was begun with, and why; None when it is to be selected now."""
+    from imgstream.export import ExportedModel
+
+    if asked != "auto" and (exported := next((run for run in runs if isinstance(run, ExportedModel)), None)):
+        raise typer.BadParameter(f"{exported.path} is an exported model, which its own runtime computes: leave out --engine")
+    recorded: list[str] | None = store.get("engine") or (["keras", "as before there were others"] if done else None)
+    if recorded is None or asked in ("auto", recorded[0]):
+        return recorded
+    if done:
+        raise typer.BadParameter(
+            f"{store.path} was begun with --engine {recorded[0]}, whose scores differ by a little: --fresh begins anew"
+        )
+    return None
+
+
 def _members(store: PredictionStore, runs: list[Run | ExportedModel], asked: str, done: int, planned: int) -> list[Member]:
     """The models, computed by the engine that the store was begun with, or by one that is selected now and recorded."""
     from imgstream.runs import Run
 
-    recorded: list[str] | None = store.get("engine") or (["keras", "as before there were others"] if done else None)
-    if recorded is not None and asked in ("auto", recorded[0]):
-        name = recorded[0]
-    elif recorded is not None and done:
-        raise typer.BadParameter(
-            f"{store.path} was begun with --engine {recorded[0]}, whose scores differ by a little: --fresh begins anew"
-        )
-    else:
-        name, recorded = asked, None
+    recorded = _recorded_engine(store, runs, asked, done)
+    name = recorded[0] if recorded is not None else asked
     members: list[Member] = []
     for opened in runs:
         member = opened.member
         if isinstance(opened, Run):
             computing, chosen = options.choose_engine(opened.model, opened.spec, name, images=planned, batch_size=store.get("batch_size"))
             member, name, recorded = member._replace(engine=computing), chosen.name, recorded or list(chosen)  # one for all
-        elif asked != "auto":
-            raise typer.BadParameter(f"{opened.path} is an exported model, which its own runtime computes: leave out --engine")
         members.append(member)
     store.set("engine", recorded)
     return members

@@ -275,6 +275,7 @@ def train(
     from imgstream.terminal.tables import amount, printable
     from imgstream.training import dry_run as run_dry
     from imgstream.training import train as run_training
+    from imgstream.training.processes.group import joined
 
     asked: dict[str, Any] = {
         "val": val,
@@ -333,9 +334,11 @@ def train(
     try:
         run = run_training(directory, out=out, resume=resume, started=STARTED, reserve=reserve, **asked)
     except KeyboardInterrupt:
-        if (out / "model.keras").exists():
+        if joined().is_first and (out / "model.keras").exists():
             print(f"Interrupted. What was learnt is kept in {printable(str(out))}; the same command with --resume goes on from there.")
         raise
+    if not joined().is_first:  # of several processes, one speaks
+        return
     page = report_at_end(run, minutes) if with_report else None
     console, state = output_console(), run.state
     metrics = run.metrics

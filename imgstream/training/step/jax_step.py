@@ -11,7 +11,7 @@ import numpy as np
 from imgstream.models.scaling import scaled
 from imgstream.spec import SampleSpec
 from imgstream.training.step.compiled_step import StepResult
-from imgstream.training.step.replicas import Replicas, filled
+from imgstream.training.step.replicas import Replicas, filled, filled_part
 from imgstream.training.step.weight_average import WeightAverage
 
 
@@ -19,7 +19,7 @@ class JaxStep:
     """Runs a program that is a pure function of the weights, the optimizer's state and the average, which stay on the device between steps.
 
     Batches of fewer images are filled up, so that there is one shape to compile. With several replicas each computes its part of the batch;
-    XLA adds up their gradients, and the means of BatchNormalization are those of the whole batch.
+    XLA adds up their gradients, and the means of BatchNormalization are those of the whole batch. Each of several processes gives its part.
     """
 
     ahead = 2
@@ -27,7 +27,7 @@ class JaxStep:
 
     def __init__(self, model: Any, average: WeightAverage, replicas: Replicas, batch_size: int, spec: SampleSpec) -> None:
         self._model, self._average, self._replicas, self._spec = model, average, replicas, spec
-        self._batch_size = -(-batch_size // len(replicas)) * len(replicas)
+        self._batch_size = -(-batch_size // len(replicas)) * len(replicas) // replicas.processes
         self._state: Any = None
         self._program = importlib.import_module("jax").jit(self._step, donate_argnums=0)  # no dependency of ours
 
@@ -35,9 +35,10 @@ class JaxStep:
         """See CompiledStep."""
         if self._state is None:
             self._state = tuple([v.value for v in group] for group in self._variables())
-        batch = filled(images, labels, weights, self._batch_size)
+        fill = filled if self._replicas.processes == 1 else filled_part
+        batch: tuple[np.ndarray, ...] = fill(images, labels, weights, self._batch_size)
         numbers = np.array([rate, share, len(images)], np.float32)
-        self._state, result = self._program(self._state, *self._replicas.on_devices(*batch), numbers)
+        self._state, result = self._program(self._state, numbers, *self._replicas.on_devices(*batch))
         return StepResult(result, batch[0])
 
     def sync(self) -> None:
@@ -53,11 +54,16 @@ class JaxStep:
         model = self._model
         return model.trainable_variables, model.non_trainable_variables, model.optimizer.variables, self._average.averages
 
-    def _step(self, state: Any, images: Any, labels: Any, weights: Any, numbers: Any) -> Any:
+    def _step(self, state: Any, numbers: Any, images: Any, labels: Any, weights: Any, present: Any = None) -> Any:
         jax = importlib.import_module("jax")
         model, optimizer = self._model, self._model.optimizer
         trained, others, optimizer_state, averages = state
         rate, share, count = numbers[0], numbers[1], numbers[2]
+        if present is None:
+            present = keras.ops.arange(len(labels)) < count
+        else:  # a part of each process: the mean is over the images that are there in all of them
+            count = keras.ops.maximum(present.sum(), 1.0)
+            weights, present = weights * (len(labels) / count), present > 0
         samples = scaled(images, self._spec)
 
         def loss_of(trained: Any) -> Any:
@@ -76,6 +82,6 @@ class JaxStep:
             value + share * (of_variable[id(weight)].astype(value.dtype) - value)
             for value, weight in zip(averages, self._average.weights, strict=True)
         ]
-        right = (logits.argmax(-1) == labels.argmax(-1)) & (keras.ops.arange(len(labels)) < count)
+        right = (logits.argmax(-1) == labels.argmax(-1)) & present
         result = keras.ops.stack([loss.astype("float32"), right.sum() / count])
         return (list(trained), list(others), list(optimizer_state), averages), result
