@@ -156,7 +156,8 @@ def _fetched(address: Address, max_pixels: int) -> tuple[memoryview, FileVersion
         with contextlib.suppress(CancelledError):  # of a pass that was left
             got = address.ahead.result()
         address.ahead = None  # its bytes are freed with the reader's next file
-    got = got or objects.get(address, LARGEST_KEPT)
+    if got is None:
+        got = objects.get(address, LARGEST_KEPT)
     if not got.size:
         raise BadImage("empty", "0 bytes")
     if not got.data and got.size > LARGEST_KEPT:

@@ -223,3 +223,40 @@ def shared_bucket() -> Any:
             patch.setenv(name, value)
         objects.require("s3://")
         yield server
+
+
+@pytest.mark.slow
+def test_another_server_is_read_the_same_way(monkeypatch: pytest.MonkeyPatch, two_classes: Path) -> None:
+    moto = pytest.importorskip("moto.server", reason="pip install 'moto[server]', which is too large for the dev extra")
+    boto3 = pytest.importorskip("boto3", reason="moto brings it")
+    server = moto.ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for name, value in {
+            "ENDPOINT_URL": f"http://{host}:{port}",
+            "ACCESS_KEY_ID": "a",
+            "SECRET_ACCESS_KEY": "b",
+            "REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="photos")
+        names = [os.fspath(path.relative_to(two_classes)) for path in sorted(two_classes.rglob("*.jpg"))]
+        for name in [*names, "dark/é <x>&'.jpg", "light/"]:
+            data = (two_classes / name).read_bytes() if name in names else b""
+            client.put_object(Bucket="photos", Key=name, Body=data)
+        index = scan("s3://photos")
+        assert relative(index) == sorted([*names, "dark/é <x>&'.jpg"])
+        for row in (0, len(index) - 1):
+            path = index.path_bytes(row)
+            data, _ = FileReader().read(path, LIMIT)
+            assert bytes(data) == (two_classes / relative(index)[row]).read_bytes()
+            got = objects.describe(path)
+            assert file_version(path) == (got.size, got.modified)
+        with pytest.raises(BadImage, match="empty"):
+            FileReader().read(index.path_bytes(relative(index).index("dark/é <x>&'.jpg")), LIMIT)
+        with pytest.raises(DatasetError, match="there is no such bucket"):
+            scan("s3://elsewhere")
+    finally:
+        server.stop()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 
 from imgstream.files.addresses import UNKNOWN, Address
-from imgstream.files.objects import Got, require
+from imgstream.files.objects import require
 from imgstream.files.reader import LARGEST_KEPT, MOST_UNLISTED, fetched_ahead
 
 REQUESTS = 128
@@ -40,7 +40,7 @@ class ObjectsAhead:
 
     def expect(self, key: Hashable, path: bytes) -> None:
         """Say that `path` will be taken under `key`, after those that are expected already. A path that is no address is ignored."""
-        if not isinstance(path, Address) or path.size > LARGEST_KEPT:
+        if not isinstance(path, Address) or path.size > LARGEST_KEPT or not self._is_needed(path):
             return
         with self._lock:
             if key not in self._begun:
@@ -77,14 +77,11 @@ class ObjectsAhead:
                 self._pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="imgstream-objects")
             key, address = self._waiting.popitem(last=False)
             try:
-                address.ahead = self._pool.submit(self._fetch, address)
+                address.ahead = self._pool.submit(fetched_ahead, address)
             except RuntimeError:  # no more threads can be had, or the interpreter ends
                 return
             self._begun[key] = address
             self._bytes += _cost(address)
-
-    def _fetch(self, address: Address) -> Got | None:
-        return fetched_ahead(address) if self._is_needed(address) else None
 
 
 def _cost(address: Address) -> int:
