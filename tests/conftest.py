@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from bucket_server import BucketServer
+
 ROOT = Path(__file__).parents[1]
 SMALL_CNN = (8,)
 """Channels of each residual block of the network `cnn`, for tests that need a training and no good one."""
@@ -68,6 +70,16 @@ def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         os.fstat(file if isinstance(file, int) else file.fileno())  # a wrong one is an error as ever
 
     monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketServer]:
+    """A server with the empty bucket s3://photos, which this test's environment has the key for."""
+    pytest.importorskip("obstore", reason="buckets are read with obstore: pip install 'imgstream[cloud]'")
+    with BucketServer({"photos": {}}, key_id="the-key") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
 
 
 @pytest.fixture(scope="session")

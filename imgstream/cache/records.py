@@ -6,12 +6,12 @@ A record that was cut short or damaged fails its check and is ignored; so is one
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 from typing import NamedTuple
 
 import numpy as np
 
+from imgstream.files.addresses import absolute
 from imgstream.files.reader import FileVersion
 from imgstream.files.spans import Span
 
@@ -82,7 +82,7 @@ def path_key(path: bytes) -> tuple[int, int]:
     if isinstance(path, Span):
         path = path.address
     elif not path.startswith(b"/"):
-        path = os.path.abspath(path)  # the same name below another working directory is another file
+        path = absolute(path)  # the same name below another working directory is another file
     return _TWO_WORDS.unpack(hashlib.blake2b(path, digest_size=16).digest())
 
 

@@ -14,6 +14,7 @@ from imgstream.check.file_records import FileRecords
 from imgstream.check.findings import EXTREME_ASPECT, Findings
 from imgstream.check.near_duplicates import link_near, plain
 from imgstream.check.survey import survey
+from imgstream.files.objects import AT_ONCE
 from imgstream.index import ImageIndex
 from imgstream.spec import DEFAULT_MAX_PIXELS
 from imgstream.stream import Stream
@@ -46,11 +47,12 @@ def examine(
     """
     stage, began = stage or _silent, time.perf_counter()
     cores = Stream(index).thread_count
+    at_once = AT_ONCE if index.in_buckets else 0  # threads that wait for an object, most of the time
     with stage("Decoding" if decode else "Reading headers", len(index)) as progress:
-        threads = workers or min(cores, _MOST_THREADS if decode else _HEADER_THREADS)
+        threads = workers or at_once or min(cores, _MOST_THREADS if decode else _HEADER_THREADS)
         facts = survey(index, decode, threads, max_pixels, progress)
     with stage("Comparing files of equal size", len(same_size(facts))) as progress:
-        copies = exact_copies(index, facts, workers or min(cores, _HEADER_THREADS), progress)
+        copies = exact_copies(index, facts, workers or at_once or min(cores, _HEADER_THREADS), progress)
     exact = Clusters(copies)
     roots, left_out = copies, 0
     if decode:

@@ -80,10 +80,15 @@ def parse_columns(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-Images = Annotated[str, typer.Argument(metavar="DIR|MANIFEST", help="A folder of images, a list of them, or archives and shards.")]
+Images = Annotated[
+    str, typer.Argument(metavar="DIR|MANIFEST", help="A folder of images, a list of them, archives and shards, or s3://BUCKET/PREFIX.")
+]
 LabelledImages = Annotated[
     str,
-    typer.Argument(metavar="DIR|MANIFEST", help="A folder with one folder of images for each class, or a list of labelled images."),
+    typer.Argument(
+        metavar="DIR|MANIFEST",
+        help="A folder, or s3://BUCKET/PREFIX, with one folder of images for each class, or a list of labelled images.",
+    ),
 ]
 OUT = ("--out", "--output", "-o")
 """The spellings of the option for what a command writes: the same three in all commands."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
 import os
 import stat
+from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import NamedTuple, NoReturn
 
 from imgstream.errors import BadImage
+from imgstream.files import objects
+from imgstream.files.addresses import UNKNOWN, Address
 from imgstream.files.spans import Container, Span
 from imgstream.files.unpacking import inflated, unpacked_page, value_in_page
 from imgstream.formats.header import Header, read_header
@@ -24,10 +28,14 @@ _FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 )
-_KEPT = 32 << 20  # bytes; a larger file gets its own memory, which is freed with it
+LARGEST_KEPT = 32 << 20
+"""Bytes; a larger file gets its own memory, which is freed with it."""
 _FIRST_PART = 1 << 20  # bytes of such a file that are read and checked before the rest
 JPEG = b"\xff\xd8\xff"
 """What every JPEG begins with."""
+MOST_UNLISTED = 1 << 20
+"""Bytes of an object of unknown size up to which it is read ahead."""
+_DIGESTED = 8 << 20  # bytes of an object that are read at a time
 _HEADER_PARTS = (1 << 14, 5 << 14, 1 << 20)
 """Bytes in which a file's header is looked for: most JPEGs need the first, thumbnails of up to 64 KB the second, profiles the third."""
 _MOST_BYTES_A_PIXEL = 8  # 16-bit RGBA, uncompressed
@@ -71,7 +79,9 @@ class FileReader:
         Raises BadImage for a file that cannot be read, is no image, or declares more than `max_pixels` pixels.
         """
         self.waited, self.header = False, None
-        if isinstance(path, Span) and path.container.is_packed:
+        if isinstance(path, Address):
+            data, self.version = _fetched(path, max_pixels)
+        elif isinstance(path, Span) and path.container.is_packed:
             data = self._unpacked(path, max_pixels)
         else:
             with _opened(path) as (descriptor, self.version, start):
@@ -82,7 +92,7 @@ class FileReader:
         """Like read; None for what does not begin as a JPEG, or has more than 32 MB."""
         self.waited, self.header = False, None
         with _opened(path) as (descriptor, self.version, start):
-            if self.version.size > _KEPT or os.read(descriptor, len(JPEG)) != JPEG:
+            if self.version.size > LARGEST_KEPT or os.read(descriptor, len(JPEG)) != JPEG:
                 return None
             data = self._read(descriptor, start, self.version.size, max_pixels)
         return data, self._checked(data, max_pixels)
@@ -108,18 +118,18 @@ class FileReader:
         return value_in_page(self._page[1], span.offset, span.length)
 
     def _read(self, descriptor: int, start: int, size: int, max_pixels: int) -> memoryview:
-        if size > _KEPT:
+        if size > LARGEST_KEPT:
             _check_first_part(descriptor, size, max_pixels)
         return self._fill(descriptor, start, size)
 
     def _fill(self, descriptor: int, start: int, size: int, before: bytes = b"") -> memoryview:
         """`size` bytes of the file from `start` on, behind those `before`."""
         start, size = start - len(before), size + len(before)
-        if size > _KEPT:
+        if size > LARGEST_KEPT:
             buffer = bytearray(size)
         else:
             if size > len(self._buffer):
-                self._buffer = bytearray(min(size + size // 4, _KEPT))
+                self._buffer = bytearray(min(size + size // 4, LARGEST_KEPT))
             buffer = self._buffer
         data = memoryview(buffer)[:size]
         data[: len(before)] = before
@@ -134,6 +144,34 @@ class FileReader:
         return data[:done].toreadonly()
 
 
+def fetched_ahead(address: Address) -> objects.Got:
+    """What a read of `address` begins with: its bytes, unless there are many. Raises BadImage."""
+    return objects.get(address, LARGEST_KEPT if address.size != UNKNOWN else MOST_UNLISTED)
+
+
+def _fetched(address: Address, max_pixels: int) -> tuple[memoryview, FileVersion]:
+    """An object's bytes and version: from where they are on their way, if they are. Raises BadImage."""
+    got = None
+    if address.ahead is not None:
+        with contextlib.suppress(CancelledError):  # of a pass that was left
+            got = address.ahead.result()
+        address.ahead = None  # its bytes are freed with the reader's next file
+    if got is None:
+        got = objects.get(address, LARGEST_KEPT)
+    if not got.size:
+        raise BadImage("empty", "0 bytes")
+    if not got.data and got.size > LARGEST_KEPT:
+        _check_first(objects.get_part(address, 0, _FIRST_PART).data, got.size, max_pixels)
+    if not got.data:
+        got = objects.get(address, got.size)
+    return got.data, _version_of(address, got)
+
+
+def _version_of(address: Address, got: objects.Got) -> FileVersion:
+    """What is not listed has one version for ever: to ask for it would take as long as to read it."""
+    return FileVersion(0, 0) if address.size == UNKNOWN else FileVersion(got.size, got.modified)
+
+
 def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
     """The header of a file of any kind, from as few of its bytes as suffice, and the size of the whole file in bytes.
 
@@ -143,9 +181,11 @@ def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
     if isinstance(path, Span) and path.container.is_packed:
         whole, header = FileReader().read(path, max_pixels)
         return header, len(whole)
+    if isinstance(path, Address):
+        return _declared_by_object(path, max_pixels)
     with _opened(path) as (descriptor, version, start):
         size = version.size
-        if size > _KEPT:
+        if size > LARGEST_KEPT:
             _check_first_part(descriptor, size, max_pixels)
             os.lseek(descriptor, start, os.SEEK_SET)
         data = b""
@@ -162,11 +202,31 @@ def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
     raise BadImage("truncated", f"{size:,} bytes when it was opened, but only {len(data):,} could be read")
 
 
+def _declared_by_object(address: Address, max_pixels: int) -> tuple[Header, int]:
+    for part in _HEADER_PARTS:
+        got = objects.get_part(address, 0, part)
+        try:
+            header = read_header(got.data, got.size)
+        except BadImage as error:
+            if error.reason != "truncated" or part >= got.size:
+                raise
+        else:
+            check_limits(header, got.size, max_pixels)
+            return header, got.size
+    whole, header = FileReader().read(address, max_pixels)
+    return header, len(whole)
+
+
 def read_digest(path: bytes | str, start: int = 0) -> bytes:
     """BLAKE2b, 16 bytes, of the file's contents from byte `start` on, in bounded memory. Raises BadImage for a file that cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     if isinstance(path, Span) and path.container.is_packed:
         digest.update(FileReader().read(path, DEFAULT_MAX_PIXELS)[0][start:])
+        return digest.digest()
+    if isinstance(path, Address):
+        size = objects.describe(path).size
+        for at in range(start, size, _DIGESTED):
+            digest.update(objects.get_part(path, at, min(_DIGESTED, size - at)).data)
         return digest.digest()
     with _opened(path) as (descriptor, version, first):
         if first + start:
@@ -235,7 +295,9 @@ class _opened:  # noqa: N801  # used as a function: `with _opened(path) as (desc
 
 
 def file_version(path: bytes | str) -> FileVersion | None:
-    """The version of the file at `path`, without opening it; None if that cannot be told."""
+    """The version of the file at `path`, without opening it; None if that cannot be told. That of an object is from when it was listed."""
+    if isinstance(path, Address):
+        return FileVersion(0, 0) if path.size == UNKNOWN else FileVersion(path.size, path.modified)
     try:
         status = os.stat(path.container.path if isinstance(path, Span) else path)
     except (OSError, ValueError):
@@ -248,7 +310,7 @@ def read_ahead(path: bytes) -> bool:
 
     False, without doing anything, where the system cannot tell.
     """
-    if _NO_WAIT is None:
+    if _NO_WAIT is None or isinstance(path, Address):
         return False
     try:
         with _opened(path) as (descriptor, version, start):
@@ -289,13 +351,16 @@ else:  # Windows
 
 def _check_first_part(descriptor: int, size: int, max_pixels: int) -> None:
     """Refuse a large file by its first part, before memory is taken for the rest."""
-    first = os.read(descriptor, _FIRST_PART)
+    _check_first(os.read(descriptor, _FIRST_PART), size, max_pixels)
+
+
+def _check_first(first: bytes | memoryview, size: int, max_pixels: int) -> None:
     try:
         check_limits(read_header(first, size), size, max_pixels)
     except BadImage as error:
         if error.reason != "truncated":  # a header that goes on behind the first part is read again with the rest
             raise
-    limit = max_pixels * _MOST_BYTES_A_PIXEL + _KEPT
+    limit = max_pixels * _MOST_BYTES_A_PIXEL + LARGEST_KEPT
     if size > limit:
         need = f"no image within the limit of {megapixels(max_pixels)} needs more than {limit / 1e6:,.0f} MB"
         raise BadImage("too large", f"a file of {size / 1e6:,.0f} MB; {need}")

@@ -10,6 +10,7 @@ image_index.py   ImageIndex: take, filter, shard, split, save, load
 corrections.py   puts labels right by a list, in the index alone
 folder/          folder → index
 manifest/        CSV, JSONL, Parquet → index, and back
+buckets.py       prefix of a bucket → index
 shards/          archives and shards → index
 source_kinds.py  whether a path is a folder, a manifest, a table or an image
 look_alikes.py   finds classes whose names look alike

@@ -23,14 +23,17 @@ class Changes:
     added: int = 0
     """Number of images."""
     removed: int = 0
+    changed: int = 0
+    """Objects in a bucket that were written again. Of files it is not known before they are read: see ImageIndex.changed."""
     folders_listed: int = 0
     """Folders that had to be listed again; the others had not changed."""
     added_examples: tuple[str, ...] = ()
     """A few paths relative to the root, as os.fsdecode gives them."""
     removed_examples: tuple[str, ...] = ()
+    changed_examples: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed)
+        return bool(self.added or self.removed or self.changed)
 
     def __str__(self) -> str:
         if not self:
@@ -41,6 +44,9 @@ class Changes:
         if self.removed:
             gone = f"{self.removed:,} gone" if self.added else f"{quantity(self.removed, 'image')} gone"
             parts.append(f"{gone} (such as {one_line(os.fsencode(self.removed_examples[0]))})")
+        if self.changed:
+            changed = f"{self.changed:,} changed" if parts else f"{quantity(self.changed, 'image')} changed"
+            parts.append(f"{changed} (such as {one_line(os.fsencode(self.changed_examples[0]))})")
         return f"Since the last time: {', '.join(parts)}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from imgstream.errors import BadImage
+from imgstream.files.objects import AT_ONCE
 from imgstream.files.reader import file_version, read_declared
 from imgstream.index.selection import RowSelection
 from imgstream.index.table.file_facts import FileFacts
@@ -39,7 +40,7 @@ def scan_headers(index: RowSelection, max_pixels: int, progress: Callable[[int],
 
     changed = 0
     examples: list[str] = []
-    with ThreadPoolExecutor(_THREADS, "imgstream-facts") as threads:
+    with ThreadPoolExecutor(AT_ONCE if index.in_buckets else _THREADS, "imgstream-facts") as threads:
         for at in index.chunks():
             for i, has_changed in zip(at.tolist(), threads.map(look, at.tolist(), chunksize=256), strict=True):
                 if has_changed:

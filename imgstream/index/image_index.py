@@ -110,7 +110,7 @@ class ImageIndex(RowSelection):
             OutputError: The file cannot be written.
         """
         table, info = self._table, dataclasses.replace(self._table.info, root=self.root, class_names=self.class_names)
-        known = any(self.facts_at(at)["state"].any() for at in self.chunks())
+        known = "kind" in table.columns or any(self.facts_at(at)["state"].any() for at in self.chunks())
         is_selection = self._positions is not None or self._classes is not None
         if not is_selection and not known:
             store_table(table.batch, info, Path(file))
@@ -272,7 +272,7 @@ class ImageIndex(RowSelection):
             raise DatasetError(f"labels must lie in -1..{len(self.class_names) - 1}; got {np.min(labels)}..{np.max(labels)}")
         changed = self.labels.copy()
         changed[at] = labels
-        known = any(self.facts_at(some)["state"].any() for some in self.chunks())
+        known = "kind" in self._table.columns or any(self.facts_at(some)["state"].any() for some in self.chunks())
         info = dataclasses.replace(self._table.info, root=self.root, class_names=self.class_names)
         return ImageIndex(self._copy(info, None, known, has_rows=True, labels=changed))
 

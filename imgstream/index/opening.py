@@ -10,6 +10,7 @@ from typing import Any
 
 from imgstream.errors import DatasetError, DatasetWarning, NoImagesError, OptionError
 from imgstream.index import look_alikes
+from imgstream.index.buckets import scan_bucket
 from imgstream.index.corrections import Corrections, corrected
 from imgstream.index.folder.scan import scan_folder
 from imgstream.index.image_index import ImageIndex
@@ -51,12 +52,13 @@ def scan(
     folder of such files gives the images inside them, each to be read by itself (see scan_shards). A table (.arrow) is one that
     ImageIndex.save or imgstream index -o wrote. A file, or an iterable of paths of files, gives these without labels; one that is missing
     is found to be bad when it is read. An index gives itself. Bad rows of a manifest, and classes whose names look alike, are each a
-    DatasetWarning.
+    DatasetWarning. A prefix of a bucket (s3://, gs://, az://) gives the images below it as a folder would (see scan_bucket); it needs the
+    extra [cloud].
 
     Args:
         source: What to list.
-        label_pattern: Of a folder or archive: a regular expression with a group named label, which takes the label from the path; see
-            scan_folder.
+        label_pattern: Of a folder, bucket or archive: a regular expression with a group named label, which takes the label from the path;
+            see scan_folder.
         index: Of a folder: "auto" or the file of a table: refresh an earlier scan; see scan_folder.
         full: Of a folder: with `index`, list every folder again; see scan_folder. Of shards: read every one again.
         corrections: A file of corrections, as a report's page makes it: labels are put right in the index, by path; no file is touched.
@@ -143,7 +145,7 @@ def open_index(
             f"{' and '.join(given)} can be given for a manifest alone ({', '.join(MANIFEST_EXTENSIONS)}); {shown} is none",
             *given,
         )
-    if kind not in ("folder", "shards") and label_pattern is not None:
+    if kind not in ("folder", "bucket", "shards") and label_pattern is not None:
         raise DatasetError(f"a label pattern takes labels from the paths in a folder or archive, and {shown} is none: leave it out")
     if isinstance(source, ImageIndex):
         found = source
@@ -162,6 +164,10 @@ def open_index(
             warnings.warn(f"{os.fsdecode(source)}: {told}; imgstream index lists them", DatasetWarning, stacklevel=3)
     elif kind == "shards":
         found = scan_shards(source, label_pattern, columns=columns, full=full, progress=progress)
+    elif kind == "bucket":
+        found = scan_bucket(os.fsdecode(source), label_pattern, index=index, progress=progress)
+        if found.changes:
+            tell(str(found.changes))
     elif kind == "table":
         found = ImageIndex.load(os.fsdecode(source))
     elif kind == "image":

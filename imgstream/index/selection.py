@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from imgstream.files.addresses import Address, is_address
 from imgstream.files.spans import Container, Span
 from imgstream.index.table.file_facts import FileFacts
 from imgstream.index.table.table import FACT_COLUMNS, FACTS, Table
@@ -132,7 +133,9 @@ class RowSelection:
         return os.fsdecode(self.path_bytes(i))
 
     def path_bytes(self, i: int) -> bytes:
-        """Path of the i-th image, root included: the exact bytes. Of an image inside another file, a Span, which readers take too."""
+        """Path of the i-th image, root included: the exact bytes. Of an image inside another file, a Span, and of an object in a
+        bucket, an Address, which readers take too.
+        """
         position = self._position(i)
         relative = self._table.relative(position)
         if self._table.in_containers:
@@ -140,7 +143,21 @@ class RowSelection:
             name, container = self._containers[number]
             within = relative if relative.startswith(name) else name + relative  # an image without a name is called by its container's
             return Span(self._prefix + within, container, offset, length)
-        return relative if relative.startswith(b"/") else self._prefix + relative  # absolute: a manifest's, outside the root
+        if relative.startswith(b"/"):  # absolute: a manifest's, outside the root
+            return relative
+        path = relative if is_address(relative) else self._prefix + relative
+        return self._address(path, position) if is_address(path) else path
+
+    def _address(self, path: bytes, position: int) -> Address:
+        columns = self._table.columns
+        if "size" not in columns or not columns["mtime"].item(position):
+            return Address(path)
+        return Address(path, columns["size"].item(position), columns["mtime"].item(position))
+
+    @functools.cached_property
+    def in_buckets(self) -> bool:
+        """Whether images are objects behind addresses: some of them, or all."""
+        return is_address(self.root) or any(is_address(folder) for folder in self._table.folders())
 
     @functools.cached_property
     def _containers(self) -> list[tuple[bytes, Container]]:

@@ -10,17 +10,18 @@ from itertools import islice
 from typing import Literal
 
 from imgstream.errors import DatasetError, NoImagesError
+from imgstream.files.addresses import LISTED_SCHEMES, SCHEMES, is_address
 from imgstream.index.manifest.read import MANIFEST_EXTENSIONS, is_manifest
 from imgstream.index.names import IMAGE_EXTENSIONS, one_line
-from imgstream.index.shards.files import SHARD_NAMES, is_pattern, is_shards
+from imgstream.index.shards.files import SHARD_NAMES, form_of, is_pattern, is_shards
 
-Kind = Literal["folder", "manifest", "shards", "table", "image"]
+Kind = Literal["folder", "bucket", "manifest", "shards", "table", "image"]
 AnyPath = str | bytes | os.PathLike[str]
 
 _SUPPORTED = (
-    f"imgstream reads a folder, a manifest ({' '.join(MANIFEST_EXTENSIONS)}), archives and shards ({SHARD_NAMES}; also a pattern, or a "
-    "folder of them), a table that imgstream index -o wrote (.arrow), and images "
-    f"({' '.join(IMAGE_EXTENSIONS)})"
+    f"imgstream reads a folder, a prefix of a bucket ({' '.join(LISTED_SCHEMES)}), a manifest "
+    f"({' '.join(MANIFEST_EXTENSIONS)}), archives and shards ({SHARD_NAMES}; also a pattern, or a folder of them), a table that "
+    f"imgstream index -o wrote (.arrow), and images ({' '.join(IMAGE_EXTENSIONS)})"
 )
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _NOT_READ = {
@@ -37,10 +38,12 @@ _NAMES_COMPARED = 1000
 def kind_of(path: AnyPath) -> Kind:
     """What is at `path`. Any other file is an image, whatever its name, and so is a missing one whose name ends as an image's does.
 
-    Raises DatasetError for what is not read (a URL, an archive, packed samples), NoImagesError where there is nothing, as after a typing
-    error.
+    An address is a bucket's prefix, or one image. Raises DatasetError for what is not read (another URL, an archive, packed samples),
+    NoImagesError where there is nothing, as after a typing error.
     """
     name = os.fsdecode(path)
+    if is_address(name):
+        return _kind_of_address(name)
     if is_shards(name):
         return "shards"
     if is_manifest(name):
@@ -49,7 +52,10 @@ def kind_of(path: AnyPath) -> Kind:
         return "folder"
     there = os.path.exists(name)
     if not there and _URL.match(name):
-        raise DatasetError(f"{one_line(name)} is a URL: copy what is there to a disk, and give that folder. {_SUPPORTED}")
+        known = " ".join(SCHEMES)
+        raise DatasetError(
+            f"{one_line(name)} is a URL of a kind that is not read ({known} are): copy what is there to a disk. {_SUPPORTED}"
+        )
     extension = os.path.splitext(name)[1].lower()
     for endings, why in _NOT_READ.items():
         if re.fullmatch(endings, extension):
@@ -71,6 +77,21 @@ def kind_of(path: AnyPath) -> Kind:
     return "image"
 
 
+def _kind_of_address(address: str) -> Kind:
+    if named_as_image(address.partition("?")[0]):
+        return "image"
+    if form_of(address) is not None or address.lower().endswith((*MANIFEST_EXTENSIONS, ".arrow")):
+        raise DatasetError(
+            f"{one_line(address)}: of a bucket, images are read, each of them an object; copy this file to a disk, and give it"
+        )
+    if not address.startswith(LISTED_SCHEMES):
+        raise DatasetError(
+            f"{one_line(address)}: a web server does not say which images it has. Give a manifest with an address in each row, such as a "
+            ".txt with one a line"
+        )
+    return "bucket"
+
+
 def checked(paths: Iterable[AnyPath]) -> Iterator[AnyPath]:
     """The paths of a list of files. A missing file is left in if its name ends as an image's does.
 
@@ -78,7 +99,10 @@ def checked(paths: Iterable[AnyPath]) -> Iterator[AnyPath]:
     """
     for path in paths:
         name = os.fsdecode(path)
-        if (not named_as_image(name) or "://" in name) and not os.path.lexists(name):
+        if is_address(name):
+            if not name.startswith("http"):
+                kind_of(name)
+        elif (not named_as_image(name) or "://" in name) and not os.path.lexists(name):
             kind_of(name)
         yield path
 

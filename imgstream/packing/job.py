@@ -18,8 +18,10 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 import numpy as np
 
 from imgstream.errors import BadImage, NoImagesError, OptionError, OutputError
+from imgstream.files.addresses import absolute
 from imgstream.files.atomic import atomic_file, sync_folder, translated, write_json, write_text
 from imgstream.files.csv_output import csv_writer, path_b64, utf8
+from imgstream.files.objects import AT_ONCE
 from imgstream.index import ImageIndex
 from imgstream.packing.images import ImageSource, PackedImage
 from imgstream.packing.parquet_shard import ParquetShard
@@ -131,7 +133,15 @@ def pack(
         staging.mkdir(exist_ok=True)
         with _locked(staging, target):
             if (done := _finished(staging, key, named=target)) is None:
-                job = _Packing(staging, index, parts, settings, key, workers or cpu_count(), progress or (lambda rows: None))
+                job = _Packing(
+                    staging,
+                    index,
+                    parts,
+                    settings,
+                    key,
+                    workers or (AT_ONCE if index.in_buckets else cpu_count()),
+                    progress or (lambda rows: None),
+                )
                 done = job.run()
             shutil.rmtree(staging / _STATE, ignore_errors=True)
             (staging / _LOCK).unlink(missing_ok=True)
@@ -156,7 +166,7 @@ def _parts(index: ImageIndex, split: bool) -> dict[str, ImageIndex]:
 
 def _key(settings: dict[str, Any], parts: dict[str, ImageIndex], index: ImageIndex) -> str:
     fingerprints = {name: part.fingerprint for name, part in parts.items()}
-    described = [_LAYOUT, settings, fingerprints, os.path.abspath(index.root) if index.root else ""]
+    described = [_LAYOUT, settings, fingerprints, absolute(index.root) if index.root else ""]
     return hashlib.blake2b(json.dumps(described).encode(), digest_size=16).hexdigest()
 
 

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imgstream.errors import BadImage, OutputError, RunError
+from imgstream.files.addresses import absolute
 from imgstream.files.reader import file_version
 from imgstream.index import ImageIndex
 from imgstream.prediction.local_disks import is_local
@@ -141,7 +142,7 @@ class PredictionStore:
                     numbered = "SELECT position AS id, ROW_NUMBER() OVER (PARTITION BY path ORDER BY position) - 1 AS number FROM listing"
                     execute(f"UPDATE listing SET copy = n.number FROM ({numbered}) AS n WHERE n.id = listing.position AND n.number > 0")
                 plan = self._plan(batch_size, shard)
-                root = os.path.abspath(index.root) if index.root else ""
+                root = absolute(index.root) if index.root else ""
                 if (other := self.get("root")) not in (None, root) and plan.removed and plan.added == plan.rows:
                     raise RunError(
                         f"{self.path} holds predictions of {other or 'other files'}, none of which is in {root or 'what was given now'}: "

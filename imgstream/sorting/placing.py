@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from imgstream.errors import BadImage, DatasetError, OutputError
+from imgstream.files.addresses import is_address
 from imgstream.files.atomic import sync_folder, translated
 from imgstream.files.reader import read_digest
 from imgstream.index.shards.files import is_shards
@@ -352,6 +353,11 @@ def _folder(row: PredictedRow) -> bytes:
 
 def _prepared(predictions: Path, root: str, into: Path, action: Action) -> tuple[Planner, str, Line]:
     """The planner, and name and first line of the undo file. Raises DatasetError, OutputError."""
+    if is_address(root):
+        raise DatasetError(
+            f"the images of {root!r} are objects in a bucket: there are no files to link, copy or move. Copy the bucket to a disk, "
+            "predict on that folder, and sort its predictions"
+        )
     if is_shards(root):
         raise DatasetError(
             f"the images of {root!r} lie inside archives or shards: there are no files to link, copy or move. Unpack them, predict on that "

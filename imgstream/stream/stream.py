@@ -99,6 +99,7 @@ class Stream(BatchPlan):
                 batch_size=self.batch_size,
                 workers=self.thread_count,
                 samples=self.sample_count,
+                in_buckets=self.index.in_buckets,
             )
         for batch in self._loader.run(self.requests(epoch, start)):
             for position, error in batch.bad:

@@ -252,8 +252,10 @@ def test_what_lies_in_a_list_of_paths_is_taken_whatever_its_name(photos: Path) -
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("s3://bucket/photos", "is a URL: copy what is there to a disk, and give that folder"),
-        ("https://example.org/cat.jpg", "is a URL"),
+        (
+            "ftp://bucket/photos",
+            "is a URL of a kind that is not read (s3:// gs:// az:// https:// http:// are): copy what is there to a disk",
+        ),
         ("photos.7z", "is an archive that is not read: unpack it, and give the folder"),
         ("photos.tar.gz", "is compressed as a whole, so that nothing in it can be read without all before it: unpack it once"),
         ("train.tfrecord.gz", "is compressed as a whole"),
@@ -269,13 +271,13 @@ def test_what_is_not_read_says_what_is(name: str, advice: str, tmp_path: Path, m
         with pytest.raises(DatasetError) as error:
             ims.scan(name)
         assert f"{name} {advice}" in str(error.value)
-        assert "imgstream reads a folder, a manifest (.csv .tsv" in str(error.value)
+        assert "imgstream reads a folder, a prefix of a bucket (s3:// gs:// az://), a manifest (.csv .tsv" in str(error.value)
     with pytest.raises(DatasetError, match="is a URL"):
-        ims.scan(["s3://bucket/cat.jpg"])
+        ims.scan(["ftp://bucket/cat.jpg"])
 
 
 def test_a_folder_or_a_table_may_have_any_name(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tree("x.zip/a.jpg", "s3:/bucket/b.jpg")
     monkeypatch.chdir(root)
     assert relative(ims.scan("x.zip")) == ["a.jpg"]
-    assert relative(ims.scan("s3://bucket")) == ["b.jpg"]
+    assert relative(ims.scan("./s3://bucket")) == ["b.jpg"]  # without ./ it is a bucket

@@ -29,7 +29,7 @@ def index(
         str,
         typer.Argument(
             metavar="DIR|MANIFEST",
-            help="A folder of images; a .csv, .tsv, .jsonl, .parquet or .txt that lists them; or archives and shards.",
+            help="A folder of images; a .csv, .tsv, .jsonl, .parquet or .txt that lists them; archives and shards; or s3://BUCKET/PREFIX.",
         ),
     ],
     output: Annotated[

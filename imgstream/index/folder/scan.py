@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from imgstream.errors import CacheWarning, DatasetError, NoImagesError, OutputError
+from imgstream.files.addresses import absolute
 from imgstream.files.locations import cache_folder
 from imgstream.index.changes import Changes
 from imgstream.index.folder.comparison import TableComparison
@@ -197,7 +198,7 @@ def name_classes(classes: dict[bytes, int]) -> tuple[list[str], np.ndarray]:
 def place_for(root: bytes, label_pattern: str | None, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> Path | None:
     """Where the table of `root` is kept; None, with a warning, when the cache folder cannot be written."""
     others = b"" if extensions == IMAGE_EXTENSIONS else repr(extensions).encode()
-    key = hashlib.blake2b(os.path.abspath(root) + b"\0" + repr(label_pattern).encode() + others, digest_size=16).hexdigest()
+    key = hashlib.blake2b(absolute(root) + b"\0" + repr(label_pattern).encode() + others, digest_size=16).hexdigest()
     try:
         folder = cache_folder() / "index"
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 from collections.abc import Callable
 from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 
+from imgstream.files.addresses import absolute, is_address
 from imgstream.index.manifest.fields import Bad
 from imgstream.index.manifest.rows import slices
 from imgstream.index.table.columns import Names
@@ -30,8 +32,10 @@ class Root:
     def __init__(self, root: str, allow_outside: bool) -> None:
         """`allow_outside`: keep paths that lead out of it, as absolute ones."""
         self._allow_outside = allow_outside
-        self._root = os.path.abspath(os.fsencode(root))
-        self._prefixes = list(dict.fromkeys(os.path.join(path, b"") for path in (self._root, os.path.realpath(self._root))))
+        self.given, self._is_address = root, is_address(root)
+        self._root = absolute(os.fsencode(root))
+        others = [] if self._is_address else [os.path.realpath(self._root)]
+        self._prefixes = list(dict.fromkeys(os.path.join(path, b"") for path in (self._root, *others)))
 
     def relative(self, column: pa.Array) -> tuple[pa.Array, Bad]:
         """Paths relative to the root, binary (n,), without ".", "..", "//"; and rows that are no path, or lead out of the root."""
@@ -59,6 +63,11 @@ class Root:
 
     def _normal(self, path: bytes) -> bytes | None:
         """A path relative to the root, or absolute; None when it is outside and must not be."""
+        if is_address(path):  # relative already, or in another bucket
+            return path
+        if self._is_address:
+            plain = posixpath.normpath(path)
+            return None if plain.startswith((b"/", b"..")) else plain if path else b""
         full = os.path.normpath(os.path.join(self._root, path))
         if full.startswith(b"//"):  # POSIX leaves two slashes alone
             full = full[1:]
@@ -131,13 +140,18 @@ def _cuts(paths: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(starts, after[np.searchsorted(after[:-1], ends, "right") - 1]).astype(np.int32), ends
 
 
-def missing(root: str, codes: np.ndarray, folders: list[bytes], names: pa.Array) -> np.ndarray:
-    """Which files do not exist: bool (n,). Folders are checked first, and listed where many of their files are asked for."""
+def missing(root: str, codes: np.ndarray, folders: list[bytes], names: pa.Array, is_object: Callable[[bytes, bytes], bool]) -> np.ndarray:
+    """Which files do not exist: bool (n,). Folders are checked first, and listed where many of their files are asked for.
+
+    `is_object`: whether a folder and name are an address; these are not checked here.
+    """
     result = np.zeros(len(codes), bool)
     order = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[order], np.arange(len(folders) + 1))
     for number, folder in enumerate(folders):
         rows = order[bounds[number] : bounds[number + 1]]
+        if is_object(folder, names[int(rows[0])].as_py()):
+            continue
         path = os.path.join(os.fsencode(root), folder)
         if len(rows) > 1 and _is_gone(path or b"."):
             result[rows] = True

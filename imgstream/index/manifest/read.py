@@ -14,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from imgstream.errors import DatasetError, NoImagesError
+from imgstream.files.addresses import absolute, is_address
 from imgstream.index.folder.scan import place_for
 from imgstream.index.image_index import ImageIndex
 from imgstream.index.manifest import fields
+from imgstream.index.manifest.buckets import FirstObjects
 from imgstream.index.manifest.csv_rows import read_delimited
 from imgstream.index.manifest.fields import Bad, Labels
 from imgstream.index.manifest.paths import Folders, Root, missing
@@ -102,15 +104,15 @@ def read_manifest(
     of at least 0, empty is 1. A .txt has no columns: it is a path a line or, if it holds NULs, a path before each NUL.
 
     Args:
-        file: The manifest.
-        root: The folder that paths are relative to; None for the folder that the manifest lies in (for a folder of parts: itself). Paths
-            are kept to the byte.
+        file: The manifest. Paths may be addresses (s3://, gs://, az://, https://, http://), which are kept as they are.
+        root: The folder, or prefix of a bucket, that paths are relative to; None for the folder that the manifest lies in (for a folder of
+            parts: itself). Paths are kept to the byte.
         columns: Field → name of its column, for path, label, split, group and weight; fields not given are found by common names. In CSV
             and TSV it may be a position, from 0; if all are positions, the file has no header.
         class_names: The classes. None for those that the manifest names, in code-point order, or by value if all are whole numbers. With it
             a label is one of them or, unless they are numbers themselves, a position among them.
         allow_outside: Keep paths that lead out of the root. Links are not followed to find out.
-        check_files: Check that the files exist.
+        check_files: Check that the files exist. Of objects in a bucket, only whether the first can be read.
         output: Where the table is written; None for the user's cache folder (or, with a warning, an unnamed temporary file).
         progress: Called now and then with the number of rows read so far.
 
@@ -125,7 +127,8 @@ def read_manifest(
     source, columns = Path(file), dict(columns or {})
     folder = _checked(source)
     base = os.fspath(root) if root is not None else os.fspath(source if folder else source.parent)
-    options = (os.path.abspath(base), sorted(columns.items()), class_names and list(class_names), allow_outside)
+    base = base.rstrip("/") if is_address(base) else base
+    options = (absolute(base), sorted(columns.items()), class_names and list(class_names), allow_outside)
     kept_at = place_for(os.fsencode(source), repr(options))
     bad = BadRows()
     rows = _READERS[".parquet" if folder else source.suffix.lower()](source, columns, bad)
@@ -142,6 +145,7 @@ def read_manifest(
             bad.settle()
             if progress is not None:
                 progress(read)
+        add.objects.check()
         report = ManifestReport(rows_read=read, rows_kept=len(writer), bad=bad.listed, bad_counts=bad.counts)
         if not len(writer):
             raise NoImagesError(_nothing_kept(source, report))
@@ -158,6 +162,7 @@ class _TableFiller:
         """`look_in`: the root, if files are to be checked; else None."""
         self._writer, self._labels, self._bad, self._root, self._look_in = writer, labels, bad, root, look_in
         self._folders = Folders(writer.add_folder)
+        self.objects = FirstObjects(os.fspath(root.given))
 
     def __call__(self, chunk: Chunk) -> None:
         given = chunk.columns["path"].fill_null(b"")
@@ -185,7 +190,7 @@ class _TableFiller:
             return
         codes, folders, names = self._folders.split(paths)
         if self._look_in is not None:
-            gone = missing(self._look_in, codes, folders, names)
+            gone = missing(self._look_in, codes, folders, names, self.objects.note)
             self._tell(chunk, "missing file", at[gone], partial(_detail, None, given))
         stored, ids = self._folders.stored(paths, codes, folders, names)
         self._writer.add_rows(stored, ids, labels, **values)

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from imgstream.errors import OutputError
+from imgstream.files.addresses import absolute
 from imgstream.files.locations import cache_folder
 from imgstream.files.reader import FileVersion
 from imgstream.formats.header import Header
@@ -56,7 +57,7 @@ class FileFacts:
             folder = cache_folder() / "index"
         except OutputError:
             return None
-        root = os.path.abspath(os.fsencode(table.info.root))  # tables of two folders may follow one another at the same path
+        root = absolute(os.fsencode(table.info.root))  # tables of two folders may follow one another at the same path
         key = hashlib.blake2b(os.fsencode(table.path) + b"\0" + root, digest_size=16).hexdigest()
         path = Path(table.path)
         name = path.stem if path.parent == folder else key

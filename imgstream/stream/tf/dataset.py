@@ -28,6 +28,7 @@ from imgstream.stream.batch import Batch
 from imgstream.stream.plan import ORDER_BLOCK, BatchPlan
 from imgstream.stream.tf.cardinality import has_rows, with_cardinality
 from imgstream.stream.tf.row_plans import GEOMETRY, RowPlanner, bad_image, fault
+from imgstream.stream.workers.objects_ahead import SAMPLES, ObjectsAhead
 
 Tensor = Any
 _UNKNOWN = -1  # stands for the next epoch
@@ -89,6 +90,7 @@ class TfPipeline:
         self._next_epoch, self._first_place = initial_epoch, 0
         self._block: tuple[tuple[int, int], np.ndarray] = (-1, -1), np.zeros(0, np.int64)
         self._lock = threading.Lock()
+        self._objects = ObjectsAhead(plan.sample_job.needs_file()) if plan.index.in_buckets else None
         self._idle: collections.deque[_ThreadState] = collections.deque()
         self._stalls = StallWatch()  # TensorFlow does the waiting
         self._failure: BaseException | None = None
@@ -121,7 +123,8 @@ class TfPipeline:
         threads = plan.thread_count
         first = self._first_place = start * plan.batch_size
         places = tf.data.Dataset.range(first, max(first, plan.sample_count), self._chunk)
-        chunks = places.scan(np.int64(_UNKNOWN if epoch is None else epoch), self._planned).prefetch(threads)
+        ahead = threads if self._objects is None else threads + -(-SAMPLES // self._chunk)
+        chunks = places.scan(np.int64(_UNKNOWN if epoch is None else epoch), self._planned).prefetch(ahead)
         decoded = chunks.interleave(self._decoded, cycle_length=threads, block_length=1, num_parallel_calls=threads, deterministic=True)
         completed = decoded.map(self._completed, num_parallel_calls=threads, deterministic=True)
         finished = completed.rebatch(plan.batch_size).map(
@@ -152,6 +155,9 @@ class TfPipeline:
             self._plan.sample_job.begin_pass()
         positions = self._ordered(int(epoch), int(place))
         index = self._plan.index
+        if self._objects is not None:
+            for position in positions.tolist():
+                self._objects.expect(position, index.path_bytes(position))
         with self._thread_state() as state:
             # With a cache, the reference reader reads all rows, because it uses the cache.
             for_tensorflow = positions if self._plan.cache is None else positions[:0]
@@ -235,7 +241,8 @@ class TfPipeline:
         samples, faults = np.zeros((len(missing), *self._spec.shape), np.uint8), faults.copy()
         for sample, slot in zip(samples, missing.tolist(), strict=True):
             position = int(positions[slot])
-            path = self._plan.index.path_bytes(position)
+            expected = self._objects.take(position) if self._objects is not None else None
+            path = expected or self._plan.index.path_bytes(position)
             if not faults[slot]:
                 faults[slot] = self._read(path, int(epoch), self._plan.index.row(position), sample)
             if faults[slot]:

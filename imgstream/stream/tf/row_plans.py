@@ -10,6 +10,7 @@ import numpy as np
 
 from imgstream.augment import Augmentation, Preset
 from imgstream.errors import BadImage
+from imgstream.files.addresses import Address
 from imgstream.files.reader import FileReader
 from imgstream.files.spans import Span
 from imgstream.formats.header import Header
@@ -78,7 +79,7 @@ class RowPlanner:
             for slot, row in enumerate(rows):
                 draws[slot] = self._draws(epoch, row)
         for slot, path in enumerate(paths):
-            if isinstance(path, Span):  # TensorFlow opens whole files
+            if isinstance(path, Span | Address):  # TensorFlow opens whole files
                 continue
             absolute = path if path.startswith(b"/") else self._working_directory + path
             if not path or _means_another_file_to_tensorflow(absolute):

@@ -7,5 +7,6 @@ sample_job.py       one row → one sample
 cached_samples.py   one row → one sample, from the pixel cache
 open_batch.py       a batch while it is being filled
 readahead.py        asks the disk for files before they are read
+objects_ahead.py    fetches objects of a bucket before they are decoded
 buffer_pool.py      batch memory, recycled when nobody holds it any more
 """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from imgstream.augment.presets import mix_batch
 from imgstream.stalls import OpenFile
 from imgstream.stream.batch import Batch, Request
 from imgstream.stream.workers.buffer_pool import BufferPool
+from imgstream.stream.workers.objects_ahead import SAMPLES
 from imgstream.stream.workers.open_batch import OpenBatch
 from imgstream.stream.workers.processes import ProcessWorkers, SharedMemory, can_be_sent
 from imgstream.stream.workers.sample_job import SampleJob
@@ -35,6 +37,9 @@ would only cost memory.
 
 WORTH_PROCESSES = 1000
 """Fewest samples in a pass for which worker processes are started: starting them takes half a second."""
+
+_AHEAD_BYTES = 256 << 20
+"""The most memory for batches of objects in buckets that are open at a time, with worker processes."""
 
 _FEW_DECODED, _WAITED_FOR = 1 / 20, 1 / 2
 """Shares: of a pass's samples that were decoded, and of its time that was spent waiting."""
@@ -56,6 +61,9 @@ class BatchQueue(Protocol):
     def open_files(self) -> Sequence[OpenFile]:
         """The files that the workers are reading."""
 
+    def looked_ahead(self, requests: Iterator[Request]) -> Iterator[Request]:
+        """The requests, some time before which what takes long is begun for them."""
+
     def add(self, batch: OpenBatch) -> None:
         """Queue a batch to be filled after those before it."""
 
@@ -75,8 +83,11 @@ class BatchLoader:
         batch_size: int,
         workers: int,
         samples: int,
+        in_buckets: bool = False,
     ) -> None:
-        """`path_bytes`: index position → path to open. `workers`: number of threads. `samples`: number in a pass."""
+        """`path_bytes`: index position → path to open. `workers`: number of threads. `samples`: number in a pass. `in_buckets`: whether
+        paths are addresses.
+        """
         self._job, self._class_count, self._raise_bad = job, class_count, raise_bad
         self.process = os.getpid()
         """Id of the process that it serves: its threads do not exist in forks."""
@@ -84,14 +95,19 @@ class BatchLoader:
         self._path_bytes, self._shape, self._workers = path_bytes, (batch_size, *job.spec.shape), workers
         self._may_grow = samples >= WORTH_PROCESSES and can_be_sent(job)
         most = THREADS_A_PROCESS_IN_PYTHON if isinstance(job.augmentation, Policy) else THREADS_A_PROCESS
+        self._in_buckets = in_buckets
         self._pool: WorkerPool
         if workers > most and self._may_grow:
             self._pool = self._processes(-(-workers // most))
         else:
-            self._pool = ThreadWorkers(job, path_bytes, BufferPool(self._shape, self.ahead + 2, dtype=job.dtype), workers)
+            buffers = BufferPool(self._shape, self.ahead + 2, dtype=job.dtype)
+            self._pool = ThreadWorkers(job, path_bytes, buffers, workers, in_buckets)
 
     def _processes(self, count: int) -> ProcessWorkers:
         self._may_grow = False
+        if self._in_buckets:  # what workers fetch ahead is what they have room for
+            most = max(1, _AHEAD_BYTES // (math.prod(self._shape) * self._job.dtype.itemsize))
+            self.ahead = max(self.ahead, min(most, -(-SAMPLES // self._shape[0])))
         buffers = BufferPool(self._shape, self.ahead + 2, SharedMemory(), self._job.dtype)
         return ProcessWorkers(self._job, self._path_bytes, buffers, count, -(-self._workers // count))
 
@@ -100,6 +116,7 @@ class BatchLoader:
         open_batches: collections.deque[OpenBatch] = collections.deque()
         pool = self._pool
         batch_queue = pool.begin(self.ahead)
+        requests = batch_queue.looked_ahead(requests)
         began, waited, samples, opened = time.perf_counter(), 0.0, 0, 0
         try:
             while True:

@@ -24,7 +24,7 @@ import time
 import types
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,7 @@ import numpy as np
 from imgstream import stalls
 from imgstream.errors import CacheWarning, ImgstreamError
 from imgstream.stalls import OPEN_FILE_BYTES, OpenFile
+from imgstream.stream.batch import Request
 from imgstream.stream.workers.buffer_pool import BufferLease, BufferPool
 from imgstream.stream.workers.open_batch import OpenBatch
 from imgstream.stream.workers.readahead import Readahead
@@ -214,6 +215,10 @@ class ProcessQueue:
             rows = request.rows[first : first + samples].tolist()
             paths = [self._path_bytes(position) for position in positions]
             self._running.send(batch, first, request.epoch, rows, paths, self._number)
+
+    def looked_ahead(self, requests: Iterator[Request]) -> Iterator[Request]:
+        """The requests: a worker asks for the objects of tasks that it has taken, so that the batches ahead are what is expected."""
+        return requests
 
     def cancel(self) -> None:
         """Do nothing: tasks that were sent are finished, into memory that is held until then, a few batches at most."""

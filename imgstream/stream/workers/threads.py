@@ -7,10 +7,12 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from imgstream.stalls import OpenFile
+from imgstream.stream.batch import Request
 from imgstream.stream.workers.buffer_pool import BufferPool
+from imgstream.stream.workers.objects_ahead import SAMPLES, ObjectsAhead
 from imgstream.stream.workers.open_batch import OpenBatch
 from imgstream.stream.workers.readahead import Readahead
 from imgstream.stream.workers.sample_job import SampleJob, SampleMaker
@@ -19,10 +21,13 @@ from imgstream.stream.workers.sample_job import SampleJob, SampleMaker
 class ThreadWorkers:
     """A pool of threads, with a decoder and scratch memory each, of one stream; serves any number of passes at once."""
 
-    def __init__(self, job: SampleJob, path_bytes: Callable[[int], bytes], buffers: BufferPool, count: int) -> None:
-        """`path_bytes`: index position → path to open."""
-        self.path_bytes, self.buffers, self.count = path_bytes, buffers, count
-        self.readahead = Readahead(job.needs_file())
+    def __init__(
+        self, job: SampleJob, path_bytes: Callable[[int], bytes], buffers: BufferPool, count: int, in_buckets: bool = False
+    ) -> None:
+        """`path_bytes`: index position → path to open. `in_buckets`: whether paths are addresses."""
+        self.path_bytes, self.buffers, self.count, self.in_buckets = path_bytes, buffers, count, in_buckets
+        self.is_needed = job.needs_file()
+        self.readahead = Readahead(self.is_needed)
         self.open_files: list[OpenFile] = []
         self._job = job
         self._pool = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="imgstream")
@@ -45,7 +50,7 @@ class ThreadWorkers:
             while (claim := queue.claim(maker.together)) is not None:
                 batch, first, past = claim
                 request = batch.request
-                paths = [self.path_bytes(position) for position in request.positions[first:past].tolist()]
+                paths = [queue.path_bytes(position) for position in request.positions[first:past].tolist()]
                 waits, opened = maker.waits, maker.opened
                 outcomes = maker.fill(paths, request.epoch, request.rows[first:past].tolist(), batch.images[first:past])
                 self.readahead.note(past - first, maker.waits - waits)
@@ -72,15 +77,41 @@ class ThreadQueue:
     def __init__(self, threads: ThreadWorkers) -> None:
         self.open_files = threads.open_files
         self._threads = threads
+        self._objects = ObjectsAhead(threads.is_needed) if threads.in_buckets else None
         self._lock = threading.Lock()
         self._batches: collections.deque[OpenBatch] = collections.deque()
         self._slot = 0
         self._present = 0
         self._error: BaseException | None = None
 
+    def path_bytes(self, position: int) -> bytes:
+        """The path to open, of an object that is on its way perhaps."""
+        expected = self._objects.take(position) if self._objects is not None else None
+        return expected or self._threads.path_bytes(position)
+
+    def looked_ahead(self, requests: Iterator[Request]) -> Iterator[Request]:
+        """The requests, some time before which their objects are asked for."""
+        objects = self._objects
+        if objects is None:
+            yield from requests
+            return
+        expected: collections.deque[Request] = collections.deque()
+        samples = 0
+        while True:
+            while (samples < SAMPLES or not expected) and (request := next(requests, None)) is not None:
+                expected.append(request)
+                samples += len(request.positions)
+                for position in request.positions.tolist():
+                    objects.expect(position, self._threads.path_bytes(position))
+            if not expected:
+                return
+            samples -= len(expected[0].positions)
+            yield expected.popleft()
+
     def add(self, batch: OpenBatch) -> None:
         """Queue a batch to be filled after those before it."""
-        self._threads.readahead.announce(self._threads.path_bytes, batch.request.positions)
+        if self._objects is None:
+            self._threads.readahead.announce(self._threads.path_bytes, batch.request.positions)
         with self._lock:
             error = self._error
             if error is None:
@@ -124,3 +155,5 @@ class ThreadQueue:
         with self._lock:
             self._batches.clear()
             self._slot = 0
+        if self._objects is not None:
+            self._objects.close()

@@ -19,9 +19,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from imgstream.errors import BadImage, CacheWarning, ImgstreamError
+from imgstream.files.addresses import Address
 from imgstream.stalls import OpenFile
+from imgstream.stream.workers.objects_ahead import ObjectsAhead
 from imgstream.stream.workers.processes import FAILED, MESSAGE_BYTES, Result, Task, shared_open_files
 from imgstream.stream.workers.sample_job import Outcome, SampleJob, SampleMaker
+
+TASKS_AHEAD = 2
+"""Tasks for each of its threads that a worker takes before they are made, if they are of objects in a bucket: 16 samples a thread."""
 
 
 def main(tasks: int, results: int, memory: int, open_files: int, first: int, threads: int) -> None:
@@ -32,7 +37,7 @@ def main(tasks: int, results: int, memory: int, open_files: int, first: int, thr
     try:
         job, folder = pickle.load(sys.stdin.buffer)
         os.chdir(folder)
-        worker = _Worker(job, socket.socket(fileno=tasks), results_socket, memory)
+        worker = _Worker(job, socket.socket(fileno=tasks), results_socket, memory, threads)
         workers = [
             threading.Thread(target=worker.run, args=(open_file,), daemon=True)
             for open_file in shared_open_files(open_files, first, threads)
@@ -59,8 +64,11 @@ def _end(error: BaseException, results: socket.socket) -> NoReturn:
 class _Worker:
     """What the threads of this process share."""
 
-    def __init__(self, job: SampleJob, tasks: socket.socket, results: socket.socket, memory: int) -> None:
+    def __init__(self, job: SampleJob, tasks: socket.socket, results: socket.socket, memory: int, threads: int) -> None:
         self._job, self._tasks, self._results, self._memory = job, tasks, results, memory
+        self._most_ready = TASKS_AHEAD * threads
+        self._ready: collections.deque[Task] = collections.deque()
+        self._objects: ObjectsAhead | None = None
         self._mapped = memoryview(b"")
         self._pass = 0
         self._lock = threading.Lock()
@@ -71,8 +79,8 @@ class _Worker:
         """Run one thread until there are no more tasks, or nobody to receive results. Any other error ends the process."""
         try:
             maker = SampleMaker(self._job, open_file)
-            while data := self._tasks.recv(MESSAGE_BYTES):
-                message = _message(self._made(Task(*pickle.loads(data)), maker))
+            while (task := self._next()) is not None:
+                message = _message(self._made(task, maker))
                 try:
                     self._results.sendall(message)
                 except (BrokenPipeError, ConnectionResetError):
@@ -80,11 +88,39 @@ class _Worker:
         except BaseException as error:
             _end(error, self._results)
 
+    def _next(self) -> Task | None:
+        """The next task; None when there are no more. Tasks with objects are taken some time before they are made, and these asked for."""
+        with self._lock:
+            while len(self._ready) < self._most_ready and (not self._ready or isinstance(self._ready[-1].paths[0], Address)):
+                try:
+                    data = self._tasks.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    break
+                if not data:
+                    break
+                self._expect(Task(*pickle.loads(data)))
+            if self._ready:
+                return self._ready.popleft()
+        data = self._tasks.recv(MESSAGE_BYTES)
+        return Task(*pickle.loads(data)) if data else None
+
+    def _expect(self, task: Task) -> None:
+        self._ready.append(task)
+        if not isinstance(task.paths[0], Address):
+            return
+        if self._objects is None:
+            self._objects = ObjectsAhead(self._job.needs_file())
+        for slot, path in enumerate(task.paths):
+            self._objects.expect((task.number, slot), path)
+
     def _made(self, task: Task, maker: SampleMaker) -> Result:
         self._begin(task.in_pass)
         images = self._images(task.offset, len(task.rows))
         waits = maker.waits
-        outcomes = maker.fill(task.paths, task.epoch, task.rows, images)
+        objects, paths = self._objects, task.paths
+        if objects is not None:
+            paths = [objects.take((task.number, slot)) or path for slot, path in enumerate(paths)]
+        outcomes = maker.fill(paths, task.epoch, task.rows, images)
         return Result(task.number, outcomes, maker.waits - waits, self._take_warnings())
 
     def _keep_warning(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:

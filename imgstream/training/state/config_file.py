@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from imgstream.errors import OptionError
+from imgstream.files.addresses import absolute
 from imgstream.files.atomic import write_json, write_text
 from imgstream.index import Source
 from imgstream.runs.folder import RunFolder
@@ -50,7 +51,7 @@ def write_config(folder: RunFolder, source: Source, recorded: dict[str, Any]) ->
     }
     options["augment"] = _augmentation(folder, recorded["augment"])
     is_path = isinstance(source, str | bytes | os.PathLike)
-    directory = os.fsdecode(os.path.abspath(source)) if is_path else str(folder.index.absolute())  # type: ignore[arg-type]
+    directory = os.fsdecode(absolute(source)) if is_path else str(folder.index.absolute())  # type: ignore[arg-type]
     text = yaml.safe_dump({"directory": _shown(directory), **options}, sort_keys=False, allow_unicode=True)
     write_text(folder.path / NAME, _HEAD.format(path=_shown(str(folder.path / NAME))) + text)
 
