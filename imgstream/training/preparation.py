@@ -69,7 +69,7 @@ class Preparation:
         return Stream(self.val, self.spec, batch_size=self.memory.validation_batch, **self._how())
 
     def _how(self) -> dict[str, Any]:
-        return {**_reading(self.settings, self.cache), "pipeline": self.pipeline.pipeline, "dtype": "uint8"}
+        return {**_reading(self.settings, self.cache), "pipeline": self.pipeline.pipeline, "dtype": self.spec.pixel_type}
 
 
 def known_settings(options: dict[str, Any]) -> TrainSettings:
@@ -116,7 +116,7 @@ def prepare(
         raise ModelError("head_only trains only the head of a model with weights: give them with --weights, or give a saved --model")
     if state is None:
         index = labelled(source, settings, scanned, tell)
-        spec = sample_spec(settings, info, index)
+        spec = sample_spec(settings, info, index, tell)
     else:
         index = ImageIndex.load(folder.index)
         tell_changes(index, lambda: labelled(source, settings, scanned, None), tell)
@@ -176,6 +176,7 @@ def _plan(
         workers=settings.workers or cpu_count(),
         pipeline=pipeline,
         on_gpu=device().endswith("gpu"),
+        pixel_bytes=spec.pixel_type.itemsize,
     )
     return plan(
         footprint,
