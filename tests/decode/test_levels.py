@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from deep_images import by_pillow, png16, tiff
 from PIL import Image
 
 from imgstream.decode.depth import Depth, choose_levels, depth_of
@@ -17,7 +18,6 @@ from imgstream.decode.sample import SampleReader
 from imgstream.errors import BadImage
 from imgstream.index import ImageIndex, scan
 from imgstream.spec import SampleSpec
-from tests.decode.deep_images import by_pillow, png16, tiff
 
 ALL_12_BITS = np.random.default_rng(0).permutation(4096).astype(np.uint16).reshape(64, 64)
 COLOUR = np.dstack([ALL_12_BITS, ALL_12_BITS[::-1], ALL_12_BITS.T])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deep_images import by_pillow, png16
 
 import imgstream as ims
 from imgstream.cli import main
@@ -14,7 +15,6 @@ from imgstream.export import export_run, open_model
 from imgstream.export.serving import serving_model
 from imgstream.models.forward import Forward, Program
 from imgstream.spec import SampleSpec
-from tests.decode.deep_images import by_pillow, png16
 
 
 @pytest.fixture(scope="module")

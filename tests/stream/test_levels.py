@@ -12,10 +12,10 @@ import cv2
 import keras
 import numpy as np
 import pytest
+from deep_images import by_pillow, png16
 
 import imgstream as ims
 from imgstream.errors import SpecError
-from tests.decode.deep_images import by_pillow, png16
 
 SPEC = ims.SampleSpec(size=(20, 24), channels=1, levels=(0, 4095))
 

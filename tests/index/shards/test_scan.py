@@ -301,6 +301,51 @@ def test_links_and_ways_out_of_a_tar_are_names_and_nothing_more(tmp_path: Path, 
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "cache"]
 
 
+ODD_NAMES = {
+    b"cats\\\\0.jpg": ("cats/0.jpg", "cats"),
+    b"dogs\\deep/1.jpg": ("dogs/deep/1.jpg", "dogs"),
+    b"/abs/path/2.jpg": ("abs/path/2.jpg", "abs"),
+    b"C:\\x\\3.jpg": ("C:/x/3.jpg", "C:"),
+    b"\\\\host\\share\\4.jpg": ("host/share/4.jpg", "host"),
+    b"../../5.jpg": ("../../5.jpg", None),
+    b"..\\6.jpg": ("../6.jpg", None),
+    b"cats/../dogs/7.jpg": ("cats/../dogs/7.jpg", None),
+    b"./cats//8.jpg": ("cats/8.jpg", "cats"),
+    b"~/9.jpg": ("~/9.jpg", "~"),
+}
+"""Names in a zip by a program of Windows, and what they are called and labelled."""
+
+
+@pytest.mark.parametrize("by_windows", [True, False])
+def test_odd_names_in_a_zip_are_rows_with_a_label_that_follows_from_them_and_nothing_is_written(
+    by_windows: bool, tmp_path: Path, members: Members
+) -> None:
+    (tmp_path / "deep/here").mkdir(parents=True)
+    path, written = tmp_path / "deep/here/a.zip", {}
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, (name, data) in enumerate(zip(ODD_NAMES, members.values(), strict=False)):
+            entry = zipfile.ZipInfo(f"{number:_<{len(name)}}")  # zipfile puts such names right as it writes them
+            entry.create_system = 0 if by_windows else 3
+            written[entry.filename.encode()] = name
+            archive.writestr(entry, data)
+    whole = path.read_bytes()
+    for placeholder, name in written.items():
+        whole = whole.replace(placeholder, name)
+    path.write_bytes(whole)
+    index = ims.scan(path)
+    labels = [index.class_names[label] if label >= 0 else None for label in index.labels.tolist()]
+    if by_windows:
+        assert list(zip(relative(index), labels, strict=True)) == list(ODD_NAMES.values())
+    else:  # there a backslash is a letter like others, and what begins with a dot is hidden
+        assert relative(index)[:3] == ["cats\\\\0.jpg", "dogs\\deep/1.jpg", "abs/path/2.jpg"]
+        assert labels[:3] == [None, "dogs\\deep", "abs"]
+        assert (relative(index)[5:7], labels[5:7]) == (["../../5.jpg", "cats/../dogs/7.jpg"], [None, None])
+    stream = stream_of(index)
+    assert sum(len(images) for images, _ in stream.batches()) == len(ODD_NAMES) - (not by_windows)
+    assert stream.skipped == []
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file() and "cache" not in path.parts) == ["a.zip"]
+
+
 def test_names_that_are_no_utf_8_or_end_in_a_slash_or_come_twice_are_rows_too(tmp_path: Path, members: Members) -> None:
     data = next(iter(members.values()))
     path = write_tar(tmp_path / "a.tar", {"\udcff/1.jpg": data, "a\n<b>/2.jpg": data, "c/3.jpg/": data})
