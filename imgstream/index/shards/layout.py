@@ -17,7 +17,7 @@ class Layout(NamedTuple):
     """Whether the first folders, behind `top`, are all named train, val, valid, validation or test."""
 
     def split(self, name: bytes) -> tuple[bytes, bytes, bytes]:
-        """(name without `top`, part or b"", class or b""). A name that leads up has no class: what lies there is not what it begins with."""
+        """(name without `top`, part or b"", class or b""). What lies behind ".." is not of the class that a name begins with."""
         name = name[len(self.top) :]
         part, rest = b"", name
         if self.is_split:
