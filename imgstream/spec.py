@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -53,6 +54,10 @@ class SampleSpec:
     """Files that declare more stored pixels are bad ("too large"), which is found before anything is decoded. Above the default, the memory
     that decoding one file may take grows with it; at the default it is 400 MiB (imgstream/formats/limits.py).
     """
+    levels: tuple[float, float] | None = None
+    """(low, high): the stored values that become black and white, in files of more than 8 bits: 16-bit, 32-bit and float. Samples are then
+    made of 16-bit pixels; see `pixel_type`. None reads 8 bits: of a file of 16 bits the high byte, and of the others nothing.
+    """
 
     def __post_init__(self) -> None:
         size = self.size
@@ -77,11 +82,22 @@ class SampleSpec:
             raise SpecError(f'scale="{self.scale}" has one mean for each of R, G and B: it needs channels=3')
         if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int) or self.max_pixels < 1:
             raise SpecError(f"max_pixels must be a whole number of pixels, 1 or more; got {self.max_pixels!r}")
+        object.__setattr__(self, "levels", _checked_levels(self.levels))
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of one sample."""
         return (*self.size, self.channels)
+
+    @property
+    def pixel_type(self) -> np.dtype[Any]:
+        """The dtype of a sample's pixels before they are scaled: uint8; with `levels` uint16, which holds 65,536 steps from low to high."""
+        return _UINT8 if self.levels is None else _UINT16
+
+    @property
+    def white(self) -> int:
+        """The largest value of a pixel: 255, or with `levels` 65,535."""
+        return 255 if self.levels is None else 65_535
 
     @property
     def bgr(self) -> bool:
@@ -90,7 +106,7 @@ class SampleSpec:
 
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
         """The scale as float32 (channels,) `gain` and `bias`, in the order of a sample's channels: sample = pixel * gain + bias, pixel in
-        0..255, its channels reversed where `bgr`.
+        0..white, its channels reversed where `bgr`.
         """
         if self.scale == "unit":
             gain, bias = [1 / 255] * self.channels, [0.0] * self.channels
@@ -103,12 +119,12 @@ class SampleSpec:
             gain, bias = [1.0] * 3, [-mean for mean in _CAFFE_MEAN]
         else:
             gain, bias = [1.0] * self.channels, [0.0] * self.channels
-        return np.array(gain, np.float32), np.array(bias, np.float32)
+        return np.array([255 / self.white * each for each in gain], np.float32), np.array(bias, np.float32)
 
     def limits(self) -> tuple[np.ndarray, np.ndarray]:
-        """float32 (channels,) each: the values of black and white, pixels 0 and 255, in the order of a sample's channels."""
+        """float32 (channels,) each: the values of black and white, pixels 0 and `white`, in the order of a sample's channels."""
         gain, bias = self.affine()
-        return bias, 255 * gain + bias
+        return bias, self.white * gain + bias
 
     @property
     def scaling(self) -> tuple[np.ndarray | np.float32, np.ndarray | np.float32 | None]:
@@ -116,7 +132,8 @@ class SampleSpec:
         return _scaling(self)
 
     def to_float(self, pixels: np.ndarray, out: np.ndarray) -> None:
-        """Scale uint8 (..., W, C) `pixels` into float32 `out` of the same shape, whose rows are contiguous, without allocating memory.
+        """Scale (..., W, C) `pixels`, of `pixel_type`, into float32 `out` of the same shape, whose rows are contiguous, without allocating
+        memory.
 
         `out` may be a slot of a batch.
         """
@@ -134,9 +151,21 @@ class SampleSpec:
         if bias is not None:
             np.add(out, bias, out=out)
 
+    def stored_values(self, pixels: np.ndarray) -> np.ndarray:
+        """float32, of the shape of `pixels`, which are of `pixel_type`: the values that a file stores for them, where black and white are
+        the levels; without levels, the pixels.
+        """
+        low, high = self.levels or (0, 255)
+        return (low + pixels * ((high - low) / self.white)).astype(np.float32)
+
     def to_json(self) -> dict[str, Any]:
-        """The fields as values that JSON can hold, read back by from_json."""
-        return {"format": FORMAT_VERSION, **dataclasses.asdict(self), "size": list(self.size)}
+        """The fields as values that JSON can hold, read back by from_json. `levels` is there only where it is not None."""
+        fields = {"format": FORMAT_VERSION, **dataclasses.asdict(self), "size": list(self.size)}
+        if self.levels is None:
+            del fields["levels"]  # so older imgstreams read what they can read
+        else:
+            fields["levels"] = list(self.levels)
+        return fields
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> SampleSpec:
@@ -152,11 +181,36 @@ class SampleSpec:
         known = {f.name for f in dataclasses.fields(cls)}
         if unknown := fields.keys() - known:
             raise SpecError(f"spec.json has fields this imgstream does not know: {', '.join(sorted(unknown))}")
-        if missing := known - fields.keys():  # a default would be a guess at what the model was trained on
+        if missing := known - fields.keys() - {"levels"}:  # a default would be a guess at what the model was trained on
             raise SpecError(f"spec.json lacks {', '.join(sorted(missing))}")
         return cls(**fields)
 
 
+def _checked_levels(levels: Any) -> tuple[float, float] | None:
+    """(low, high) as floats. Raises SpecError."""
+    if levels is None:
+        return None
+    try:
+        low, high = (float(level) for level in levels)
+    except (TypeError, ValueError, OverflowError):
+        low = high = math.nan
+    if isinstance(levels, str) or not (math.isfinite(high - low) and low < high):
+        raise SpecError(f"levels must be (low, high), the values of black and white, low below high, such as (0, 4095); got {levels!r}")
+    return low, high
+
+
+def read_levels(text: str) -> tuple[float, float]:
+    """(low, high) of "0:4095". Raises SpecError."""
+    low, _, high = str(text).partition(":")
+    try:
+        found = _checked_levels((float(low), float(high)))
+    except (ValueError, SpecError):
+        raise SpecError(f"levels are LOW:HIGH, the values of black and white, LOW below HIGH, such as 0:4095; got {text!r}") from None
+    assert found is not None
+    return found
+
+
+_UINT8, _UINT16 = np.dtype(np.uint8), np.dtype(np.uint16)
 _ONE = np.float32(1)
 
 

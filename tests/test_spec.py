@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imgstream.errors import SpecError
-from imgstream.spec import SampleSpec
+from imgstream.spec import SampleSpec, read_levels
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,12 @@ from imgstream.spec import SampleSpec
         ("max_pixels", 0),
         ("max_pixels", 1.5),
         ("max_pixels", True),
+        ("levels", (0, 0)),
+        ("levels", (5, 4)),
+        ("levels", (0, float("inf"))),
+        ("levels", (0, 1, 2)),
+        ("levels", "01"),
+        ("levels", 4095),
     ],
 )
 def test_a_wrong_spec_cannot_be_built_and_the_error_names_the_field(field: str, value: Any) -> None:
@@ -137,3 +143,34 @@ def test_several_samples_at_once_become_what_each_becomes_alone_to_the_bit(scale
         assert np.array_equal(one, alone)
         np.testing.assert_allclose(one, (sample[..., ::-1] if spec.bgr else sample) * gain + bias, atol=1e-5)
     assert np.isnan(batch[[0, 5]]).all()
+
+
+def test_with_levels_pixels_have_16_bits_and_each_becomes_another_float() -> None:
+    for scale in ("unit", "signed", "imagenet", "caffe", "raw"):
+        spec, eight = SampleSpec(levels=(0, 4095), scale=scale), SampleSpec(scale=scale)  # type: ignore[arg-type]
+        pixels = np.repeat(np.arange(65_536, dtype=np.uint16).reshape(256, 256, 1), 3, axis=2)
+        assert (pixels.dtype, spec.white) == (spec.pixel_type, 65_535)
+        samples = np.empty(pixels.shape, np.float32)
+        spec.to_float(pixels, samples)
+        assert [len(np.unique(samples[..., c])) for c in range(3)] == [65_536] * 3
+        np.testing.assert_allclose(spec.limits(), eight.limits(), rtol=1e-5, atol=1e-5)
+
+
+def test_stored_values_are_what_pixels_were_made_of() -> None:
+    spec = SampleSpec(levels=(-1000, 3095))
+    np.testing.assert_allclose(spec.stored_values(np.array([0, 65_535], np.uint16)), [-1000, 3095])
+    np.testing.assert_array_equal(SampleSpec().stored_values(np.array([0, 7, 255], np.uint8)), [0, 7, 255])
+
+
+def test_levels_survive_json_and_a_spec_without_them_is_written_as_before_there_were_any() -> None:
+    spec = SampleSpec(levels=(0, 4095))
+    assert SampleSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert "levels" not in SampleSpec().to_json()
+
+
+def test_levels_are_read_as_the_command_line_has_them() -> None:
+    assert read_levels("0:4095") == (0, 4095)
+    assert read_levels("-1e3:0.5") == (-1000, 0.5)
+    for text in ("4095", "0:x", "5:5", "", "0:1:2", "nan:1"):
+        with pytest.raises(SpecError, match=r"levels are LOW:HIGH, .* such as 0:4095"):
+            read_levels(text)

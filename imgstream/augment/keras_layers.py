@@ -62,9 +62,11 @@ class KerasLayers(Policy):
         except IndexError:
             chain = self._chain()
         try:
-            result = chain(image.astype(np.float32), rng)
+            result = chain(image.astype(np.float32) if image.dtype == np.uint8 else 255 * image, rng)
         finally:
             self._idle.append(chain)
+        if image.dtype != np.uint8:
+            return np.asarray(result, np.float32) / np.float32(255)
         return np.clip(np.rint(result), 0, 255).astype(np.uint8)
 
     def _chain(self) -> Chain:

@@ -20,7 +20,8 @@ Function = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 class Policy:
-    """A user's transform of one sample: uint8 (H, W, C) in and out, after crop and resize, with the sample's own random generator.
+    """A user's transform of one sample: uint8 (H, W, C) in and out, after crop and resize, with the sample's own random generator. Samples
+    of 16-bit pixels it gets and gives as float32 from 0 to 1, which the libraries of augmentations take too.
 
     Exactly one of `compose` (an albumentations Compose) and `function` is given. Each thread has its own copy of a compose, because
     albumentations keeps its random state in the object.
@@ -57,8 +58,13 @@ class Policy:
         return {"kind": "albumentations", "name": self.name, "policy": policy}
 
     def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The transformed image. Raises AugmentError when the transform fails, or returns another shape or dtype."""
-        given = image.copy()  # the transform may keep what it is given, and may write to it
+        """The transformed image, of the shape and dtype of `image`, uint8 or uint16. Raises AugmentError when the transform fails, or
+        returns another shape or dtype.
+        """
+        deep = image.dtype == np.uint16
+        # The transform may keep what it is given, and may write to it.
+        given = np.multiply(image, np.float32(1 / 65_535), dtype=np.float32) if deep else image.copy()
+        told = f"{given.dtype} {given.shape}"
         try:
             result = self._transform(given, rng)
         except Exception as error:
@@ -66,12 +72,12 @@ class Policy:
         found = f"{getattr(result, 'dtype', type(result).__name__)} {getattr(result, 'shape', '')}".strip()
         if isinstance(result, np.ndarray) and result.ndim == 2 and image.shape[2] == 1:
             result = result[..., None]
-        if not isinstance(result, np.ndarray) or result.shape != image.shape or result.dtype != np.uint8:
+        if not isinstance(result, np.ndarray) or result.shape != image.shape or result.dtype != given.dtype:
             raise AugmentError(
-                f"augmentation {self.name} returned {found}; it was given uint8 {image.shape} and must return the same. "
-                + (self._culprit(image) or "Scaling to float is the SampleSpec's work; resizing too")
+                f"augmentation {self.name} returned {found}; it was given {told} and must return the same. "
+                + (self._culprit(given) or "Scaling to float is the SampleSpec's work; resizing too")
             )
-        return result
+        return np.rint(65_535 * np.clip(result, 0, 1)).astype(np.uint16) if deep else result
 
     def _transform(self, image: np.ndarray, rng: np.random.Generator) -> Any:
         if self.function is not None:
@@ -99,7 +105,7 @@ class Policy:
             except Exception:  # it cannot run alone, so it cannot be blamed
                 continue
             if result.shape != image.shape or result.dtype != image.dtype:
-                advice = "give it the size that the images have" if result.dtype == image.dtype else "have it give uint8"
+                advice = "give it the size that the images have" if result.dtype == image.dtype else f"have it give {image.dtype}"
                 return f"{type(transform).__name__} gives {result.dtype} {result.shape}: {advice}, or leave it out"
         return ""
 

@@ -13,6 +13,8 @@ import numpy as np
 from imgstream.geometry import Box
 
 MID_GREY = 127.5
+DEEPER = 257
+"""How much larger a pixel of 16 bits is than the same shade in 8 bits, in which matrices and greys are given here."""
 LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as in JPEG
 
 # What each of a sample's numbers is for (see order.DRAWS). A number keeps its meaning for good: runs are resumed and replayed by it.
@@ -120,8 +122,8 @@ class Preset:
         return (self.flips(numbers) + bool(self.colour) + bool(self.rotation)) % 2 == 1
 
     def apply(self, image: np.ndarray, numbers: np.ndarray, scratch: np.ndarray) -> np.ndarray:
-        """Everything after the crop, on uint8 (H, W, C). Uses `image` and `scratch` (same shape) in turns, and returns the one that holds
-        the result, so that nothing is allocated.
+        """Everything after the crop, on uint8 or uint16 (H, W, C), whose white is the largest value of the type. Uses `image` and `scratch`
+        (same shape) in turns, and returns the one that holds the result, so that nothing is allocated.
         """
         height, width, channels = image.shape
         if self.flips(numbers):
@@ -129,7 +131,10 @@ class Preset:
             image, scratch = scratch, image
         matrix = self.colour_matrix(numbers, channels)
         if matrix is not None:
-            if channels == 3:
+            if image.dtype != np.uint8:
+                matrix[:, -1] *= DEEPER
+                cv2.transform(_plain(image), matrix, dst=_plain(scratch))
+            elif channels == 3:
                 cv2.transform(image, matrix, dst=scratch)
             else:
                 table = np.clip(np.rint(matrix[0, 0] * np.arange(256) + matrix[0, 1]), 0, 255).astype(np.uint8)
@@ -149,7 +154,7 @@ class Preset:
         erased = self.erased(numbers, width, height)
         if erased is not None:
             left, top, patch_width, patch_height = erased
-            image[top : top + patch_height, left : left + patch_width] = 127
+            image[top : top + patch_height, left : left + patch_width] = 127 if image.dtype == np.uint8 else 127 * DEEPER
         return image
 
 
@@ -164,7 +169,7 @@ PRESETS = {
 
 
 def mix_batch(images: np.ndarray, labels: np.ndarray, mixes: list[Mix | None], class_count: int) -> np.ndarray:
-    """Mix float32 or uint8 (B, H, W, C) `images` in place, each with the next (the last with the first); return labels float32
+    """Mix float32, uint8 or uint16 (B, H, W, C) `images` in place, each with the next (the last with the first); return labels float32
     (B, class_count).
 
     `labels` is int32 (B,); -1 (no label) gives a row of zeros.
@@ -183,9 +188,9 @@ def mix_batch(images: np.ndarray, labels: np.ndarray, mixes: list[Mix | None], c
         partner = images[i + 1] if i + 1 < count else first
         share = mix.share
         if mix.kind == "mixup":
-            mixed = np.multiply(images[i], np.float32(share), dtype=np.float32, out=None if images.dtype == np.uint8 else images[i])
+            mixed = np.multiply(images[i], np.float32(share), dtype=np.float32, out=images[i] if images.dtype == np.float32 else None)
             mixed += partner * np.float32(1 - share)
-            if images.dtype == np.uint8:
+            if images.dtype != np.float32:
                 np.rint(mixed, out=images[i], casting="unsafe")
         else:
             left, top, patch_width, patch_height = mix.patch(width, height)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from imgstream.augment.presets import Mix, Preset
+from imgstream.augment.presets import DEEPER, Mix, Preset
 
 Tensor = Any
 _KINDS = ("", "mixup", "cutmix")
@@ -84,8 +84,8 @@ def _plan_mixes(mixes: Sequence[Mix | None], height: int, width: int) -> MixPlan
     return plans
 
 
-def plan_preset(preset: Preset, draws: np.ndarray, shape: tuple[int, int, int]) -> PresetPlans:
-    """The plans for a batch of samples of `shape` from their random numbers, float64 (B, DRAWS)."""
+def plan_preset(preset: Preset, draws: np.ndarray, shape: tuple[int, int, int], deep: bool = False) -> PresetPlans:
+    """The plans for a batch of samples of `shape` from their random numbers, float64 (B, DRAWS). `deep`: of 16-bit pixels."""
     (height, width, channels), count = shape, len(draws)
     plans = PresetPlans(
         np.zeros((count, channels, channels + 1), np.float32),
@@ -96,8 +96,8 @@ def plan_preset(preset: Preset, draws: np.ndarray, shape: tuple[int, int, int]) 
     border = _border(preset, height, width)
     for i, numbers in enumerate(draws):
         if (matrix := preset.colour_matrix(numbers, channels)) is not None:
-            matrix[:, -1] += 0.5
-            plans.colour[i] = np.rint(_FIXED * matrix) / _FIXED if channels == 3 else matrix
+            matrix[:, -1] = matrix[:, -1] * (DEEPER if deep else 1) + 0.5
+            plans.colour[i] = np.rint(_FIXED * matrix) / _FIXED if channels == 3 and not deep else matrix
         if (matrix := preset.rotation_matrix(numbers, width, height)) is not None:
             matrix[:, 2] += border
             plans.rotation[i, :6] = matrix.ravel()
@@ -107,13 +107,14 @@ def plan_preset(preset: Preset, draws: np.ndarray, shape: tuple[int, int, int]) 
 
 
 def apply_preset(preset: Preset, images: Tensor, plans: PresetPlans) -> Tensor:
-    """Colour, rotation and erasing of uint8 (B, H, W, C) `images`: float32 of the same shape, whole numbers from 0 to 255."""
+    """Colour, rotation and erasing of uint8 or uint16 (B, H, W, C) `images`: float32 of the same shape, whole numbers of their range."""
     height, width, channels = images.shape[1:]
+    white, mid_grey = float(images.dtype.max), 127.0 * (1 if images.dtype == tf.uint8 else DEEPER)
     images = tf.cast(images, tf.float32)
     if preset.colour:
         pixels = tf.reshape(images, [-1, height * width, channels])
         pixels = tf.matmul(pixels, plans.colour[..., :channels], transpose_b=True) + plans.colour[:, None, :, channels]
-        images = tf.reshape(tf.clip_by_value(tf.floor(pixels), 0.0, 255.0), tf.shape(images))
+        images = tf.reshape(tf.clip_by_value(tf.floor(pixels), 0.0, white), tf.shape(images))
     if preset.rotation:
         border = _border(preset, height, width)
         for axis, size in ((1, height), (2, width)):
@@ -128,7 +129,7 @@ def apply_preset(preset: Preset, images: Tensor, plans: PresetPlans) -> Tensor:
         )
         images = tf.round(images)
     if preset.erase:
-        images = tf.where(_inside(plans.erased, height, width), 127.0, images)
+        images = tf.where(_inside(plans.erased, height, width), mid_grey, images)
     return images
 
 

@@ -66,6 +66,8 @@ class TorchModules(Policy):
 
 def _kornia(module: Any, tensor: Any) -> Any:
     torch: Any = sys.modules["torch"]
+    if tensor.dtype != torch.uint8:
+        return module(tensor[None])[0]
     result = module(tensor[None].to(torch.float32) / 255)[0]
     return (255 * result).round().clamp(0, 255).to(torch.uint8)
 

@@ -14,6 +14,7 @@ from imgstream.check.file_records import FileRecords
 from imgstream.check.findings import EXTREME_ASPECT, Findings
 from imgstream.check.near_duplicates import link_near, plain
 from imgstream.check.survey import survey
+from imgstream.decode.depth import depth_of
 from imgstream.files.objects import AT_ONCE
 from imgstream.index import ImageIndex
 from imgstream.spec import DEFAULT_MAX_PIXELS
@@ -47,10 +48,11 @@ def examine(
     """
     stage, began = stage or _silent, time.perf_counter()
     cores = Stream(index).thread_count
+    depth = depth_of(index)
     at_once = AT_ONCE if index.in_buckets else 0  # threads that wait for an object, most of the time
     with stage("Decoding" if decode else "Reading headers", len(index)) as progress:
         threads = workers or at_once or min(cores, _MOST_THREADS if decode else _HEADER_THREADS)
-        facts = survey(index, decode, threads, max_pixels, progress)
+        facts = survey(index, decode, threads, max_pixels, progress, depth.levels)
     with stage("Comparing files of equal size", len(same_size(facts))) as progress:
         copies = exact_copies(index, facts, workers or at_once or min(cores, _HEADER_THREADS), progress)
     exact = Clusters(copies)
@@ -79,6 +81,7 @@ def examine(
         across=alike.where(parts),
         extreme=_extreme(facts),
         plain=left_out,
+        depth=depth,
     )
 
 

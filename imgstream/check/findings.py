@@ -11,6 +11,7 @@ import numpy as np
 
 from imgstream.check.clusters import Clusters
 from imgstream.check.file_records import BadFile, FileRecords
+from imgstream.decode.depth import Depth
 from imgstream.index import ImageIndex
 from imgstream.index.look_alikes import look_alikes
 
@@ -51,6 +52,8 @@ class Findings:
     """Rows of extreme aspect: int64."""
     plain: int
     """Number of images with too little contrast to find near duplicates of; they were left out of the search."""
+    depth: Depth
+    """What a sample of the images holds of more than 8 bits. Deep images are decoded by its levels."""
 
     @property
     def bad(self) -> int:
@@ -60,7 +63,7 @@ class Findings:
     @property
     def clean(self) -> bool:
         """Whether nothing was found; what was not looked for does not count."""
-        return not (self.bad or len(self.alike) or len(self.extreme) or self.look_alikes)
+        return not (self.bad or len(self.alike) or len(self.extreme) or self.look_alikes or self.depth.needs_levels)
 
     @property
     def look_alikes(self) -> list[list[str]]:
@@ -125,6 +128,14 @@ class Findings:
             "near_duplicates": {**self._clusters(self.alike, self.near), "too_plain": self.plain} if self.decoded else None,
             "conflicting_labels": self._clusters(self.alike, self.conflicts),
             "across_splits": {"split_by": self.split_by, **self._clusters(self.alike, self.across)} if self.split_by else None,
+            "depth": {
+                "looked_at": self.depth.looked_at,
+                "types": self.depth.types,
+                "least": self.depth.low if self.depth.low <= self.depth.high else None,
+                "most": self.depth.high if self.depth.low <= self.depth.high else None,
+                "levels": self.depth.levels,
+                "needs_levels": self.depth.needs_levels,
+            },
             "extreme_aspects": {
                 "files": len(self.extreme),
                 "longer_side_over_shorter": EXTREME_ASPECT,

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from imgstream.check.file_records import KINDS, FileRecords
 from imgstream.check.thumbnail import ThumbnailReader
+from imgstream.decode.levels import Levels
 from imgstream.errors import REASONS, BadImage
 from imgstream.files.reader import read_declared
 from imgstream.formats.header import Header
@@ -24,8 +25,10 @@ _KIND = {kind: number for number, kind in enumerate(KINDS)}
 _REASON = {reason: number for number, reason in enumerate(REASONS, 1)}
 
 
-def survey(index: ImageIndex, decode: bool, threads: int, max_pixels: int, progress: Callable[[int], None]) -> FileRecords:
-    """The records of every file of `index`. With `decode`, each file is decoded as in training, and has a thumbnail.
+def survey(
+    index: ImageIndex, decode: bool, threads: int, max_pixels: int, progress: Callable[[int], None], levels: Levels | None = None
+) -> FileRecords:
+    """The records of every file of `index`. With `decode`, each file is decoded as in training, by `levels`, and has a thumbnail.
 
     `progress` is called with the rows done so far. Raises OutputError when the disk has no room for working data; never for a file.
     """
@@ -36,7 +39,7 @@ def survey(index: ImageIndex, decode: bool, threads: int, max_pixels: int, progr
         if not decode:
             return read_declared(path, max_pixels)
         if not hasattr(local, "reader"):
-            local.reader = ThumbnailReader(max_pixels)
+            local.reader = ThumbnailReader(max_pixels, levels)
         reader: ThumbnailReader = local.reader
         return reader.read(path, facts.luma[row], facts.chroma[row])
 

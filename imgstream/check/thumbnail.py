@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from imgstream.decode.levels import Levels, by_levels
 from imgstream.decode.memory_budget import within_budget
 from imgstream.decode.reference import Decoder, orient
 from imgstream.files.reader import FileReader
@@ -22,9 +23,10 @@ difference between a photograph and its resized copy.
 class ThumbnailReader:
     """Reads thumbnails. One object for each thread: it owns and reuses the file buffer and the decoder's scratch memory."""
 
-    def __init__(self, max_pixels: int) -> None:
+    def __init__(self, max_pixels: int, levels: Levels | None = None) -> None:
+        """`levels`: of images of more than 8 bits; see SampleSpec.levels."""
         self._max_pixels = max_pixels
-        self._reader, self._decoder = FileReader(), Decoder()
+        self._reader, self._decoder = FileReader(), Decoder(by_levels(levels))
         self._turned = np.empty(SIDE * SIDE * 3, np.uint8)
 
     def read(self, path: bytes, luma: np.ndarray, chroma: np.ndarray) -> tuple[Header, int]:
@@ -39,6 +41,8 @@ class ThumbnailReader:
         with within_budget(header, len(data), reduction):
             pixels = self._decoder.decode(data, stored, reduction, 3)
             small = cv2.resize(pixels, None, fx=across, fy=down, interpolation=cv2.INTER_AREA)
+        if small.dtype != np.uint8:
+            small = np.right_shift(small, 8, dtype=np.uint16).astype(np.uint8)
         if header.orientation != 1:
             small = orient(small, header.orientation, self._turned)
         colours = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)

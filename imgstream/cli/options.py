@@ -50,6 +50,19 @@ def parse_batch_size(text: str) -> int | None:
     return int(text)
 
 
+def parse_levels(text: str | None) -> str | None:
+    """Check "auto" or "0:4095". Raises typer.BadParameter."""
+    from imgstream.errors import SpecError
+    from imgstream.spec import read_levels
+
+    if text not in (None, "auto"):
+        try:
+            read_levels(str(text))
+        except SpecError as error:
+            raise typer.BadParameter(str(error)) from None
+    return text
+
+
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -100,6 +113,16 @@ Size = Annotated[
         metavar="N|HxW",
         parser=parse_size,
         help="Height and width in pixels that images are resized to: N for a square.",
+        rich_help_panel=PREPROCESSING,
+    ),
+]
+Levels = Annotated[
+    Any,
+    typer.Option(
+        "--levels",
+        metavar="auto|LOW:HIGH",
+        parser=parse_levels,
+        help="For images of more than 8 bits: the values that become black and white, such as 0:4095; auto takes them from the images.",
         rich_help_panel=PREPROCESSING,
     ),
 ]

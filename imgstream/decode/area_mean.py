@@ -7,7 +7,8 @@ import numpy as np
 
 
 def shrink(pixels: np.ndarray, reduction: int) -> np.ndarray:
-    """The mean of each reduction × reduction block of uint8 (h, w) or (h, w, 3), rounded to nearest; size ceil(h / r), ceil(w / r).
+    """The mean of each reduction × reduction block of uint8 or uint16 (h, w) or (h, w, 3), rounded to nearest; size ceil(h / r),
+    ceil(w / r).
 
     A block that is cut by the right or bottom edge is the mean of the pixels that are there.
     """
@@ -15,7 +16,7 @@ def shrink(pixels: np.ndarray, reduction: int) -> np.ndarray:
         return pixels
     height, width = pixels.shape[:2]
     rows, columns = height // reduction, width // reduction
-    out = np.empty((-(-height // reduction), -(-width // reduction), *pixels.shape[2:]), np.uint8)
+    out = np.empty((-(-height // reduction), -(-width // reduction), *pixels.shape[2:]), pixels.dtype)
     whole = pixels[: rows * reduction, : columns * reduction]
     if whole.size:
         out[:rows, :columns] = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
@@ -34,4 +35,4 @@ def _block_means(strip: np.ndarray, down: int, across: int) -> np.ndarray:
     sums = np.add.reduceat(sums, np.arange(0, strip.shape[1], across), axis=1)
     counts = np.diff(starts, append=strip.shape[0]) * across
     means: np.ndarray = np.rint(sums / counts.reshape(-1, *[1] * (strip.ndim - 1)))
-    return means.astype(np.uint8)
+    return means.astype(strip.dtype)

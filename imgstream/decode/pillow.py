@@ -14,12 +14,15 @@ import io
 import logging
 import re
 import struct
+import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from imgstream.decode.area_mean import shrink
+from imgstream.decode.levels import NEED_LEVELS, ToPixels
 from imgstream.errors import BadImage
 from imgstream.formats import tiff
 from imgstream.formats.header import Header, png_chunks
@@ -40,14 +43,18 @@ _PLUGINS = {
 _BAND = 1 << 20  # pixels that are made 8-bit RGB or grey at a time
 
 
-def load(data: memoryview, header: Header, reduction: int = 1, grey: bool = False, alpha: bool = False) -> np.ndarray:
+def load(
+    data: memoryview, header: Header, reduction: int = 1, *, grey: bool = False, alpha: bool = False, to_pixels: ToPixels | None = None
+) -> np.ndarray:
     """uint8 (h, w) grey or (h, w, 3) RGB at 1/reduction, as stored (not oriented), of the first image in a file of any kind; each side is
-    ceil(stored side / reduction). With alpha=True (h, w, 4), RGB and alpha.
+    ceil(stored side / reduction). With alpha=True (h, w, 4), RGB and alpha. With `to_pixels`, what that makes of a
+    file of more than 8 bits.
 
     A JPEG is scaled inside its decoder; with grey=True it gives its own luma. Raises BadImage.
     """
     try:
-        with _plugin(header.kind)(io.BytesIO(_bare(data, header.kind, alpha))) as image:
+        bare, low = _bare(data, header.kind, alpha), None
+        with _plugin(header.kind)(io.BytesIO(bare)) as image:
             _check_size(image, header)  # the size that was checked must be the one that is decoded
             if header.kind == "jpeg":
                 image.draft("L" if grey else None, (max(1, header.width // reduction), max(1, header.height // reduction)))
@@ -55,9 +62,13 @@ def load(data: memoryview, header: Header, reduction: int = 1, grey: bool = Fals
                     reduction = 1  # its decoder has reduced it already
                 image.load()
             else:
+                if to_pixels is not None:
+                    low = _low_bytes(image.tile, lambda: _plugin(header.kind)(io.BytesIO(bare)))
                 image.load()
                 _check_size(image, header)  # the size of a HEIC may change when it is decoded
-            return _pixels(image, reduction, alpha)
+            if to_pixels is not None:
+                return _pixels(image, reduction, lambda box: _at_depth(image, low, box, to_pixels))
+            return _pixels(image, reduction, lambda box: _to_8_bit(_part(image, box), image, alpha))
     except BadImage:
         raise
     except Exception as error:  # decoders raise nearly everything on damaged files
@@ -71,20 +82,27 @@ def _check_size(image: Any, header: Header) -> None:
         raise BadImage("corrupt", f"declares two sizes: {header.width}×{header.height} and {image.width}×{image.height}")
 
 
-def _pixels(image: Any, reduction: int, alpha: bool) -> np.ndarray:
-    """A decoded image in 8 bits, reduced; a band of rows at a time, so that there is no second copy of the whole."""
+_Box = tuple[int, int, int, int]
+
+
+def _pixels(image: Any, reduction: int, part: Callable[[_Box], np.ndarray]) -> np.ndarray:
+    """A decoded image, reduced; a band of rows at a time, which `part` gives, so that there is no second copy of the whole."""
     width, height = image.size
     rows = max(1, _BAND // (8 * width)) * 8  # whole blocks, whatever the reduction
     if height <= rows:
-        return shrink(_to_8_bit(image, image, alpha), reduction)
+        return shrink(part((0, 0, width, height)), reduction)
     out = None
     for top in range(0, height, rows):
-        band = shrink(_to_8_bit(image.crop((0, top, width, min(top + rows, height))), image, alpha), reduction)
+        band = shrink(part((0, top, width, min(top + rows, height))), reduction)
         if out is None:
-            out = np.empty((-(-height // reduction), *band.shape[1:]), np.uint8)
+            out = np.empty((-(-height // reduction), *band.shape[1:]), band.dtype)
         out[top // reduction : top // reduction + len(band)] = band
     assert out is not None
     return out
+
+
+def _part(image: Any, box: _Box) -> Any:
+    return image if box == (0, 0, *image.size) else image.crop(box)
 
 
 @functools.cache
@@ -174,7 +192,7 @@ def _to_8_bit(pixels: Any, image: Any, alpha: bool) -> np.ndarray:
         high = _high_byte(np.asarray(pixels), getattr(image, "tag_v2", {}))
         return np.dstack([high, high, high, np.full_like(high, 255)]) if alpha else high
     if mode in ("I", "F"):
-        raise BadImage("unsupported", "32-bit or float samples, which have no agreed black and white; save it with 8 or 16 bits")
+        raise BadImage("unsupported", f"32-bit or float samples{NEED_LEVELS}")
     if alpha:
         pixels = pixels.convert("RGBA")
     elif mode in ("1", "LA", "La"):
@@ -184,10 +202,52 @@ def _to_8_bit(pixels: Any, image: Any, alpha: bool) -> np.ndarray:
     return np.asarray(pixels)
 
 
+def _at_depth(image: Any, low: Any, box: _Box, to_pixels: ToPixels) -> np.ndarray:
+    """As _to_8_bit; but what `to_pixels` makes of a file of more than 8 bits. `low`: what _low_bytes gave."""
+    part, tags = _part(image, box), getattr(image, "tag_v2", {})
+    if low is not None:
+        below = np.asarray(_part(low, box))
+        if low.info.get(_GREY):
+            return to_pixels(below[..., 0].astype(np.uint16) << 8 | below[..., 1], False)
+        return to_pixels(np.asarray(part)[..., :3].astype(np.uint16) << 8 | below[..., :3], False)
+    if not part.mode.startswith(("I", "F")):
+        return _to_8_bit(part, image, alpha=False)
+    values = np.asarray(part)
+    if part.mode == "I" and tags.get(_SAMPLE_FORMAT, (2,))[0] == 1:  # Pillow has no unsigned 32 bits
+        values = values.view(np.uint32)
+    return to_pixels(values, tags.get(_PHOTOMETRIC) == 0)
+
+
+def _low_bytes(tiles: Any, opened: Callable[[], Any]) -> Any:
+    """An image of the low bytes of each sample, if `tiles`, of an image that is not loaded yet, are 16-bit colour, of which Pillow gives
+    the high bytes: it is `opened` once more, and read as if its bytes were in the other order. None for others.
+
+    Of grey with alpha, of which Pillow reads one order only: high byte, low byte and alpha, as if these were red, green and alpha.
+    """
+    mode = tiles[0].args if isinstance(tiles[0].args, str) else tiles[0].args[0]
+    if mode in _TWO_BYTES:
+        is_big = mode[-1] == "B" or (mode[-1] == "N" and sys.byteorder == "big")
+        other = mode[:-1] + ("L" if is_big else "B")
+    elif mode == "LA;16B":
+        other = "RGBA"
+    else:
+        return None
+    image = opened()
+    image.tile = [tile._replace(args=other if isinstance(tile.args, str) else (other, *tile.args[1:])) for tile in image.tile]
+    image.load()
+    image.info[_GREY] = mode == "LA;16B"
+    return image
+
+
+_TWO_BYTES = frozenset(f"{mode};16{order}" for mode in ("RGB", "RGBA", "RGBX") for order in "BLN")
+_GREY = "imgstream grey"
+_SAMPLE_FORMAT, _PHOTOMETRIC = 339, 262
+
+
 def _high_byte(pixels: np.ndarray, tags: Any) -> np.ndarray:
     """The highest 8 of the 9 to 16 bits of a sample (a TIFF may have 12), black as 0."""
     high = (pixels >> (tags.get(258, (16,))[0] - 8)).astype(np.uint8)
-    return 255 - high if tags.get(262) == 0 else high  # WhiteIsZero
+    return 255 - high if tags.get(_PHOTOMETRIC) == 0 else high  # WhiteIsZero
 
 
 _WORD = re.compile("[A-Za-z]{3}")

@@ -12,6 +12,7 @@ from simplejpeg import decode_jpeg
 
 from imgstream.decode import pillow
 from imgstream.decode.area_mean import shrink
+from imgstream.decode.levels import NEED_LEVELS, ToPixels
 from imgstream.errors import BadImage
 from imgstream.formats import npy
 from imgstream.formats.header import Header
@@ -22,12 +23,15 @@ _KEPT = 96 << 20  # bytes, 32 MP of RGB; a larger image gets its own memory, whi
 class Decoder:
     """Decodes one file after another into its own scratch memory. For one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, to_pixels: ToPixels | None = None) -> None:
+        """`to_pixels`: for files of more than 8 bits, which are read in 8 bits or refused without it."""
+        self._to_pixels = to_pixels
         self._decoded = Scratch()
         self._turned = Scratch()
 
     def decode(self, data: memoryview, header: Header, reduction: int, channels: int) -> np.ndarray:
-        """uint8 (height, width, channels), RGB or grey, oriented; each side is ceil(oriented side / reduction).
+        """uint8 (height, width, channels), RGB or grey, oriented; each side is ceil(oriented side / reduction). With
+        `to_pixels` uint16 where the file has more than 8 bits.
 
         reduction: 1, 2, 4 or 8. channels: 3, or 1: a JPEG's own luma, Rec. 601 luma of anything else; or 4, RGB and alpha. The array may
         lie in scratch memory and is valid until the next decode. Raises BadImage when the data ends early or cannot be decoded.
@@ -35,17 +39,25 @@ class Decoder:
         if header.kind == "jpeg":
             pixels = self._jpeg(data, header, reduction, min(channels, 3))
         elif header.kind == "npy":
-            pixels = shrink(_of_size(npy.pixels_of(data), header), reduction)
+            pixels = shrink(self._array(data, header), reduction)
         else:
             still = _still_webp(data) if header.kind == "webp" and channels < 4 else None
             if still is None:
-                pixels = pillow.load(data, header, reduction, alpha=channels == 4)
+                pixels = pillow.load(data, header, reduction, alpha=channels == 4, to_pixels=self._to_pixels)
             else:
                 pixels = shrink(_of_size(still, header), reduction)
         pixels = _with_channels(pixels, channels)
         if header.orientation == 1:
             return pixels
-        return orient(pixels, header.orientation, self._turned.room(pixels.size))
+        return orient(pixels, header.orientation, self._turned.room(pixels.nbytes))
+
+    def _array(self, data: memoryview, header: Header) -> np.ndarray:
+        values = _of_size(npy.values_of(data), header)
+        if values.dtype == np.uint8:
+            return values
+        if self._to_pixels is None:
+            raise BadImage("unsupported", f"an array of {values.dtype.name}{NEED_LEVELS}")
+        return self._to_pixels(values, False)
 
     def _jpeg(self, data: memoryview, header: Header, reduction: int, channels: int) -> np.ndarray:
         height, width = -(-header.height // reduction), -(-header.width // reduction)
@@ -132,10 +144,10 @@ def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
 
 
 def orient(pixels: np.ndarray, orientation: int, memory: np.ndarray) -> np.ndarray:
-    """uint8 (h, w, C) turned by EXIF `orientation` 2..8; written into `memory`, uint8 of at least as many elements."""
+    """uint8 or uint16 (h, w, C) turned by EXIF `orientation` 2..8; written into `memory`, uint8 of at least as many bytes."""
     height, width, channels = pixels.shape
     shape = (width, height) if orientation > 4 else (height, width)
-    turned = memory[: pixels.size].reshape(*shape, channels)
+    turned = memory[: pixels.nbytes].view(pixels.dtype).reshape(*shape, channels)
     if orientation in _ROTATIONS:
         cv2.rotate(pixels, _ROTATIONS[orientation], dst=turned)
     elif orientation == 2:

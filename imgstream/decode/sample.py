@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
+from imgstream.decode.levels import EIGHT_BITS, by_levels
 from imgstream.decode.memory_budget import within_budget
 from imgstream.decode.reference import Decoder, Scratch
 from imgstream.files.reader import FileReader, FileVersion
@@ -25,7 +26,7 @@ class SampleReader:
     def __init__(self, spec: SampleSpec) -> None:
         self._spec = spec
         self._reader = FileReader()
-        self._decoder = Decoder()
+        self._decoder = Decoder(by_levels(spec.levels))
         self._reduced = Scratch()
 
     @property
@@ -47,7 +48,7 @@ class SampleReader:
         return self._reader.waited
 
     def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
-        """Fill uint8 (height, width, channels) `out` from the file at `path`. Raises BadImage."""
+        """Fill (height, width, channels) `out`, of the spec's pixel_type, from the file at `path`. Raises BadImage."""
         data, header = self._reader.read(path, self._spec.max_pixels)
         self._decode(data, header, out, box_of)
 
@@ -56,22 +57,27 @@ class SampleReader:
         self._decode(memoryview(data), read_header(data), out, None)
 
     def read_reduced(self, path: bytes, size: tuple[int, int], margin: float) -> np.ndarray:
-        """The oriented image at `path`, uint8 (h, w, channels), just large enough to cover `margin` times `size` (height, width), and never
-        enlarged. Valid until the next call. Raises BadImage.
+        """The oriented image at `path`, (h, w, channels) of the spec's pixel_type, just large enough to cover `margin` times `size`
+        (height, width), and never enlarged. Valid until the next call. Raises BadImage.
         """
         data, header = self._reader.read(path, self._spec.max_pixels)
         height, width = size
         reduction, reduced_width, reduced_height = reduced_size(*header.oriented, width, height, margin)
         shape = (reduced_height, reduced_width, self._spec.channels)
-        reduced = self._reduced.room(math.prod(shape))[: math.prod(shape)].reshape(shape)
-        with within_budget(header, len(data), reduction):
+        count = math.prod(shape) * self._spec.pixel_type.itemsize
+        reduced = self._reduced.room(count)[:count].view(self._spec.pixel_type).reshape(shape)
+        with within_budget(self._taken(header), len(data), reduction):
             resize(self._decoder.decode(data, header, reduction, self._spec.channels), reduced)
         return reduced
 
     def _decode(self, data: memoryview, header: Header, out: np.ndarray, box_of: BoxOf | None) -> None:
         plan = plan_sample(self._spec, *header.oriented, box_of)
-        with within_budget(header, len(data), plan.reduction):
+        with within_budget(self._taken(header), len(data), plan.reduction):
             place(self._decoder.decode(data, header, plan.reduction, self._spec.channels), plan, out)
+
+    def _taken(self, header: Header) -> Header:
+        """As the memory that decoding takes is to be computed from: with levels, deep images take twice as much."""
+        return header if self._spec.levels is None or header.bits <= 8 else header._replace(pixel_bytes=2 * header.pixel_bytes)
 
 
 def plan_sample(spec: SampleSpec, width: int, height: int, box_of: BoxOf | None, reductions: Sequence[int] = REDUCTIONS) -> Plan:
@@ -82,7 +88,7 @@ def plan_sample(spec: SampleSpec, width: int, height: int, box_of: BoxOf | None,
 
 
 def place(image: np.ndarray, plan: Plan, out: np.ndarray) -> None:
-    """Crop uint8 (h, w, C) `image` to the plan's window and resize it into its place in `out`; the rest of `out` becomes black."""
+    """Crop (h, w, C) `image`, of uint8 or uint16, to the plan's window, and resize it into its place in `out`; the rest becomes black."""
     target = out
     if (plan.out_height, plan.out_width) != out.shape[:2]:
         out[:] = 0
@@ -91,9 +97,15 @@ def place(image: np.ndarray, plan: Plan, out: np.ndarray) -> None:
 
 
 def resize(image: np.ndarray, out: np.ndarray) -> None:
-    """Resize uint8 (h, w, C) `image` to the size of `out`, (H, W, C): bilinear, half-pixel centres."""
+    """Resize uint8 or uint16 (h, w, C) `image` to the size of `out`, (H, W, C): bilinear, half-pixel centres. Of 8 bits, an uint16 `out`
+    becomes the same shades in 16.
+    """
     height, width, channels = out.shape
-    if image.shape == out.shape:
+    if image.dtype != out.dtype:
+        small = np.empty(out.shape, image.dtype)
+        resize(image, small)
+        np.multiply(small, EIGHT_BITS, out=out)
+    elif image.shape == out.shape:
         out[:] = image
     elif channels == 1:  # OpenCV drops a channel axis of one
         cv2.resize(image[..., 0], (width, height), dst=out[..., 0], interpolation=cv2.INTER_LINEAR)

@@ -48,7 +48,7 @@ def embed(
     `workers`, `pipeline`: as in Stream.
     """
     size = batch_size_for(spec.shape) if batch_size is None else batch_size
-    stream = Stream(index, spec, batch_size=size, workers=workers, pipeline=pipeline, dtype="uint8")
+    stream = Stream(index, spec, batch_size=size, workers=workers, pipeline=pipeline, dtype=spec.pixel_type)
     names = index.class_names
 
     def label_of(position: int) -> str | None:

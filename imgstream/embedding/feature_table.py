@@ -107,7 +107,7 @@ class _Rows:
 
 def _compute(model: Any, stream: Stream, rows: _Rows, progress: Progress | None) -> None:
     forward, done = Forward(Program(model, stream.spec), stream.batch_size), 0
-    for batch in stream.replace(augment=None, shuffle=False, shard=(0, 1), dtype="uint8").traced_batches():
+    for batch in stream.replace(augment=None, shuffle=False, shard=(0, 1), dtype=stream.spec.pixel_type).traced_batches():
         wanted = rows.labels_of(batch.positions) >= 0
         if wanted.any():
             rows.append(batch.positions[wanted], forward(batch.images if wanted.all() else batch.images[wanted]))

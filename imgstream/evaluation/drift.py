@@ -102,11 +102,11 @@ class ProfileBuilder:
         self._aspect.add(np.array([math.log2(width / height)]))
 
     def add_images(self, images: np.ndarray, spec: SampleSpec) -> None:
-        """Count a batch of samples, (B, H, W, C): uint8 pixels, or float32 in the scale of `spec`."""
+        """Count a batch of samples, (B, H, W, C): pixels, or float32 in the scale of `spec`."""
         if not len(images):
             return
-        if images.dtype == np.uint8:
-            self._brightness.add(images.reshape(len(images), -1).mean(axis=1, dtype=np.float64) / 255)
+        if images.dtype == spec.pixel_type:
+            self._brightness.add(images.reshape(len(images), -1).mean(axis=1, dtype=np.float64) / spec.white)
             return
         height, width, channels = images.shape[1:]
         rows = images.reshape(len(images), height, width * channels).mean(axis=1)  # along rows first: a sum over three channels is slow

@@ -34,10 +34,10 @@ class CalibrationImages:
         order = _stratified(index, run.class_names)
         calibrated_on = min(CALIBRATED_ON, len(order) // 2)
         self._measured_on = index.take(np.sort(order[calibrated_on : calibrated_on + MEASURED_ON]))
-        stream = Stream(index.take(order[:calibrated_on]), run.spec, dtype="uint8")
+        stream = Stream(index.take(order[:calibrated_on]), run.spec, dtype=run.spec.pixel_type)
         batches = [images.copy() for images, *_ in stream.batches()]
-        self.pixels = np.concatenate(batches) if batches else np.zeros((0, *run.spec.shape), np.uint8)
-        """uint8 (n, *spec.shape), RGB or grey."""
+        self.pixels = np.concatenate(batches) if batches else np.zeros((0, *run.spec.shape), run.spec.pixel_type)
+        """(n, *spec.shape), RGB or grey, of its pixel_type."""
         if len(self.pixels) < FEWEST // 2:
             where = "of those that the run was trained on" if source is None else f"under {index.root or 'the paths given'}"
             raise DatasetError(
@@ -45,21 +45,15 @@ class CalibrationImages:
                 f"{quantity(len(self.pixels), 'image')} can be read; give {FEWEST} or more with --calibrate DIR"
             )
 
-    @property
-    def samples(self) -> np.ndarray:
-        """The same, scaled: float32 (n, *spec.shape), as the run's model takes them."""
-        samples = np.empty(self.pixels.shape, np.float32)
-        self._run.spec.to_float(self.pixels, samples)
-        return samples
-
-    def measured(self, runtime: Runtime, temperature: float) -> dict[str, Any]:
+    def measured(self, runtime: Runtime, temperature: float, raw: bool) -> dict[str, Any]:
         """Accuracy of the run and of its int8 model, `runtime`, on the images that the ranges were not taken from.
 
         Raises ModelError when more than a point is lost.
         """
         spec, names = self._run.spec, self._run.class_names
-        before = evaluate(self._run.program, names, Stream(self._measured_on, spec, dtype="uint8"))
-        after = evaluate(ExportedLogits(runtime, spec), names, Stream(self._measured_on, spec, dtype="uint8"), temperature=temperature)
+        stream = Stream(self._measured_on, spec, dtype=spec.pixel_type)
+        before = evaluate(self._run.program, names, stream)
+        after = evaluate(ExportedLogits(runtime, spec, raw), names, stream, temperature=temperature)
         if before.accuracy - after.accuracy > MOST_LOST:
             raise ModelError(
                 f"int8 loses {100 * (before.accuracy - after.accuracy):.1f} points of accuracy: {100 * before.accuracy:.1f} % before, "

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import numpy as np
 
 from imgstream.errors import ModelError, OutputError, SpecError
+from imgstream.export.logits import model_input
 from imgstream.files.atomic import write_json, write_text
 from imgstream.runtimes import Precision
 from imgstream.spec import SampleSpec
@@ -34,7 +35,9 @@ class Description:
     format: str
     precision: str
     raw: bool
-    """Whether it takes float32 by the spec's scale and gives logits; else it takes uint8 and gives probabilities."""
+    """Whether it takes float32 by the spec's scale and gives logits; else it gives probabilities, and takes uint8 or, where the spec has
+    levels, float32 values as files store them.
+    """
     patterns: list[list[float]]
     """What it gave for `drawn_patterns` when it was made, (2, K)."""
     versions: dict[str, str]
@@ -74,16 +77,12 @@ class Description:
 
 
 def drawn_patterns(spec: SampleSpec, raw: bool) -> np.ndarray:
-    """Two images as the model takes them, (2, *spec.shape): uint8, or if `raw`, float32. Of whole numbers alone: the same everywhere."""
+    """Two images as the model takes them, (2, *spec.shape). Of whole numbers alone: the same everywhere."""
     height, width, channels = spec.shape
     y, x, c = np.ogrid[:height, :width, :channels]
     waves = [(3 * y + 5 * x * (c + 1)) % 256, (y * y // 16 + x * x // 24 + 85 * c) % 256]
-    pixels = np.stack([np.broadcast_to(wave, spec.shape) for wave in waves]).astype(np.uint8)
-    if not raw:
-        return pixels
-    samples = np.empty(pixels.shape, np.float32)
-    spec.to_float(pixels, samples)
-    return samples
+    pixels = np.stack([np.broadcast_to(wave, spec.shape) for wave in waves]) * (spec.white // 255)
+    return model_input(pixels.astype(spec.pixel_type), spec, raw)
 
 
 def check_beside(folder: Path, model: str, description: Description) -> None:

@@ -25,7 +25,7 @@ from imgstream.export.description import (
     labels_text,
     write_beside,
 )
-from imgstream.export.logits import difference_of
+from imgstream.export.logits import difference_of, model_input
 from imgstream.export.serving import check_backend, raw_model, serving_model
 from imgstream.files.atomic import check_target, sync_folder, translated
 from imgstream.files.digests import digests
@@ -75,7 +75,8 @@ def export_run(
     """Write the model of `run` to `output`, whole or not at all, with labels.txt and imgstream.json beside it.
 
     The exported model takes uint8 (B, height, width, channels), RGB or grey, of the size of the run's spec, and gives probabilities,
-    float32 (B, K), in the order of the run's class names. With `raw` it takes float32 by the spec's scale, and gives logits.
+    float32 (B, K), in the order of the run's class names. Where the spec has levels it takes float32: values as the files store them, of
+    which it makes black and white itself. With `raw` it takes float32 by the spec's scale, and gives logits.
 
     Args:
         run: A finished run.
@@ -118,30 +119,28 @@ def export_run(
     )
     _check_target(chosen, target, description)
     pixels = golden_pixels(run.folder.golden, spec)
-    samples = np.empty(pixels.shape, np.float32)
-    spec.to_float(pixels, samples)
     expected = Forward(run.program, len(pixels))(pixels)
     images = CalibrationImages(run, calibrate) if precision == "int8" else None
     with _workplace(target) as folder:
         made = folder / (target.name if chosen.ending else "model")
         with translated(made):
-            _write(chosen, served, made, precision, spec, None if images is None else images.samples if raw else images.pixels)
+            _write(chosen, served, made, precision, spec, None if images is None else model_input(images.pixels, spec, raw))
         runtime = chosen.open(made)
-        difference = _difference(runtime(samples if raw else pixels), expected, raw, run.temperature)
+        difference = _difference(runtime(model_input(pixels, spec, raw)), expected, raw, run.temperature)
         tolerance = {"float32": FLOAT32_TOLERANCE, "float16": OTHER_TOLERANCE, "int8": math.inf}[precision]  # int8 has another measure
         if not difference <= tolerance:
             raise ModelError(
                 f"the exported model does not give what {run.path} gives: golden samples differ by {difference:.1e} of the largest logit, "
                 f"{tolerance:.0e} is allowed. Nothing was written"
             )
-        if isinstance(chosen, SavedModel) and not raw:
+        if isinstance(chosen, SavedModel) and not raw and spec.levels is None:
             encoded = _difference_of_encoded(chosen, made, run, expected)
             if not encoded <= OTHER_TOLERANCE:  # its decoder may differ by a level
                 raise ModelError(f"the SavedModel reads golden files otherwise than {run.path}: {encoded:.1e} of the largest logit")
         patterns = runtime(drawn_patterns(spec, raw))
         report = {**description.report, "golden_difference": difference}
         if images is not None:
-            report["int8"] = images.measured(runtime, run.temperature if raw else 1.0)
+            report["int8"] = images.measured(runtime, run.temperature if raw else 1.0, raw)
         description = dataclasses.replace(description, patterns=patterns.astype(float).tolist(), report=report)
         with translated(made):
             chosen.describe(made, {DESCRIPTION: description.text(), LABELS: labels_text(description.class_names)})

@@ -77,8 +77,8 @@ class ExportedModel:
 
     @property
     def engine(self) -> Engine:
-        """uint8 (B, *spec.shape) pixels → logits float32 (B, K)."""
-        return ExportedLogits(self._runtime, self.spec)
+        """(B, *spec.shape) pixels → logits float32 (B, K)."""
+        return ExportedLogits(self._runtime, self.spec, self.description.raw)
 
     @property
     def member(self) -> Member:
@@ -87,7 +87,7 @@ class ExportedModel:
 
     def stream(self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, pipeline: Pipeline = "python") -> Stream:
         """The images of `source` as pixels, in index order; see Run.stream."""
-        return Stream(open_index(source), self.spec, batch_size=batch_size, workers=workers, pipeline=pipeline, dtype="uint8")
+        return Stream(open_index(source), self.spec, batch_size=batch_size, workers=workers, pipeline=pipeline, dtype=self.spec.pixel_type)
 
     def evaluate(
         self,

@@ -13,18 +13,26 @@ LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
 
 
 class ExportedLogits(Engine):
-    """An exported model as logits of pixels, which are scaled by `spec` if it is a raw one."""
+    """An exported model as logits of pixels."""
 
-    def __init__(self, runtime: Runtime, spec: SampleSpec) -> None:
-        self._runtime, self._spec = runtime, spec
+    def __init__(self, runtime: Runtime, spec: SampleSpec, raw: bool) -> None:
+        self._runtime, self._spec, self._raw = runtime, spec, raw
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (B, H, W, C) pixels → logits float32 (B, K)."""
-        if self._runtime.dtype == np.float32:
-            samples = np.empty(images.shape, np.float32)
-            self._spec.to_float(images, samples)
-            return self._runtime(samples)
-        return np.log(np.maximum(self._runtime(images), LEAST_PROBABILITY))
+        """(B, H, W, C) pixels, of the spec's pixel_type → logits float32 (B, K)."""
+        found = self._runtime(model_input(images, self._spec, self._raw))
+        return found if self._raw else np.log(np.maximum(found, LEAST_PROBABILITY))
+
+
+def model_input(pixels: np.ndarray, spec: SampleSpec, raw: bool) -> np.ndarray:
+    """Pixels, (B, H, W, C) of the spec's pixel_type, as an exported model takes them: uint8; with levels, float32 values as files store
+    them; if it is `raw`, float32 by the spec's scale.
+    """
+    if raw:
+        samples = np.empty(pixels.shape, np.float32)
+        spec.to_float(pixels, samples)
+        return samples
+    return pixels if spec.levels is None else spec.stored_values(pixels)
 
 
 def difference_of(probabilities: np.ndarray, logits: np.ndarray, temperature: float) -> float:

@@ -12,13 +12,14 @@ IMAGE, PROBABILITIES, LOGITS = "image", "probabilities", "logits"
 
 
 def serving_model(model: Any, spec: SampleSpec, temperature: float) -> Any:
-    """A keras.Model: uint8 (B, *spec.shape), RGB or grey → probabilities float32 (B, K), softmax(logits / `temperature`).
+    """A keras.Model: uint8 (B, *spec.shape), RGB or grey, or where the spec has levels float32 values as files store them → probabilities
+    float32 (B, K), softmax(logits / `temperature`).
 
     `model`: float32 (B, *spec.shape), by the spec's scale → logits (B, K).
     """
     import keras
 
-    image, x = _pixels(spec)
+    image, x = _pixels(spec) if spec.levels is None else _stored_values(spec)
     x = in_float32(model)(x)
     if temperature != 1:
         x = keras.layers.Rescaling(1 / temperature, dtype="float32", name="temperature")(x)
@@ -35,7 +36,9 @@ def raw_model(model: Any, spec: SampleSpec) -> Any:
 
 
 def pixel_model(model: Any, spec: SampleSpec) -> Any:
-    """A keras.Model: uint8 (B, *spec.shape), RGB or grey → float32 (B, D), what `model` gives for their samples."""
+    """A keras.Model: pixels (B, *spec.shape), RGB or grey, uint8 or of 16 bits as float32 → float32 (B, D), what `model` gives for their
+    samples.
+    """
     import keras
 
     image, samples = _pixels(spec)
@@ -48,10 +51,28 @@ def _pixels(spec: SampleSpec) -> tuple[Any, Any]:
     """An input of pixels, and the samples that are made of them."""
     import keras
 
-    image = keras.Input(spec.shape, dtype="uint8", name=IMAGE)
+    image = keras.Input(spec.shape, dtype="uint8" if spec.levels is None else "float32", name=IMAGE)
+    return image, _scaled(image, spec)
+
+
+def _stored_values(spec: SampleSpec) -> tuple[Any, Any]:
+    """An input of values as files store them, and the samples that are made of them."""
+    import keras
+
+    assert spec.levels is not None
+    low, high = spec.levels
+    gain = spec.white / (high - low)
+    image = keras.Input(spec.shape, dtype="float32", name=IMAGE)
+    shades = keras.layers.Rescaling(gain, -low * gain, dtype="float32", name="levels")(image)
+    return image, _scaled(keras.layers.ReLU(max_value=spec.white, dtype="float32", name="black_and_white")(shades), spec)
+
+
+def _scaled(pixels: Any, spec: SampleSpec) -> Any:
+    import keras
+
     gain, bias = spec.affine()
-    x = keras.ops.take(image, [2, 1, 0], axis=-1) if spec.bgr else image
-    return image, keras.layers.Rescaling(gain.tolist(), bias.tolist(), dtype="float32", name="scale")(x)
+    x = keras.ops.take(pixels, [2, 1, 0], axis=-1) if spec.bgr else pixels
+    return keras.layers.Rescaling(gain.tolist(), bias.tolist(), dtype="float32", name="scale")(x)
 
 
 def in_float32(model: Any) -> Any:

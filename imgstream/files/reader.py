@@ -103,10 +103,10 @@ class FileReader:
         return header
 
     def _unpacked(self, span: Span, max_pixels: int) -> memoryview:
-        page, shape = span.container.page, span.container.slice_shape
-        if shape is not None:  # as a file of it alone would be
+        page, array = span.container.page, span.container.slice_form
+        if array is not None:  # as a file of it alone would be
             with _opened(span) as (descriptor, self.version, start):
-                return self._fill(descriptor, start, span.length, header_bytes("|u1", shape))
+                return self._fill(descriptor, start, span.length, header_bytes(*array))
         if page is None:
             with _opened(span) as (descriptor, self.version, start):
                 data = self._fill(descriptor, start, span.length)

@@ -11,7 +11,7 @@ from imgstream.errors import REASONS
 STORED, DEFLATED = "stored", "deflated"
 """How the bytes of an image are kept in a container: as they are, or as raw DEFLATE data, as in most .zip files. See also page_form."""
 
-_ARRAY = re.compile(r"array (\d+)((?:x\d+){1,2})", re.ASCII)
+_ARRAY = re.compile(r"array (?:(\S+) )?(\d+(?:x\d+){1,2})", re.ASCII)
 _PAGE = re.compile(r"page (\w+) (\d+)\+(\d+) (\d+)", re.ASCII)
 
 
@@ -24,9 +24,9 @@ class PackedPage(NamedTuple):
     unpacked: int  # bytes
 
 
-def array_form(shape: tuple[int, ...]) -> str:
-    """How images are kept that are uint8 slices of this shape."""
-    return f"array {'x'.join(map(str, shape))}"
+def array_form(shape: tuple[int, ...], dtype: str = "|u1") -> str:
+    """How images are kept that are slices of this shape and NumPy dtype."""
+    return f"array {'' if dtype == '|u1' else f'{dtype} '}{'x'.join(map(str, shape))}"
 
 
 def page_form(codec: str, at: int, size: int, unpacked: int) -> str:
@@ -60,10 +60,10 @@ class Container(NamedTuple):
         return PackedPage(match[1], *map(int, match.groups()[1:])) if match else None
 
     @property
-    def slice_shape(self) -> tuple[int, ...] | None:
-        """The shape of the images as slices of an array of uint8; None for others."""
+    def slice_form(self) -> tuple[str, tuple[int, ...]] | None:
+        """The dtype and the shape of the images as slices of an array; None for others."""
         match = _ARRAY.fullmatch(self.kept)
-        return tuple(map(int, (match[1] + match[2]).split("x"))) if match else None
+        return (match[1] or "|u1", tuple(map(int, match[2].split("x")))) if match else None
 
     def encode(self) -> bytes:
         """As a table has it: four fields with a NUL between, which no path holds."""

@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
+import numpy as np
+
 from imgstream.errors import BadImage
 from imgstream.formats import isobmff, npy, tiff
 from imgstream.formats.jpeg import passes, read_frame
@@ -34,6 +36,7 @@ class Header(NamedTuple):
     held: int = 0  # further bytes that the decoder needs: a TIFF's largest part, a JPEG's coefficients if it has many scans
     passes: int = 0  # for a JPEG with many scans, the 8 × 8 blocks of all of them; for a run-length BMP, its pixels
     least: int = 0  # fewest bytes that can hold all pixels, where known; else 0
+    bits: int = 8  # of a value: more than 8 in some PNG, TIFF and .npy; less than 8 does not count
 
     @property
     def oriented(self) -> tuple[int, int]:
@@ -135,7 +138,7 @@ def _png(data: Bytes) -> Header:
         if name == b"eXIf":
             orientation = _exif_orientation(data[start + 8 : end - 4])
     pixel_bytes = 4 if colour not in (0, 3) else 2 if depth == 16 else 1  # 0: grey, 3: palette
-    return Header("png", width, height, orientation, pixel_bytes=pixel_bytes)
+    return Header("png", width, height, orientation, pixel_bytes=pixel_bytes, bits=max(8, depth))
 
 
 # ---- GIF
@@ -248,7 +251,8 @@ def _tiff(data: Bytes) -> Header:
     assert bits is not None
     pixel_bytes = 4 if samples > 1 or bits > 16 else 2 if bits > 8 else 1
     part = across * down * samples * max(1, bits) // 8
-    return Header("tiff", width, height, orientation if 1 <= orientation <= 8 else 1, pixel_bytes=pixel_bytes, held=part)
+    orientation = orientation if 1 <= orientation <= 8 else 1
+    return Header("tiff", width, height, orientation, pixel_bytes=pixel_bytes, held=part, bits=max(8, bits))
 
 
 # ---- AVIF and HEIC
@@ -282,7 +286,9 @@ _TURNS = {  # EXIF orientation of (quarter turns against the clock, then mirrore
 def _npy(data: Bytes) -> Header:
     header = npy.array_header(data)
     height, width, channels = npy.image_shape(header)
-    return Header("npy", width, height, 1, pixel_bytes=channels, least=header.begins + height * width * channels)
+    size = np.dtype(header.dtype).itemsize
+    pixel_bytes = channels * size
+    return Header("npy", width, height, 1, pixel_bytes=pixel_bytes, least=header.begins + height * width * pixel_bytes, bits=8 * size)
 
 
 _READERS = (

@@ -1,4 +1,4 @@
-"""NumPy's .npy files of one image: uint8, (height, width), or with 1, 3 or 4 channels last. Nothing in them is ever unpickled.
+"""NumPy's .npy files of one image: integers or floats, (height, width), or with 1, 3 or 4 channels last. Nothing in them is ever unpickled.
 
 (numpy/lib/_format_impl.py: magic, version, length of the header, the header as a Python literal, the values)
 """
@@ -17,6 +17,7 @@ MAGIC = b"\x93NUMPY"
 
 _MOST_HEADER = 10_000  # bytes, as NumPy has it
 _CHANNELS = (1, 3, 4)
+_TYPES = frozenset({"u1", *(f"{order}{kind}{size}" for order in "<>|" for kind in "uif" for size in (1, 2, 4, 8))} - {"<f1", ">f1", "|f1"})
 
 
 class ArrayHeader(NamedTuple):
@@ -53,8 +54,8 @@ def array_header(data: bytes | memoryview) -> ArrayHeader:
 def image_shape(header: ArrayHeader) -> tuple[int, int, int]:
     """(height, width, channels) of an array of one image. Raises BadImage for another, and says what it is."""
     shape = header.shape
-    if header.dtype not in ("|u1", "u1", "<u1", ">u1"):
-        raise BadImage("unsupported", f"an array of {_named(header.dtype)}; only uint8, 0 to 255, is read")
+    if header.dtype not in _TYPES:
+        raise BadImage("unsupported", f"an array of {_named(header.dtype)}; an image has uint8, other integers or floats")
     if len(shape) == 2:
         return (*shape, 1)
     if len(shape) == 3 and shape[2] in _CHANNELS:
@@ -62,15 +63,18 @@ def image_shape(header: ArrayHeader) -> tuple[int, int, int]:
     raise BadImage("unsupported", f"an array of shape {shape}; an image is (height, width) or (height, width, 1, 3 or 4)")
 
 
-def pixels_of(data: memoryview) -> np.ndarray:
-    """uint8 (height, width) or (height, width, 3) of an .npy file of one image, a view of it where that can be; alpha is dropped.
+def values_of(data: memoryview) -> np.ndarray:
+    """(height, width) or (height, width, 3) of an .npy file of one image, of its own dtype, a view of it where that can be; alpha is
+    dropped.
 
     Raises BadImage when the file ends early.
     """
     header = array_header(data)
     height, width, channels = image_shape(header)
     count = height * width * channels
-    values = np.frombuffer(data, np.uint8, offset=header.begins)[:count]
+    size = np.dtype(header.dtype).itemsize
+    held = (len(data) - header.begins) // size
+    values = np.frombuffer(data, header.dtype, min(held, count), header.begins)
     if len(values) < count:
         raise BadImage("truncated", f"holds {len(values):,} of {count:,} values")
     pixels = values.reshape(header.shape, order="F" if header.fortran_order else "C").reshape(height, width, channels)

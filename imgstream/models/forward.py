@@ -32,7 +32,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, images: np.ndarray) -> Any:
-        """uint8 (B, H, W, C) pixels → float32 (B, K), as an array or what np.asarray takes, and waits for."""
+        """(B, H, W, C) pixels → float32 (B, K), as an array or what np.asarray takes, and waits for."""
 
 
 class Program(Engine):
@@ -46,7 +46,7 @@ class Program(Engine):
         self.ahead = 1 if works_alone else 0
 
     def __call__(self, images: np.ndarray) -> Any:
-        """uint8 (B, H, W, C) pixels, or float32 in the spec's scale → (B, K), an array of Keras' backend, which a device that works on its
+        """(B, H, W, C) pixels, or float32 in the spec's scale → (B, K), an array of Keras' backend, which a device that works on its
         own may still be computing.
         """
         return self._compute(images)

@@ -8,13 +8,14 @@ from imgstream.spec import SampleSpec
 
 
 def scaled(images: Any, spec: SampleSpec) -> Any:
-    """Tensors of Keras' backend: uint8 (B, H, W, C) pixels become float32 in the scale of `spec`; floats stay as they are, scaled already.
+    """Tensors of Keras' backend: (B, H, W, C) pixels, of the pixel_type of `spec`, become float32 in its scale; floats stay as they are,
+    scaled already.
 
     The values are those of SampleSpec.to_float, but for the last bit where a compiler contracts the multiplication and the addition.
     """
     import keras
 
-    if keras.backend.standardize_dtype(images.dtype) != "uint8":
+    if keras.backend.standardize_dtype(images.dtype) != spec.pixel_type.name:
         return images
     gain, bias = spec.scaling
     images = keras.ops.cast(images[..., ::-1] if spec.bgr else images, "float32") * gain

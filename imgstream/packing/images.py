@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import simplejpeg
 
+from imgstream.decode.levels import by_levels
 from imgstream.decode.memory_budget import within_budget
 from imgstream.decode.reference import Decoder
 from imgstream.decode.sample import SampleReader
@@ -50,7 +51,7 @@ class ImageSource:
     def __init__(self, resize: int | None, quality: int) -> None:
         """`resize`: pixels of the shorter side, None to copy the bytes. `quality`: of the JPEGs that are then written."""
         self._resize, self._quality = resize, quality
-        self._files, self._decoder = FileReader(), Decoder()
+        self._files, self._decoder = FileReader(), Decoder(by_levels((0, 1)))  # any levels: only whether an image is whole is seen
         self._samples = SampleReader(SampleSpec(size=(resize or 1, resize or 1)))
 
     def read(self, path: bytes) -> tuple[bytes, str, int, int]:

@@ -37,7 +37,7 @@ class Scored(NamedTuple):
     """float32 (B, K): probabilities; the mean over the members and, with tta, over an image and its mirror image."""
     bad: list[tuple[int, BadImage]]
     images: np.ndarray
-    """uint8 (B, H, W, C): pixels, as the first member reads them."""
+    """(B, H, W, C): pixels, as the first member reads them."""
 
 
 class Scorer:
@@ -66,8 +66,8 @@ class Scorer:
 
     def batches(self, index: ImageIndex, workers: int | None, pipeline: Pipeline) -> Iterator[Scored]:
         """Every batch of the index, in order. Images are decoded once for each different size, fit and so on, ahead of the models."""
-        how: dict[str, Any] = {"batch_size": self.batch_size, "workers": workers, "pipeline": pipeline, "dtype": "uint8"}
-        streams = [Stream(index, spec, **how) for spec in self._specs]
+        how: dict[str, Any] = {"batch_size": self.batch_size, "workers": workers, "pipeline": pipeline}
+        streams = [Stream(index, spec, **how, dtype=spec.pixel_type) for spec in self._specs]
         batches = zip(*(stream.traced_batches() for stream in streams), strict=True)
         ahead = max(forward.ahead for forward, *_ in self._members)
         for positions, bad, images, scores in late(map(self._started, batches), ahead):

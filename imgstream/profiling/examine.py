@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from imgstream.augment import resolve
+from imgstream.decode.depth import choose_levels
 from imgstream.errors import BadImage, NoImagesError
 from imgstream.index import ImageIndex
 from imgstream.models import model_info
@@ -42,6 +43,7 @@ def examine(
     index: ImageIndex,
     *,
     size: tuple[int, int] | None = None,
+    levels: str | None = None,
     model: str = "cnn",
     augment: Any = "standard",
     batch_size: int = 64,
@@ -51,17 +53,17 @@ def examine(
 ) -> Figures:
     """Measure every stage on a random sample of `index`, as training with these options would read it.
 
-    `size`: (height, width) of a sample in pixels, None for the model's own. `seconds` is about how long it takes in all, beyond importing
-    Keras; compiling a large model, or a single step or image that takes long, can make it more. `stage` is called with the name of each
-    stage as it begins.
+    `size`: (height, width) of a sample in pixels, None for the model's own. `levels`: "auto", "LOW:HIGH" or None. `seconds` is about how
+    long it takes in all, beyond importing Keras; compiling a large model, or a single step or image that takes long, can make it more.
+    `stage` is called with the name of each stage as it begins.
 
     Raises NoImagesError when no file of the sample can be read, SpecError, AugmentError, ModelError.
     """
     tell = stage if stage is not None else lambda name: None
     info, augmentation = model_info(model), resolve(augment)
-    spec = SampleSpec(size=size or info.size, scale=info.scale, channels=info.channels or 3)
+    spec = SampleSpec(size=size or info.size, scale=info.scale, channels=info.channels or 3, levels=choose_levels(levels, index))
     sample = index.take(permute(np.arange(min(len(index), _MOST_SAMPLED)), len(index), seed, 0))
-    stream = Stream(sample, spec, augment=augmentation, batch_size=batch_size, shuffle=True, seed=seed, dtype="uint8")
+    stream = Stream(sample, spec, augment=augmentation, batch_size=batch_size, shuffle=True, seed=seed, dtype=spec.pixel_type)
     threads, outputs = stream.thread_count, max(2, len(index.class_names))
 
     tell("starting Keras")
@@ -75,7 +77,7 @@ def examine(
     tell(f"compiling {info.name}")
     small = Sizes.of(spec.size).small if info.any_size else None
     trainee = TrainingStep(TrainSettings(model=info.name, batch_size=batch_size, seed=seed), spec, small is not None, outputs)
-    trainee.step(np.zeros((batch_size, *spec.shape), np.uint8), np.zeros(batch_size, np.int32))
+    trainee.step(np.zeros((batch_size, *spec.shape), spec.pixel_type), np.zeros(batch_size, np.int32))
     given = max(seconds - (time.perf_counter() - began), _LEAST * seconds)
     share = {name: part * given for name, part in _SHARES.items()}
     end = time.perf_counter() + given

@@ -123,7 +123,7 @@ def decode_stage(loaded: Sequence[Loaded], spec: SampleSpec, threads: int, secon
     made: dict[int, Loaded] = {}
 
     def decoder() -> Callable[[Loaded], int | None]:
-        reader, out = SampleReader(spec), np.zeros(spec.shape, np.uint8)
+        reader, out = SampleReader(spec), np.zeros(spec.shape, spec.pixel_type)
 
         def decode(file: Loaded) -> int | None:
             try:
@@ -181,7 +181,7 @@ def plain_samples(loaded: Sequence[Loaded], spec: SampleSpec, seconds: float, ba
     most = max(1, min(_MOST_SAMPLES[0], _MOST_SAMPLES[1] // int(np.prod(spec.shape))))
     reader, samples, deadline = SampleReader(spec), [], time.perf_counter() + seconds
     for file in loaded:
-        out = np.zeros(spec.shape, np.uint8)
+        out = np.zeros(spec.shape, spec.pixel_type)
         try:
             reader.decode(file.data, out)
         except BadImage as error:

@@ -108,7 +108,7 @@ def measure(
         whole = with_features(model)
     except ModelError:
         whole = model
-    stream = Stream(index, spec, batch_size=_BATCH_SIZE, shuffle=True, workers=workers, dtype="uint8")
+    stream = Stream(index, spec, batch_size=_BATCH_SIZE, shuffle=True, workers=workers, dtype=spec.pixel_type)
     forward, classes = Forward(Program(whole, spec), _BATCH_SIZE), len(names)
     rows, profile = mapped((len(index),), ROW), ProfileBuilder()
     rows["label"] = rows["predicted"] = -1

@@ -40,7 +40,9 @@ def thumbnails(
 
 
 def encoded(image: np.ndarray) -> bytes:
-    """uint8 (H, W, C), RGB or grey, as a JPEG file of at most 48 pixels."""
+    """uint8 or uint16 (H, W, C), RGB or grey, as a JPEG file of at most 48 pixels."""
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
     height, width = image.shape[:2]
     scale = _DOT / max(height, width)
     return jpeg(cv2.resize(image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA), 70)

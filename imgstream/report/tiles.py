@@ -108,7 +108,7 @@ def scored_tiles(
         return tiles
     wanted = np.array(sorted(tiles), np.int64)
     forward, look = Forward(Program(model, spec), _BATCH_SIZE), ClassMaps(model, spec, _BATCH_SIZE)
-    for batch in Stream(index.take(wanted), spec, batch_size=_BATCH_SIZE, workers=workers, dtype="uint8").traced_batches():
+    for batch in Stream(index.take(wanted), spec, batch_size=_BATCH_SIZE, workers=workers, dtype=spec.pixel_type).traced_batches():
         if until is not None and time.monotonic() >= until:
             break
         if not len(batch.images):

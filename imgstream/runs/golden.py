@@ -27,7 +27,7 @@ OTHER_TOLERANCE = 2e-2
 """The same in mixed precision, or on another device."""
 
 Logits = Callable[[np.ndarray], np.ndarray]
-"""uint8 (B, H, W, C) pixels → float32 (B, K)."""
+"""(B, H, W, C) pixels → float32 (B, K)."""
 
 
 def write_golden(file: Path, spec: SampleSpec, logits: Logits, device: str) -> None:
@@ -56,7 +56,7 @@ def check_golden(file: Path, spec: SampleSpec, logits: Logits, device: str, mixe
 
 
 def draw_samples(spec: SampleSpec) -> np.ndarray:
-    """The pixels of golden samples drawn anew: uint8 (len(KINDS), *spec.shape)."""
+    """The pixels of golden samples drawn anew: (len(KINDS), *spec.shape) of its pixel_type."""
     return _samples([_draw(kind, number) for number, kind in enumerate(KINDS)], spec)
 
 
@@ -66,7 +66,7 @@ def golden_files(file: Path) -> dict[str, bytes]:
 
 
 def golden_pixels(file: Path, spec: SampleSpec) -> np.ndarray:
-    """The pixels of the golden samples: uint8 (len(KINDS), *spec.shape), RGB or grey. Raises RunError."""
+    """The pixels of the golden samples: (len(KINDS), *spec.shape) of the spec's pixel_type, RGB or grey. Raises RunError."""
     return _samples(_read(file)[0], spec)
 
 
@@ -100,7 +100,7 @@ def _draw(kind: str, number: int) -> bytes:
 
 def _samples(encoded: list[bytes], spec: SampleSpec) -> np.ndarray:
     reader = SampleReader(spec)
-    samples = np.zeros((len(encoded), *spec.shape), np.uint8)
+    samples = np.zeros((len(encoded), *spec.shape), spec.pixel_type)
     for data, pixels in zip(encoded, samples, strict=True):
         reader.decode(data, pixels)
     return samples

@@ -202,7 +202,7 @@ class Run:
 
         Args:
             source: A folder, a manifest, one file, an index, an iterable of paths, or images in memory: an array or iterable of uint8 (h,
-                w), (h, w, 1), (h, w, 3) RGB or (h, w, 4) RGBA, whose paths are their numbers.
+                w), (h, w, 1), (h, w, 3) RGB or (h, w, 4) RGBA, whose paths are their numbers; with levels, other types too.
             batch_size: Images in a batch.
             workers: Threads; None for one for each CPU core.
             pipeline: "python" or "tf", as in Stream.
@@ -259,7 +259,7 @@ class Run:
 
     def _pixels(self, source: Any, batch_size: int, workers: int | None, pipeline: Pipeline) -> Stream:
         """The images of `source` in index order, as `program` takes them."""
-        return self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline).replace(dtype="uint8")
+        return self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline).replace(dtype=self.spec.pixel_type)
 
     def report(
         self,

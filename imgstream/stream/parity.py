@@ -138,7 +138,7 @@ def _compare(found: ParityResult, stream: Stream, a: Batch, b: Batch, predict: C
     found.labels += int((~np.isclose(a.labels[at_a], b.labels[at_b], atol=1e-6)).any(axis=tuple(range(1, a.labels.ndim))).sum())
     found.labels += int((at_b != np.sort(at_b)).sum())
     gain, _ = stream.spec.affine()
-    levels = np.abs(a.images[at_a] - b.images[at_b]) / gain
+    levels = np.abs(a.images[at_a] - b.images[at_b]) / (gain * (stream.spec.white / 255))
     largest = levels.max(axis=(1, 2, 3))
     found.images += len(both)
     found.values += levels.size

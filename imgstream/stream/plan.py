@@ -20,7 +20,7 @@ from imgstream.stream.workers.sample_job import SampleJob
 
 OnBad = Literal["skip", "raise"]
 Pipeline = Literal["python", "tf"]
-SampleType = Literal["float32", "uint8"]
+SampleType = Literal["float32", "uint8", "uint16"]
 
 ORDER_BLOCK = 2048  # positions ordered at a time: the vectorised permutation costs the same for 32 as for a thousand
 
@@ -42,7 +42,7 @@ class BatchPlan:
         cache: Literal["auto"] | str | os.PathLike[str] | PixelCache | None = None,
         shard: tuple[int, int] = (0, 1),
         pipeline: Pipeline = "python",
-        dtype: SampleType = "float32",
+        dtype: SampleType | np.dtype[Any] = "float32",
     ) -> None:
         if not isinstance(index, ImageIndex):
             raise SpecError(f"Stream reads an index: Stream(imgstream.scan({index!r}), …)")
@@ -62,7 +62,7 @@ class BatchPlan:
         if pipeline not in get_args(Pipeline):
             raise SpecError(f'pipeline must be "python" or "tf"; got {pipeline!r}')
         self.index, self.spec = index, spec if spec is not None else SampleSpec()
-        self.augmentation, self.dtype = resolve(augment), _sample_type(dtype)
+        self.augmentation, self.dtype = resolve(augment), _sample_type(dtype, self.spec)
         self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), int(seed)
         self.on_bad, self.workers, self.pipeline = on_bad, workers, pipeline
         self.cache = PixelCache() if cache == "auto" else cache if cache is None or isinstance(cache, PixelCache) else PixelCache(cache)
@@ -129,12 +129,14 @@ class BatchPlan:
                 yield Request(number, epoch, positions, self.index.rows_at(positions).astype(np.int64), self.index.labels_at(positions))
 
 
-def _sample_type(dtype: Any) -> np.dtype[Any]:
+def _sample_type(dtype: Any, spec: SampleSpec) -> np.dtype[Any]:
     """The dtype of samples, by name or as NumPy has it. Raises SpecError."""
     with contextlib.suppress(TypeError):
         if np.dtype(dtype).name in get_args(SampleType):
+            if np.dtype(dtype) == np.uint16 and spec.levels is None:
+                raise SpecError('dtype "uint16", pixels of 16 bits, needs a spec with levels; without them pixels are "uint8"')
             return np.dtype(dtype)
-    raise SpecError(f'dtype must be "float32", scaled samples, or "uint8", pixels; got {dtype!r}')
+    raise SpecError(f'dtype must be "float32", scaled samples, or "uint8" or "uint16", pixels; got {dtype!r}')
 
 
 def cpu_count() -> int:

@@ -48,7 +48,8 @@ class Stream(BatchPlan):
         pipeline: What makes the batches of `batches` and `to_keras`: "python", threads with libjpeg-turbo and OpenCV, or "tf", the
             dataset of `to_tf`. Both give the same rows, labels and skips, and pixels within 1/255; see `imgstream check --parity`.
         dtype: "float32", samples in the spec's scale; or "uint8", RGB or grey pixels before scaling, a quarter of the bytes: for models and
-            loops that scale on their device. Mixed samples are then rounded to whole values.
+            loops that scale on their device. Mixed samples are then rounded to whole values. A spec with levels also gives "uint16", its
+            own pixels (SampleSpec.pixel_type); its "uint8" are those reduced to 8 bits, to be looked at.
 
     Raises:
         SpecError: An argument is impossible.

@@ -94,6 +94,9 @@ def _table(findings: Findings) -> Table:
     of_class, groups = {name: count for name, count, _ in findings.classes()}, findings.look_alikes
     shown = "; ".join(" and ".join(map(printable, quoted(names))) for names in groups[:_MOST_LISTED])
     row("classes that look alike", sum(of_class[name] for names in groups for name in names), shown)
+    depth = findings.depth
+    if depth.needs_levels:
+        row("need --levels", depth.deep, f"{depth}; train with --levels auto")
     row(f"longer side over {EXTREME_ASPECT}x the shorter", len(findings.extreme))
     return table
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from imgstream.decode.depth import depth_of
 from imgstream.errors import DatasetError
 from imgstream.evaluation.drift import sample_headers
 from imgstream.index import ImageIndex, Source, kind_of, open_index
@@ -15,9 +16,10 @@ from imgstream.index.split.groups import groups
 from imgstream.index.split.validation import SplitReport
 from imgstream.models import ModelInfo
 from imgstream.runs.sides import sides
-from imgstream.spec import SampleSpec
+from imgstream.spec import SampleSpec, read_levels
 from imgstream.stream import Stream
 from imgstream.training.settings import TrainSettings
+from imgstream.wording import quantity
 
 ENLARGED = 2
 """How much images are enlarged at most to reach the model's preferred size: more is work without anything new to see."""
@@ -27,8 +29,8 @@ _NAMED = 20
 _TELLING, _TOO_FEW = 40, 5  # by chance, a hash that is to choose 40 images or more never chooses less than a fifth of them
 
 
-def sample_spec(settings: TrainSettings, info: ModelInfo, index: ImageIndex) -> SampleSpec:
-    """The spec that a model wants, with the size and fit that were asked for.
+def sample_spec(settings: TrainSettings, info: ModelInfo, index: ImageIndex, tell: Callable[[str], None]) -> SampleSpec:
+    """The spec that a model wants, with the size, fit and levels that were asked for. `tell`: what levels were taken from the images.
 
     If no size was, it is the model's own; for new weights a smaller one, if the images of `index` are smaller than half of it.
     """
@@ -39,7 +41,20 @@ def sample_spec(settings: TrainSettings, info: ModelInfo, index: ImageIndex) -> 
         fit=settings.fit,  # type: ignore[arg-type]  # SampleSpec checks it
         channels=channels,
         scale="signed" if channels == 1 and info.scale in ("imagenet", "caffe") else info.scale,
+        levels=_levels(settings, index, tell),
     )
+
+
+def _levels(settings: TrainSettings, index: ImageIndex, tell: Callable[[str], None]) -> tuple[float, float] | None:
+    if settings.levels != "auto":
+        return None if settings.levels is None else read_levels(settings.levels)  # type: ignore[arg-type]  # text, see TrainSettings
+    depth = depth_of(index)
+    if depth.levels is None:
+        tell(f"Levels: none, as all of {quantity(depth.looked_at, 'image')} looked at have 8 bits")
+        return None
+    low, high = depth.levels
+    tell(f"Levels: {low:g} is black, {high:g} is white: {depth}")
+    return depth.levels
 
 
 def _not_much_larger(size: tuple[int, int], index: ImageIndex) -> tuple[int, int]:

@@ -37,6 +37,8 @@ class DryRun:
     """Number of images of each class, for training and validation."""
     size: tuple[int, int]
     """(height, width) of a sample in pixels."""
+    levels: tuple[float, float] | None
+    """The stored values that become black and white; None for samples of 8 bits."""
     first_size: tuple[int, int] | None
     """The smaller size that the first `first_share` of the work is done with; None if all is done with `size`."""
     first_share: float
@@ -125,6 +127,7 @@ def _planned(prepared: Preparation, passed: float) -> DryRun:
         split=prepared.split,
         classes=dict(zip(prepared.index.class_names, prepared.index.class_counts().tolist(), strict=True)),
         size=prepared.spec.size,
+        levels=prepared.spec.levels,
         first_size=sizes.small,
         first_share=sizes.small_until if sizes.small is not None else 0.0,
         model=prepared.info.name,

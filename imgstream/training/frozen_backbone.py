@@ -71,7 +71,10 @@ def _most_images(model: Any, stream: Stream, settings: TrainSettings) -> int:
     """With --minutes, as many images as a fifth of the time suffices for, at the speed of a batch."""
     if settings.minutes is None:
         return MOST_IMAGES
-    forward, images = Forward(Program(model, stream.spec), stream.batch_size), np.zeros((stream.batch_size, *stream.spec.shape), np.uint8)
+    forward, images = (
+        Forward(Program(model, stream.spec), stream.batch_size),
+        np.zeros((stream.batch_size, *stream.spec.shape), stream.spec.pixel_type),
+    )
     forward(images)  # compiles
     began = time.monotonic()
     forward(images)

@@ -74,7 +74,7 @@ class Preparation:
         return Stream(self.val, self.spec, batch_size=self.memory.validation_batch, **self._how())
 
     def _how(self) -> dict[str, Any]:
-        return {**_reading(self.settings, self.cache), "pipeline": self.pipeline.pipeline, "dtype": "uint8"}
+        return {**_reading(self.settings, self.cache), "pipeline": self.pipeline.pipeline, "dtype": self.spec.pixel_type}
 
 
 def known_settings(options: dict[str, Any]) -> TrainSettings:
@@ -124,7 +124,7 @@ def prepare(
         raise OptionError("several processes train without a cache and with the pipeline python: leave out cache and pipeline", "cache")
     if state is None:
         index = processes.same_index(lambda: labelled(source, settings, scanned, tell))
-        spec = sample_spec(settings, info, index)
+        spec = sample_spec(settings, info, index, tell)
     else:
         index = ImageIndex.load(folder.index)
         tell_changes(index, lambda: labelled(source, settings, scanned, None), tell)
@@ -191,6 +191,7 @@ def _plan(
         workers=settings.workers or cpu_count(),
         pipeline=pipeline,
         on_gpu=device().endswith("gpu"),
+        pixel_bytes=spec.pixel_type.itemsize,
     )
     return plan(
         footprint,

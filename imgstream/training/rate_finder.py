@@ -113,7 +113,7 @@ def find_rate(
     info = model_info(settings.model or infer_model(settings.weights) or "cnn")
     index = labelled(source, settings, None, None)
     train_index, _, _ = split(index, settings)
-    spec = sample_spec(settings, info, index)
+    spec = sample_spec(settings, info, index, lambda text: None)
     models = Models.make(settings, info, spec, Sizes(spec.size, None), len(train_index.class_names), {})
     batch_size = settings.batch_size or DEFAULT_BATCH_SIZE
     take_step = new_step(models.trained, models.new_average(), models.replicas, batch_size, spec)
@@ -126,7 +126,7 @@ def find_rate(
         shuffle=True,
         seed=settings.seed,
         workers=settings.workers,
-        dtype="uint8",
+        dtype=spec.pixel_type,
     )
     batches = itertools.chain.from_iterable(stream.batches(epoch) for epoch in itertools.count())
     chance = _chance(train_index, settings)

@@ -8,7 +8,8 @@ import re
 from typing import Any
 
 from imgstream.cache import DEFAULT_LIMIT, PixelCache
-from imgstream.errors import OptionError
+from imgstream.errors import OptionError, SpecError
+from imgstream.spec import read_levels
 from imgstream.stream.pipeline_selection import CHOICES
 
 DEFAULT_EPOCHS = 20
@@ -43,6 +44,10 @@ class TrainSettings:
     """(height, width) of a sample in pixels; None for the model's own."""
     fit: str = "crop"
     channels: int = 3
+    levels: str | tuple[float, float] | None = None
+    """(low, high) or "LOW:HIGH": the stored values that become black and white in files of more than 8 bits; "auto" takes them from a
+    sample of the images; None reads 8 bits. See SampleSpec.levels.
+    """
     model: str | None = None
     """cnn, a name of keras.applications, SqueezeNet, or a saved model or run, of which all but the last layer is taken; None for the model
     that `weights` belong to, or cnn.
@@ -111,6 +116,13 @@ class TrainSettings:
         ):
             if value is not None and not (math.isfinite(value) and low <= value <= high):
                 raise OptionError(f"{name} must be from {low} to {high}; got {value}", name)
+        if self.levels not in (None, "auto"):  # text from here on, as settings.json has it
+            levels = self.levels if isinstance(self.levels, str) else ":".join(map(str, self.levels))
+            try:
+                low, high = read_levels(levels)
+            except SpecError as error:
+                raise OptionError(str(error), "levels") from None
+            object.__setattr__(self, "levels", ":".join(repr(level).removesuffix(".0") for level in (low, high)))
         _ = self.checkpoint_interval
         if self.precision not in PRECISIONS:
             raise OptionError(f"precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}", "precision")

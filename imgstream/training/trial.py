@@ -102,7 +102,7 @@ def fastest_batch(models: Models, spec: SampleSpec, sizes: Sequence[int], most: 
 def _step_on_zeros(models: Models, spec: SampleSpec, size: int) -> tuple[float, float]:
     """(seconds of a step on a batch of `size` black images, seconds to compile it)."""
     take_step = new_step(models.trained, models.new_average(), models.replicas, size, spec)
-    images, labels = np.zeros((size, *spec.shape), np.uint8), np.zeros((size, models.trained.output_shape[-1]), np.float32)
+    images, labels = np.zeros((size, *spec.shape), spec.pixel_type), np.zeros((size, models.trained.output_shape[-1]), np.float32)
     labels[:, 0] = 1
 
     def steps(count: int) -> float:

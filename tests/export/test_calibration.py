@@ -12,7 +12,7 @@ import imgstream as ims
 from imgstream.errors import DatasetError, ModelError, NoImagesError, OptionError
 from imgstream.export import calibration, export_run, open_model
 from imgstream.export.calibration import CalibrationImages
-from imgstream.export.logits import ExportedLogits
+from imgstream.export.logits import ExportedLogits, model_input
 from imgstream.runs import Run
 from imgstream.runtimes import FORMATS
 from imgstream.runtimes.packages import is_installed
@@ -58,7 +58,7 @@ def test_the_images_are_taken_as_an_exported_model_takes_them(scale: Any, channe
     raw = SampleSpec(size=(12, 16), channels=channels, scale="raw")
     scaled, pixels = (CalibrationImages(of_spec(each), two_classes) for each in (spec, raw))
     assert scaled.pixels.dtype == np.uint8
-    np.testing.assert_array_equal(scaled.pixels, pixels.samples.astype(np.uint8))
+    np.testing.assert_array_equal(scaled.pixels, model_input(pixels.pixels, raw, raw=True).astype(np.uint8))
 
 
 def of_spec(spec: SampleSpec) -> Any:
@@ -95,7 +95,7 @@ def test_too_few_images_or_those_of_other_classes_are_refused(run: Run, two_clas
 
 
 def test_without_a_folder_the_images_of_the_training_are_taken(run: Run) -> None:
-    assert CalibrationImages(run, None).samples.shape == (20, 32, 32, 3)
+    assert CalibrationImages(run, None).pixels.shape == (20, 32, 32, 3)
 
 
 def test_calibration_belongs_to_int8_which_a_saved_model_does_not_have(run: Run, two_classes: Path, tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ def test_a_detail_may_hold_anything() -> None:
 
 def test_forms_say_what_they_are() -> None:
     container = Container(b"x", 1, 2)
-    assert (container.fault, container.page, container.slice_shape, container.is_packed) == (None, None, None, False)
+    assert (container.fault, container.page, container.slice_form, container.is_packed) == (None, None, None, False)
     assert container._replace(kept=page_form("snappy", 1, 2, 3)).page == PackedPage("snappy", 1, 2, 3)
-    assert container._replace(kept=array_form((5, 6, 3))).slice_shape == (5, 6, 3)
+    assert container._replace(kept=array_form((5, 6, 3))).slice_form == ("|u1", (5, 6, 3))
+    assert container._replace(kept=array_form((5, 6), "<f4")).slice_form == ("<f4", (5, 6))
     assert container._replace(kept="no reason: x").fault is None
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from imgstream.errors import BadImage
 from imgstream.formats.header import read_header
-from imgstream.formats.npy import array_header, header_bytes, pixels_of
+from imgstream.formats.npy import array_header, header_bytes, values_of
 
 
 def saved(array: np.ndarray) -> bytes:
@@ -29,7 +29,16 @@ def test_pixels_are_those_that_were_saved(height: int, width: int, channels: int
     header = read_header(data)
     assert (header.kind, header.width, header.height, header.orientation, header.least) == ("npy", width, height, 1, len(data))
     expected = array if channels is None else array[..., 0] if channels == 1 else array[..., :3]
-    np.testing.assert_array_equal(pixels_of(memoryview(data)), expected)
+    np.testing.assert_array_equal(values_of(memoryview(data)), expected)
+
+
+@given(st.sampled_from(["<u2", ">u2", "<i4", "|i1", ">f4", "<f8", "<f2"]), st.booleans())
+def test_values_of_any_number_of_bits_are_those_that_were_saved(dtype: str, fortran: bool) -> None:
+    array = np.arange(24).reshape(2, 4, 3).astype(dtype)
+    data = saved(np.asfortranarray(array) if fortran else array)
+    header = read_header(data)
+    assert (header.width, header.height, header.bits, header.least) == (4, 2, 8 * array.itemsize, len(data))
+    np.testing.assert_array_equal(values_of(memoryview(data)), array)
 
 
 def test_a_header_that_we_write_is_one_that_numpy_reads() -> None:
@@ -42,8 +51,8 @@ def test_a_header_that_we_write_is_one_that_numpy_reads() -> None:
 @pytest.mark.parametrize(
     ("array", "detail"),
     [
-        (np.zeros((4, 4), np.float32), "unsupported: an array of float32; only uint8"),
-        (np.zeros((4, 4), np.uint16), "unsupported: an array of uint16"),
+        (np.zeros((4, 4), bool), "unsupported: an array of bool; an image has uint8, other integers or floats"),
+        (np.zeros((4, 4), np.complex64), "unsupported: an array of complex64"),
         (np.zeros((4, 4, 5), np.uint8), r"unsupported: an array of shape \(4, 4, 5\)"),
         (np.zeros(4, np.uint8), "unsupported: an array of shape"),
         (np.zeros((0, 4), np.uint8), "corrupt: declares 4×0 pixels"),
@@ -70,4 +79,4 @@ def test_a_file_that_ends_early_is_truncated() -> None:
     data = saved(np.zeros((8, 9, 3), np.uint8))
     for length in (7, 30, len(data) - 1):
         with pytest.raises(BadImage, match="truncated"):
-            read_header(data[:length]) and pixels_of(memoryview(data[:length]))
+            read_header(data[:length]) and values_of(memoryview(data[:length]))

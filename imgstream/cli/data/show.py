@@ -27,6 +27,7 @@ def show(
         typer.Option(*options.OUT, metavar="SHEET.png", help="The contact sheet to write: .png, .jpg or .webp.", rich_help_panel=OUTPUT),
     ],
     size: options.Size = "128",
+    levels: options.Levels = None,
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, max=50, help="How many images to show.", rich_help_panel=OUTPUT)] = 6,
     seed: Annotated[
         int,
@@ -39,6 +40,7 @@ def show(
         imgstream show photos/ --augment standard -o sheet.png
         imgstream show photos/ --augment my_augment.py:blur -o sheet.png --size 224
     """
+    from imgstream.decode.depth import choose_levels
     from imgstream.errors import NoImagesError, OutputError
     from imgstream.files.atomic import atomic_file, check_target
     from imgstream.order import permute
@@ -54,7 +56,8 @@ def show(
     index = options.open_images(directory)
     shuffled = permute(np.arange(min(len(index), 4 * rows)), len(index), seed, 0)  # a few to spare, for bad files
     index = index.take(shuffled)
-    plain = Stream(index, SampleSpec(size=size, scale="raw"), batch_size=rows, workers=1, seed=seed)
+    spec = SampleSpec(size=size, scale="raw", levels=choose_levels(levels, index))
+    plain = Stream(index, spec, batch_size=rows, workers=1, seed=seed)
     augmented = plain.replace(augment=augment)
 
     sheet_rows = []

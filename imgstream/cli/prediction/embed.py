@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import time
@@ -32,6 +33,7 @@ def embed(
         typer.Option("--weights", metavar="none|imagenet|FILE", help="The weights of a model given by name.", rich_help_panel=MODEL),
     ] = None,
     size: options.Size = None,
+    levels: options.Levels = None,
     label_pattern: options.LabelPattern = None,
     exclude: options.Exclude = None,
     root: options.Root = None,
@@ -52,6 +54,7 @@ def embed(
         imgstream embed runs/pets archive/ -o features.parquet --on ray
         imgstream embed MobileNetV2 list.csv --columns path=img,label=species -o features.parquet --weights body.h5 --size 160
     """
+    from imgstream.decode.depth import choose_levels
     from imgstream.embedding import FeaturesInfo, check_output, open_writer
     from imgstream.embedding import embed as embeddings
     from imgstream.export import EngineSelection
@@ -64,8 +67,10 @@ def embed(
     check_output(output)
     options.check_parts(on, parts)
     options.check_keeps_inputs(output, directory, exclude)
-    model, spec, name = _network(network, weights, size)
+    model, spec, name = _network(network, weights, size, levels)
     index = options.open_images(directory, label_pattern, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
+    if levels is not None:
+        spec = dataclasses.replace(spec, levels=choose_levels(levels, index))
     info = FeaturesInfo.of(model, spec, name)
     rows, bad = 0, Reasons()
     with contextlib.ExitStack() as stack:
@@ -116,7 +121,7 @@ def embed(
     console.print(f"Features: {printable(str(output))}    Model: {printable(name)}", markup=False, soft_wrap=True)
 
 
-def _network(network: str, weights: str | None, size: tuple[int, int] | None) -> tuple[Any, SampleSpec, str]:
+def _network(network: str, weights: str | None, size: tuple[int, int] | None, levels: str | None) -> tuple[Any, SampleSpec, str]:
     """The model images → features, the spec of its samples, and its name."""
     from imgstream.models import build_model, features, infer_model, model_info
     from imgstream.models.hub import is_preset
@@ -126,8 +131,10 @@ def _network(network: str, weights: str | None, size: tuple[int, int] | None) ->
     from imgstream.terminal.tables import printable
 
     if os.path.isdir(network) and not is_preset(network):
-        if weights is not None or size is not None:
-            raise typer.BadParameter(f"{network!r} is a run, which has its own weights and size: leave out --weights and --size")
+        if weights is not None or size is not None or levels is not None:
+            raise typer.BadParameter(
+                f"{network!r} is a run, which has its own weights, size and levels: leave out --weights, --size and --levels"
+            )
         run = load_run(network)
         return run.body, run.spec, network
     if weights is None and (inferred := infer_model(network)) not in (None, network):  # a file of weights from which the model is known

@@ -90,7 +90,9 @@ def _print(exported: Exported) -> None:
 
     console, told = output_console(), exported.description
     height, width, channels = told.spec.shape
-    scaled = f"float32, scale {told.spec.scale}" if told.raw else "uint8"
+    low, high = told.spec.levels or (0, 255)
+    stored = "uint8" if told.spec.levels is None else f"float32, from {low:g}, black, to {high:g}, white"
+    scaled = f"float32, scale {told.spec.scale}" if told.raw else stored
     colours = "grey" if channels == 1 else "BGR" if told.raw and told.spec.bgr else "RGB"
     gives = "logits" if told.raw else "probabilities"
     console.print(

@@ -15,6 +15,7 @@ from imgstream.terminal.console import output_console
 def bench(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="A folder of images.")],
     size: options.Size = None,
+    levels: options.Levels = None,
     model: Annotated[
         str, typer.Option("--model", metavar="NAME", help="cnn (ours), or one of keras.applications.", rich_help_panel=MODEL)
     ] = "cnn",
@@ -45,6 +46,7 @@ def bench(
         figures = examine(
             index,
             size=size,
+            levels=levels,
             model=model,
             augment=augment,
             batch_size=batch_size,

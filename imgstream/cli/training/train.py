@@ -114,6 +114,7 @@ def train(
         ),
     ] = "crop",
     channels: Annotated[int, typer.Option("--channels", metavar="3|1", help="3 for RGB, 1 for grey.", rich_help_panel=PREPROCESSING)] = 3,
+    levels: options.Levels = None,
     model: options.Model = None,
     weights: Annotated[
         str,
@@ -289,6 +290,7 @@ def train(
         "size": size,
         "fit": fit,
         "channels": channels,
+        "levels": levels,
         "model": model,
         "weights": weights,
         "head_only": head_only,
@@ -354,6 +356,9 @@ def train(
     )
     if "split" in state:
         console.print(printable(str(SplitReport(**state["split"]))), soft_wrap=True, markup=False)
+    if run.spec.levels is not None:
+        low, high = run.spec.levels
+        console.print(f"Levels: {low:g} is black, {high:g} is white")
     if "pipeline" in state:  # older runs lack it
         console.print(f"Pipeline: {state['pipeline']} ({state['pipeline_why']})", soft_wrap=True)
     if cache != "off":

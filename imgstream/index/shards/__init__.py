@@ -10,5 +10,6 @@ parquet_pages.py  where the values of a Parquet column lie
 tar.py        members of .tar files: class folders, or WebDataset's keys
 zip.py        members of .zip files
 layout.py     the folder in an archive that its class folders lie in
+earlier.py    images of shards that have not changed, from an earlier listing
 scan.py       scan_shards
 """

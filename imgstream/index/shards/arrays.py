@@ -125,14 +125,13 @@ def _slices(header: ArrayHeader, begins: int, labels: np.ndarray | None, folder:
     try:
         height, width, channels = image_shape(header._replace(shape=shape))
     except BadImage as error:
-        advice = ". Save them as uint8, such as (255 * X).astype('uint8') of values from 0 to 1" if "uint8" in error.detail else ""
-        raise NotReadable(f"is {error.detail}{advice}") from None
+        raise NotReadable(f"is {error.detail}") from None
     if header.fortran_order and header.shape[0] > 1:
         raise NotReadable("is in Fortran order, in which an image is scattered: save np.ascontiguousarray(X)")
-    length = height * width * channels
+    length = height * width * channels * np.dtype(header.dtype).itemsize
     if length > LONGEST:
         raise NotReadable(f"has images of {length:,} bytes each; {LONGEST:,} is the most")
-    kept = array_form(shape)
+    kept = array_form(shape, header.dtype.replace("<u1", "|u1"))
     for first in range(0, header.shape[0], _AT_ONCE):
         past = min(first + _AT_ONCE, header.shape[0])
         names = [None] * (past - first) if labels is None else [_text(value) for value in labels[first:past].tolist()]

@@ -17,13 +17,13 @@ class Layout(NamedTuple):
     """Whether the first folders, behind `top`, are all named train, val, valid, validation or test."""
 
     def split(self, name: bytes) -> tuple[bytes, bytes, bytes]:
-        """(name without `top`, part or b"", class or b"")."""
+        """(name without `top`, part or b"", class or b""). What lies behind ".." is not of the class that a name begins with."""
         name = name[len(self.top) :]
         part, rest = b"", name
         if self.is_split:
             part, _, rest = name.partition(b"/")
         first, slash, _ = rest.partition(b"/")
-        return name, part.lower(), first if slash and first != b".." else b""
+        return name, part.lower(), first if slash and b".." not in rest.split(b"/") else b""
 
 
 def find_layout(names: Iterable[bytes]) -> Layout:
@@ -36,7 +36,7 @@ def find_layout(names: Iterable[bytes]) -> Layout:
         seen = True
         first, slash, rest = name.partition(b"/")
         second, deeper, _ = rest.partition(b"/")
-        has_top = has_top and bool(deeper) and first != b".." and top in (None, first)
+        has_top = has_top and bool(deeper) and b".." not in name.split(b"/") and top in (None, first)
         top = first
         is_split[0] = is_split[0] and bool(slash) and first.lower() in PARTS
         is_split[1] = is_split[1] and has_top and second.lower() in PARTS

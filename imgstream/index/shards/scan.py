@@ -25,6 +25,7 @@ from imgstream.index.manifest.paths import Folders
 from imgstream.index.names import one_line, shown
 from imgstream.index.selection import chunks_of
 from imgstream.index.shards.arrays import labels_beside, read_npy, read_npz
+from imgstream.index.shards.earlier import Earlier
 from imgstream.index.shards.files import Form, Shards, find_shards, form_of
 from imgstream.index.shards.layout import Layout, find_layout
 from imgstream.index.shards.parquet import read_parquet_images
@@ -49,6 +50,8 @@ _READERS: dict[Form, Reader] = {
 _ARCHIVES: tuple[Form, ...] = ("tar", "zip", "npz")
 _BUFFERS: dict[Form, int] = {"tfrecord": 1 << 20, "tar": 1 << 14, "zip": 1 << 14, "parquet": 1 << 16, "npy": 1 << 14, "npz": 1 << 14}
 """Bytes read at a time: a TFRecord file is read whole, of an archive little more than the heads of its members."""
+_KEPT_WHILE_UNCHANGED: tuple[Form, ...] = ("tfrecord", "parquet")
+"""Forms that are read as a whole to be listed: when other shards of the source change, their rows are those of the earlier listing."""
 _LARGE_PAGE = 4_000_000
 FIELDS = ("image", "label", "path")
 """What `columns` may name: the feature, column or key that holds it."""
@@ -67,7 +70,8 @@ def scan_shards(
     The class of an image is what its container says of it: a TFRecord's image/class/text or image/class/label, a WebDataset's key.cls,
     key.json or key.txt, a Parquet file's column label. Where none says anything, it is the first folder of its name, as in a folder of
     images. Its path is its name in the container; an image without one is called by its container and its number there, from 0. The table
-    is kept in the user's cache folder, and used again while the files have the same sizes and mtimes.
+    is kept in the user's cache folder, and used again while the files have the same sizes and mtimes; of TFRecord and Parquet shards only
+    those are read again that have changed.
 
     Args:
         source: A .tfrecord, .tar or .zip, a .parquet with image bytes, an .npy or .npz of many images, a pattern such as train-*.tfrecord,
@@ -95,10 +99,11 @@ def scan_shards(
     beside = [_labels_version(shards.root, name) for name in shards.names]
     options = repr(("shards", label_pattern, sorted(reading.columns.items()), beside))
     place = place_for(os.fsencode(given), options)
-    table = None if place is None or full else _earlier(place, containers)
+    earlier = None if place is None or full else _earlier(place)
+    table = earlier if earlier is not None and _containers(earlier) == containers else None
     if table is None:
         with TableWriter(None if place is None else place.parent, ["part", *SPAN_COLUMNS]) as writer:
-            listing = _Listing(writer, shards, containers, pattern, reading, progress)
+            listing = _Listing(writer, shards, containers, pattern, reading, progress, Earlier.of(earlier))
             table = listing.write(place)
         _tell_repeated(table, given)
         if listing.largest_page > _LARGE_PAGE:
@@ -129,13 +134,19 @@ def _labels_version(root: str, name: bytes) -> FileVersion | None:
     return None if beside is None else file_version(beside)
 
 
-def _earlier(place: Path, containers: list[Container]) -> Table | None:
-    """The table of an earlier listing of the same files, none of which has changed."""
+def _earlier(place: Path) -> Table | None:
+    """The table of an earlier listing of this source."""
     try:
         table = Table.open(place)
-        return table if [container for container in table.containers() if container.kept == STORED] == containers else None
+        table.containers()
     except DatasetError:
         return None
+    return table
+
+
+def _containers(table: Table) -> list[Container]:
+    """The files that were listed."""
+    return [container for container in table.containers() if container.kept == STORED]
 
 
 class _Listing:
@@ -149,7 +160,9 @@ class _Listing:
         pattern: re.Pattern[str] | None,
         reading: Reading,
         progress: Callable[[int], None] | None,
+        earlier: Earlier | None,
     ) -> None:
+        self._earlier = earlier
         self._writer, self._shards, self._containers, self._pattern = writer, shards, containers, pattern
         self._reading, self._progress = reading, progress or (lambda found: None)
         self._labels, self._folders = Labels(None), Folders(writer.add_folder)
@@ -169,7 +182,7 @@ class _Listing:
         for container, part in zip(self._containers, self._shards.parts or [""] * len(self._containers), strict=True):
             ids = {STORED: self._writer.add_container(container)}
             count = 0
-            records = self._records(container, self._reading)
+            records = self._unchanged(container) or self._records(container, self._reading)
             while chunk := list(islice(records, CHUNK_ROWS)):
                 within = layout if container in archives else Layout()
                 self._add(container, chunk, count, part, within, ids)
@@ -181,7 +194,13 @@ class _Listing:
         class_names, order = self._labels.names() if self._is_labelled else name_classes(self._classes)
         self._writer.renumber_labels(order)
         return self._writer.finish(
-            TableInfo(root=self._shards.root, class_names=class_names, skipped_extensions=dict(others.most_common())), place
+            TableInfo(
+                root=self._shards.root,
+                class_names=class_names,
+                skipped_extensions=dict(others.most_common()),
+                own_labels=self._is_labelled,
+            ),
+            place,
         )
 
     def _tell_of_folders(self, archives: list[Container], layout: Layout) -> None:
@@ -201,6 +220,12 @@ class _Listing:
 
     def _form(self, container: Container) -> Form:
         return form_of(os.fsdecode(container.path or os.fsencode(self._shards.root))) or "tar"
+
+    def _unchanged(self, container: Container) -> Iterator[Record] | None:
+        """The records of a shard that an earlier listing has."""
+        if self._earlier is None or self._form(container) not in _KEPT_WHILE_UNCHANGED:
+            return None
+        return self._earlier.records(container)
 
     def _records(self, container: Container, reading: Reading) -> Iterator[Record]:
         path = os.path.join(os.fsencode(self._shards.root), container.path) if container.path else os.fsencode(self._shards.root)

@@ -87,6 +87,15 @@ class TableInfo:
     unreadable_count: int = 0
     fingerprint: str = ""
     """Hex digest of rows, labels and class names, not of the root or of FACTS: equal for equal contents in equal order."""
+    own_labels: bool | None = None
+    """Of a listing of shards: whether labels are what the shards or a pattern say, not the folders of names. None: not such a listing."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as values that JSON can hold; `own_labels` is there only where it is not None."""
+        fields = dataclasses.asdict(self)
+        if self.own_labels is None:
+            del fields["own_labels"]  # as tables were before it
+        return fields
 
 
 class Table:
@@ -179,7 +188,7 @@ class Table:
 
 def write_table(batch: pa.RecordBatch, info: TableInfo, file: Any) -> None:
     """Write the columns of `batch` as a table to `file`, open for bytes."""
-    described = {"format": FORMAT_VERSION, "checksum": checksum(info, columns_of(batch)), **dataclasses.asdict(info)}
+    described = {"format": FORMAT_VERSION, "checksum": checksum(info, columns_of(batch)), **info.to_json()}
     batch = batch.replace_schema_metadata({"imgstream": json.dumps(described)})
     with pa.ipc.new_file(file, batch.schema) as writer:
         writer.write_batch(batch)
@@ -236,7 +245,7 @@ def _texts(columns: dict[str, np.ndarray], name: str) -> Iterator[memoryview]:
 
 def checksum(info: TableInfo, columns: dict[str, np.ndarray]) -> int:
     """CRC-32 of everything that a table holds."""
-    value = zlib.crc32(json.dumps(dataclasses.asdict(info)).encode())
+    value = zlib.crc32(json.dumps(info.to_json()).encode())
     for column, values in columns.items():
         value = zlib.crc32(values.data.cast("B") if values.size else b"", zlib.crc32(column.encode(), value))
     return value

@@ -20,6 +20,7 @@ import tensorflow as tf
 from imgstream.augment import Mix, Policy, Preset
 from imgstream.augment.tensorflow_ops import MixPlans, PresetPlans, apply_preset, mix_batch, mix_numbers, plan_mixes, plan_preset
 from imgstream.decode import tensorflow_ops
+from imgstream.decode.levels import EIGHT_BITS
 from imgstream.errors import BadImage, ImgstreamError
 from imgstream.order import SampleDraws, sample_generator
 from imgstream.spec import SampleSpec
@@ -190,18 +191,18 @@ class TfPipeline:
 
     @_in_graph
     def _decoded(self, chunk: Chunk) -> tf.data.Dataset:
-        """One element: the chunk, the slots that TensorFlow could decode, int32 (d,), and their samples, uint8 (d, H, W, C).
+        """One element: the chunk, the slots that TensorFlow could decode, int32 (d,), and their samples, (d, H, W, C).
 
         Errors are ignored here: the reference decoder then reads the rows that are missing.
         """
         samples = tf.data.Dataset.from_tensor_slices((chunk.slots, chunk.paths, chunk.reductions, chunk.geometry, chunk.roundings))
         decoded = samples.map(self._decode_jpeg).ignore_errors(log_warning=False).batch(self._chunk)
-        none = tf.data.Dataset.from_tensors((tf.zeros((0,), tf.int32), tf.zeros((0, *self._spec.shape), tf.uint8)))
+        none = tf.data.Dataset.from_tensors((tf.zeros((0,), tf.int32), tf.zeros((0, *self._spec.shape), self._spec.pixel_type)))
         return tf.data.Dataset.zip((tf.data.Dataset.from_tensors(chunk), decoded.concatenate(none)))
 
     @_in_graph
     def _decode_jpeg(self, slot: Tensor, path: Tensor, reduction: Tensor, geometry: Tensor, rounding: Tensor) -> tuple[Tensor, Tensor]:
-        """The slot and its whole sample, uint8 (H, W, C), made by TensorFlow alone."""
+        """The slot and its whole sample, (H, W, C) of the spec's pixel_type, made by TensorFlow alone."""
         shape, start, size, out_size, axes, steps, padding = tf.split(geometry, list(GEOMETRY.values()))
         pixels = tensorflow_ops.decode_jpeg(tf.io.read_file(path), self._spec.channels, reduction, shape)
         pixels = tensorflow_ops.crop_and_resize(pixels, start, size, out_size, rounding)
@@ -209,13 +210,15 @@ class TfPipeline:
         if self._spec.fit == "pad":
             pixels = tf.pad(pixels, tf.reshape(padding, (3, 2)))
         pixels.set_shape(self._spec.shape)
+        if self._spec.levels is not None:
+            pixels = tf.cast(int(EIGHT_BITS) * tf.cast(pixels, tf.int32), tf.uint16)
         return slot, pixels
 
     @_in_graph
     def _completed(self, chunk: Chunk, decoded: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
         """Positions, labels, random numbers, faults and pixels of all the chunk's rows, augmented if the augmentation is a policy."""
         done, pixels = decoded
-        samples = tf.TensorSpec((None, *self._spec.shape), tf.uint8)
+        samples = tf.TensorSpec((None, *self._spec.shape), self._spec.pixel_type)
         inputs = [chunk.epoch, chunk.positions, chunk.faults, done]
         signature = [tf.TensorSpec((None,), tf.int32), samples, tf.TensorSpec((None,), tf.string)]
         missing, others, faults = self._call(self._complete, inputs, signature)
@@ -236,9 +239,9 @@ class TfPipeline:
         with self._lock:
             self._plan.decoded_by_tensorflow += len(done)
         if len(done) == len(positions):
-            return done[:0], np.zeros((0, *self._spec.shape), np.uint8), faults
+            return done[:0], np.zeros((0, *self._spec.shape), self._spec.pixel_type), faults
         missing = np.setdiff1d(np.arange(len(positions), dtype=np.int32), done)
-        samples, faults = np.zeros((len(missing), *self._spec.shape), np.uint8), faults.copy()
+        samples, faults = np.zeros((len(missing), *self._spec.shape), self._spec.pixel_type), faults.copy()
         for sample, slot in zip(samples, missing.tolist(), strict=True):
             position = int(positions[slot])
             expected = self._objects.take(position) if self._objects is not None else None
@@ -253,7 +256,7 @@ class TfPipeline:
         return missing, samples, faults
 
     def _read(self, path: bytes, epoch: int, row: int, out: np.ndarray) -> bytes:
-        """Fill uint8 (H, W, C) `out` by the reference decoder, cropped, resized and flipped; return the fault, b"" if there is none."""
+        """Fill (H, W, C) `out` by the reference decoder, cropped, resized and flipped; return the fault, b"" if there is none."""
         preset = self._augmentation if isinstance(self._augmentation, Preset) else None
         with self._thread_state() as state:
             reader, numbers = state.reader, state.draws(epoch, row)
@@ -290,23 +293,26 @@ class TfPipeline:
         self, positions: Tensor, labels: Tensor, draws: Tensor, faults: Tensor, pixels: Tensor, traced: bool
     ) -> tuple[Tensor, ...]:
         """Images and labels of the good rows; with `traced`, also positions and faults of all rows."""
-        augmentation, spec = self._augmentation, self._spec
+        augmentation, spec, dtype = self._augmentation, self._spec, self._plan.dtype
+        deep = spec.levels is not None
         good = tf.squeeze(tf.where(faults == b""), 1)
         pixels, labels, draws = (tf.raw_ops.Gather(params=column, indices=good) for column in (pixels, labels, draws))
         pixels.set_shape((None, *spec.shape))
         if isinstance(augmentation, Preset):
             signature = list(PresetPlans.signature(spec.channels))
             plans: PresetPlans | MixPlans
-            plans = PresetPlans(*self._call(lambda numbers: plan_preset(augmentation, numbers, spec.shape), [draws], signature))
+            plans = PresetPlans(*self._call(lambda numbers: plan_preset(augmentation, numbers, spec.shape, deep), [draws], signature))
             pixels = apply_preset(augmentation, pixels, plans)
         elif augmentation is not None and augmentation.mix:
             height, width, _ = spec.shape
             plans = MixPlans(*self._call(lambda numbers: plan_mixes(numbers, height, width), [draws], list(MixPlans.signature())))
-        as_pixels = self._plan.dtype == np.uint8
-        images = pixels if as_pixels else _scaled(pixels, spec)
+        images = pixels if dtype != np.float32 else _scaled(pixels, spec)
         if augmentation is not None and augmentation.mix:
             images, labels = mix_batch(tf.cast(images, tf.float32), labels, plans, len(self._plan.index.class_names))
-        images = tf.cast(tf.round(images), tf.uint8) if as_pixels and images.dtype != tf.uint8 else images
+        if dtype != np.float32 and images.dtype == tf.float32:
+            images = tf.cast(tf.round(images), spec.pixel_type)
+        if dtype == np.uint8 and deep:
+            images = tf.cast(tf.cast(images, tf.int32) // int(EIGHT_BITS - 1), tf.uint8)
         if traced:
             return images, labels, positions, faults
         if not self._plan.index.has_weights:
@@ -336,7 +342,7 @@ class TfPipeline:
 
 
 def _scaled(pixels: Tensor, spec: SampleSpec) -> Tensor:
-    """RGB or grey values from 0 to 255, uint8 or float32, as float32 by the spec's scale."""
+    """RGB or grey pixels, uint8, uint16 or float32, as float32 by the spec's scale."""
     gain, bias = spec.scaling
     if pixels.dtype == tf.uint8 and isinstance(gain, np.float32):  # one pass over memory; the same values to the bit
         black, white = (float(limit[0]) for limit in spec.limits())

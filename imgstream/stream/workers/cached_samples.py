@@ -8,6 +8,7 @@ kept: batches do not depend on what the cache holds.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -34,11 +35,12 @@ class CacheForm:
     """None for images."""
     channels: int
     max_pixels: int
+    levels: tuple[float, float] | None
 
     @classmethod
     def of(cls, spec: SampleSpec, augmentation: Augmentation | None, cache: PixelCache) -> CacheForm:
         """The form for a stream's spec and augmentation. Images are kept for the largest size that is made of them."""
-        common = {"channels": spec.channels, "max_pixels": spec.max_pixels}
+        common: dict[str, Any] = {"channels": spec.channels, "max_pixels": spec.max_pixels, "levels": spec.levels}
         if not isinstance(augmentation, Preset):
             return cls(kept="samples", size=spec.size, fit=spec.fit, **common)
         height, width = np.maximum(spec.size, cache.size or spec.size).tolist()
@@ -46,7 +48,10 @@ class CacheForm:
 
     def store(self, cache: PixelCache) -> PixelStore:
         """The part of the cache that holds this form. Raises OutputError."""
-        return cache.store({**dataclasses.asdict(self), "margin": MARGIN})
+        form = {**dataclasses.asdict(self), "margin": MARGIN}
+        if self.levels is None:
+            del form["levels"]  # what was kept before there were levels is found
+        return cache.store(form)
 
 
 class CachedReader:
@@ -69,7 +74,7 @@ class CachedReader:
         return self._reader.header
 
     def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
-        """Fill uint8 (height, width, channels) `out` from the file at `path`, or from the cache. Raises BadImage."""
+        """Fill (height, width, channels) `out`, of the spec's pixel_type, from the file at `path`, or from the cache. Raises BadImage."""
         version = file_version(path)
         found = self._store.find(path, version) if version is not None else None
         try:
@@ -79,15 +84,17 @@ class CachedReader:
             self.waited = self.opened and self._reader.waited
 
     def _make(self, path: bytes, found: np.ndarray | None, out: np.ndarray, box_of: BoxOf | None) -> None:
+        if found is not None:
+            found = found.view(self._spec.pixel_type)  # the cache holds bytes: pixels of 16 bits are two of its values
         if self._kept.kept == "samples":
             if found is not None:
                 out[:] = found
             else:
                 self._reader.read(path, out)
-                self._store.add(path, self._reader.version, out)
+                self._store.add(path, self._reader.version, out.view(np.uint8))
             return
         if found is None:
             found = self._reader.read_reduced(path, self._kept.size, MARGIN)
-            self._store.add(path, self._reader.version, found)
+            self._store.add(path, self._reader.version, found.view(np.uint8))
         height, width, _ = found.shape
         place(found, plan_sample(self._spec, width, height, box_of, reductions=()), out)

@@ -58,7 +58,7 @@ class Reader(Protocol):
         """Header of the last file that was read; None when it could not be read."""
 
     def read(self, path: bytes, out: np.ndarray, box_of: BoxOf | None = None) -> None:
-        """Fill uint8 (H, W, C) `out`. Raises BadImage."""
+        """Fill (H, W, C) `out`, of the spec's pixel_type. Raises BadImage."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class SampleJob:
     facts: FileFacts | None = None
     """Where facts about the files that are read are recorded."""
     dtype: np.dtype[Any] = _FLOAT32
-    """Of the samples: float32, scaled by the spec, or uint8, pixels."""
+    """Of the samples: float32, scaled by the spec; the spec's pixel_type; or uint8, pixels of any spec in 8 bits."""
 
     def reader(self) -> Reader:
         """A new reader, for one thread at a time."""
@@ -107,8 +107,8 @@ class SampleMaker:
         """How many samples are best asked for at once."""
         self.opened, self.waits = 0, 0
         """Number of files read so far; and how many of them came from the disk."""
-        self._pixels = np.zeros((self.together, *job.spec.shape), np.uint8)
-        self._scratch = np.zeros(job.spec.shape, np.uint8)
+        self._pixels = np.zeros((self.together, *job.spec.shape), job.spec.pixel_type)
+        self._scratch = np.zeros(job.spec.shape, job.spec.pixel_type)
         self._draws = SampleDraws(job.seed)
 
     def fill(self, paths: Sequence[bytes], epoch: int, rows: Sequence[int], out: np.ndarray) -> list[Outcome]:
@@ -119,7 +119,7 @@ class SampleMaker:
         try:
             for first in range(0, len(rows), self.together):
                 past = min(first + self.together, len(rows))
-                made = out[first:past] if out.dtype == np.uint8 else self._pixels[: past - first]
+                made = out[first:past] if out.dtype == self._pixels.dtype else self._pixels[: past - first]
                 for path, row, pixels in zip(paths[first:past], rows[first:past], made, strict=True):
                     self._open_file.begin(path)
                     outcomes.append(self._attempt(path, epoch, row, pixels))
@@ -127,8 +127,10 @@ class SampleMaker:
                         self._facts.note(row, self._reader.version, self._reader.header)
                     self.opened += self._reader.opened
                     self.waits += self._reader.waited
-                if out.dtype != np.uint8:
+                if out.dtype == _FLOAT32:
                     self._job.spec.to_float(made, out[first:past])
+                elif out.dtype != made.dtype:
+                    np.right_shift(made, 8, out=out[first:past], casting="unsafe")
         finally:
             self._open_file.end()
         return outcomes
@@ -144,7 +146,7 @@ class SampleMaker:
             return error
 
     def _make(self, path: bytes, epoch: int, row: int, pixels: np.ndarray) -> Mix | None:
-        """Fill uint8 (H, W, C) `pixels`; return how the sample is to be mixed, None if it is not. Raises BadImage."""
+        """Fill (H, W, C) `pixels`, of the spec's pixel_type; return how the sample is to be mixed, None if it is not. Raises BadImage."""
         augmentation = self._job.augmentation
         if isinstance(augmentation, Preset):
             numbers = self._draws(epoch, row)

@@ -35,7 +35,7 @@ _WASTE = 1.06
 _KEPT = {"ReLU": 0.5, "LayerNormalization": 10.0, "Activation:gelu": 10.0}
 """What a layer keeps for the backward pass, in multiples of its output: more for those of many operations; ReLU6 overwrites its input."""
 _LOADED = {"python": 1, "tf": 4}
-"""Bytes of a value in the loader: pixels; TensorFlow's augmentation works on floats."""
+"""Bytes of a value in the loader: pixels, of 8 bits; TensorFlow's augmentation works on floats."""
 _DENSE_COPIES = 3
 """Copies of a dense layer's weights, in the layout that its kernels want."""
 
@@ -87,19 +87,20 @@ class Footprint:
         workers: int = 1,
         pipeline: str = "python",
         on_gpu: bool = False,
+        pixel_bytes: int = 1,
         baseline: int | None = None,
     ) -> Footprint:
         """The footprint of the compiled model `trained` and its float32 twin `served`, for samples of `shape` (height, width, channels).
 
         `small`: (height, width) that training starts with. `baseline`: bytes that the process takes now, with both models built; None asks
-        the system. `on_gpu`: activations are in the GPU's memory, and are not counted.
+        the system. `pixel_bytes`: of a channel. `on_gpu`: activations are in the GPU's memory, and are not counted.
         """
         if baseline is None:
             baseline = anonymous_bytes() or _BASELINE
         graphs = _TRAINED_GRAPH * len(trained.layers) + _SERVED_GRAPH * len(served.layers) + _RUNTIME
         weights = 4 * sum(math.prod(v.shape) for v in trained.weights)
         dense = 4 * sum(math.prod(v.shape) for layer in trained.layers if type(layer).__name__ == "Dense" for v in layer.weights)
-        item = _LOADED[pipeline]
+        item = max(pixel_bytes, _LOADED[pipeline])
         pixels = item * math.prod(shape)
         small_pixels = 0 if small is None else item * math.prod((*small, shape[2]))
         return cls(

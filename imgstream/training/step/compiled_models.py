@@ -51,7 +51,7 @@ class Models:
         replicas = Replicas()
         shape = spec.shape if sizes.small is None else (None, None, spec.channels)
         served = served_model(settings, info.name, shape, class_count)
-        policy, why = (state["precision"], "as before") if "precision" in state else choose_precision(settings.precision)
+        policy, why = (state["precision"], "as before") if "precision" in state else _precision(settings, spec)
         transfer = is_transfer(settings, info)
         trained = trained_model(served, policy, settings, replicas, is_transfer=transfer)
         return cls(trained, served, policy, why, replicas, transfer)
@@ -60,6 +60,10 @@ class Models:
         """A moving average of the weights of `trained`, beside them."""
         with self.replicas.scope():
             return WeightAverage(self.trained)
+
+
+def _precision(settings: TrainSettings, spec: SampleSpec) -> tuple[str, str]:
+    return choose_precision(settings.precision, deep=spec.levels is not None)
 
 
 def is_transfer(settings: TrainSettings, info: ModelInfo) -> bool:

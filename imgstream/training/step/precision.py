@@ -13,13 +13,16 @@ _BFLOAT16_CAPABILITY, _FLOAT16_CAPABILITY = (8, 0), (7, 0)
 """CUDA compute capabilities from which a GPU has tensor cores for it."""
 
 
-def choose_precision(asked: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, str]:
+def choose_precision(asked: str, cpuinfo: Path = Path("/proc/cpuinfo"), *, deep: bool = False) -> tuple[str, str]:
     """The name of the Keras dtype policy to train with, and why: float32, mixed_bfloat16 or mixed_float16.
 
-    `asked`: auto, float32 or mixed. Weights are float32 in each, and so is the model that is validated and saved.
+    `asked`: auto, float32 or mixed. `deep`: samples have more levels than the 256 that bfloat16 tells apart. Weights are float32 in each,
+    and so is the model that is validated and saved.
     """
     if asked == "float32":
         return "float32", "as asked"
+    if asked == "auto" and deep:
+        return "float32", "lower precision would lose levels"
     policy, why = _best(cpuinfo)
     if asked == "mixed" and policy == "float32":
         return "mixed_bfloat16", "as asked"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import imgstream as ims
-from imgstream.errors import DatasetError
+from imgstream.errors import BadImage, DatasetError
 from imgstream.index import kind_of
 
 COUNT = 12
@@ -101,9 +102,24 @@ def test_an_array_that_was_cut_off_has_truncated_rows(folder: Path, images: np.n
     assert stream.skipped == [(f"{folder}/X.npy/11", "truncated")]
 
 
+def test_arrays_of_more_than_8_bits_are_read_by_the_levels_of_the_spec(folder: Path, images: np.ndarray) -> None:
+    np.savez(folder / "a.npz", x=257 * images.astype(np.uint16), y=np.arange(COUNT) % 2)
+    np.save(folder / "X.npy", images / np.float32(255))
+    spec = ims.SampleSpec(size=images.shape[1:3], scale="raw")
+    for name, levels in (("a.npz", (0, 65_535)), ("X.npy", (0, 1))):
+        stream = ims.Stream(ims.scan(folder / name), dataclasses.replace(spec, levels=levels))
+        np.testing.assert_allclose(np.concatenate([batch for batch, _ in stream.batches()]), images, atol=0.002)
+        assert stream.skipped == []
+    stream = ims.Stream(ims.scan(folder / "X.npy"), spec, on_bad="raise")
+    with pytest.raises(
+        BadImage, match="unsupported: an array of float32, of which levels have to say what is black and white: --levels auto"
+    ):
+        next(stream.batches())
+
+
 def test_wrong_shapes_types_and_lengths_say_which(folder: Path, images: np.ndarray) -> None:
     for array, words in (
-        (images / 255.0, "is an array of float64; only uint8, 0 to 255, is read. Save them as uint8, such as"),
+        (images > 99, "is an array of bool; an image has uint8, other integers or floats"),
         (images[..., :2], r"an array of shape \(20, 24, 2\)"),
         (np.asfortranarray(images), "in Fortran order, in which an image is scattered: save np.ascontiguousarray"),
     ):

@@ -13,10 +13,13 @@ import struct
 import tarfile
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from shard_files import WRITERS, Members, write_tar, write_tfrecord, write_webdataset, write_zip
@@ -27,6 +30,9 @@ from imgstream.files.reader import FileReader, file_version, read_declared, read
 from imgstream.index import ImageIndex
 from imgstream.index.header_scan import scan_headers
 from imgstream.index.manifest.write import write_manifest
+from imgstream.index.shards import scan as scan_module
+from imgstream.index.shards.records import Reader, Reading, Record
+from imgstream.index.shards.scan import scan_shards
 
 LIMIT = 1_000_000
 SPEC = ims.SampleSpec(size=(24, 32))
@@ -123,6 +129,50 @@ def test_a_listing_is_used_again_until_a_file_changes(tmp_path: Path, members: M
     assert fault(first) == f"read error: {tmp_path}/a.tfrecord has changed since it was listed; list it again"
     second = ims.scan(tmp_path / "a.tfrecord")
     assert (relative(second), second.table.path) == (list(members)[5:], before)
+
+
+@pytest.mark.parametrize("kind", ["labelled", "nameless", "by folder"])
+def test_only_the_shards_that_changed_are_read_again_and_the_rows_are_those_of_a_whole_listing(
+    kind: str, tmp_path: Path, members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, folder = list(members.items()), tmp_path / "set"
+    folder.mkdir()
+
+    def write(number: int, some: list[tuple[str, bytes]]) -> None:
+        if kind == "by folder":  # no label but the folder in the name
+            images = pa.array([data for _, data in some]), pa.array([name for name, _ in some])
+            pq.write_table(pa.table(list(images), ["image", "path"]), folder / f"{number}.parquet")
+        else:
+            write_tfrecord(folder / f"{number}.tfrecord", dict(some), named=kind != "nameless")
+
+    for number in range(3):
+        write(number, items[10 * number : 10 * number + 10])
+    damaged = next(folder.glob("0.*"))
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    if kind != "by folder":
+        damaged.write_bytes(data)
+    first = ims.scan(folder)
+    assert len(first) == 30
+    write(1, items[12:30])
+    (folder / next(folder.glob("2.*"))).unlink()
+    write(3, items[30:35])
+    read = []
+    original = dict(scan_module._READERS)
+    for form, reader in original.items():
+
+        def noting(file: BinaryIO, size: int, reading: Reading, reader: Reader = reader) -> Iterator[Record]:
+            read.append(os.path.basename(file.name)[:1])
+            return reader(file, size, reading)
+
+        monkeypatch.setitem(scan_module._READERS, form, noting)
+    found = ims.scan(folder)
+    assert read == [b"1", b"3"]
+    whole = scan_shards(folder, full=True)
+    assert read == [b"1", b"3", b"0", b"1", b"3"]
+    assert (relative(found), found.labels.tolist(), found.class_names) == (relative(whole), whole.labels.tolist(), whole.class_names)
+    assert [found.path_bytes(row).address for row in range(33)] == [whole.path_bytes(row).address for row in range(33)]  # type: ignore[attr-defined]
+    assert found.class_names == ["dark", "light"]
 
 
 def test_a_folder_of_shards_is_one_index_with_the_split_that_their_names_give(tmp_path: Path, members: Members) -> None:
@@ -299,6 +349,51 @@ def test_links_and_ways_out_of_a_tar_are_names_and_nothing_more(tmp_path: Path, 
     assert fault(index, 0) == fault(index, 1) == "not a regular file: a link in an archive"
     assert sorted(reasons(index).values()) == 2 * ["not a regular file"]
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "cache"]
+
+
+ODD_NAMES = {
+    b"cats\\\\0.jpg": ("cats/0.jpg", "cats"),
+    b"dogs\\deep/1.jpg": ("dogs/deep/1.jpg", "dogs"),
+    b"/abs/path/2.jpg": ("abs/path/2.jpg", "abs"),
+    b"C:\\x\\3.jpg": ("C:/x/3.jpg", "C:"),
+    b"\\\\host\\share\\4.jpg": ("host/share/4.jpg", "host"),
+    b"../../5.jpg": ("../../5.jpg", None),
+    b"..\\6.jpg": ("../6.jpg", None),
+    b"cats/../dogs/7.jpg": ("cats/../dogs/7.jpg", None),
+    b"./cats//8.jpg": ("cats/8.jpg", "cats"),
+    b"~/9.jpg": ("~/9.jpg", "~"),
+}
+"""Names in a zip by a program of Windows, and what they are called and labelled."""
+
+
+@pytest.mark.parametrize("by_windows", [True, False])
+def test_odd_names_in_a_zip_are_rows_with_a_label_that_follows_from_them_and_nothing_is_written(
+    by_windows: bool, tmp_path: Path, members: Members
+) -> None:
+    (tmp_path / "deep/here").mkdir(parents=True)
+    path, written = tmp_path / "deep/here/a.zip", {}
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, (name, data) in enumerate(zip(ODD_NAMES, members.values(), strict=False)):
+            entry = zipfile.ZipInfo(f"{number:_<{len(name)}}")  # zipfile puts such names right as it writes them
+            entry.create_system = 0 if by_windows else 3
+            written[entry.filename.encode()] = name
+            archive.writestr(entry, data)
+    whole = path.read_bytes()
+    for placeholder, name in written.items():
+        whole = whole.replace(placeholder, name)
+    path.write_bytes(whole)
+    index = ims.scan(path)
+    labels = [index.class_names[label] if label >= 0 else None for label in index.labels.tolist()]
+    if by_windows:
+        assert list(zip(relative(index), labels, strict=True)) == list(ODD_NAMES.values())
+    else:  # there a backslash is a letter like others, and what begins with a dot is hidden
+        assert relative(index)[:3] == ["cats\\\\0.jpg", "dogs\\deep/1.jpg", "abs/path/2.jpg"]
+        assert labels[:3] == [None, "dogs\\deep", "abs"]
+        assert (relative(index)[5:7], labels[5:7]) == (["../../5.jpg", "cats/../dogs/7.jpg"], [None, None])
+    stream = stream_of(index)
+    assert sum(len(images) for images, _ in stream.batches()) == len(ODD_NAMES) - (not by_windows)
+    assert stream.skipped == []
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file() and "cache" not in path.parts) == ["a.zip"]
 
 
 def test_names_that_are_no_utf_8_or_end_in_a_slash_or_come_twice_are_rows_too(tmp_path: Path, members: Members) -> None:
