@@ -1,9 +1,9 @@
 """How many of the labels that were swapped on purpose a report suggests, and what correcting them is worth.
 
-    python bench/reports/label_errors.py DIR WEIGHTS.h5 [--shares 0.03 0.2] [--seeds 0 1 2] [--most 4000]
+    python bench/reports/label_errors.py DIR SQUEEZENET.h5 [--shares 0.03 0.2] [--seeds 0 1 2] [--most 4000]
 
 A quarter of DIR's images, at most 1,000, is kept aside with its true labels. Of the others this share is given the next class (by a file of corrections:
-no image is moved), and a head is trained on the features of WEIGHTS, as `imgstream train --weights WEIGHTS.h5 --head-only` does:
+no image is moved), and a head is trained on the features of SqueezeNet, as `imgstream train --weights SQUEEZENET.h5 --head-only` does:
 
 `one run`: it was trained on four fifths of the images, and is asked for its suggestions on both sides, the images that it was
 trained on and those that it was validated on.
@@ -20,6 +20,8 @@ import argparse
 import csv
 import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -135,11 +137,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--most", type=int, default=4000)
     asked = parser.parse_args()
-    train, aside = ims.scan(asked.images).split(val=0.25, seed=1_000_003)  # not a seed of the trainings, whose splits would be of the same hash
+    train, aside = ims.scan(asked.images).split(val=0.25, seed=1_000_003)  # no seed of the trainings, which would split by the same hash
     train, aside = evenly(train, asked.most), evenly(aside, MOST_ASIDE)
     print(json.dumps({"images": len(train), "aside": len(aside), "classes": train.class_names}), flush=True)
-    how = HOW | {"weights": str(asked.weights)}
     with tempfile.TemporaryDirectory() as folder:
+        features = Path(folder) / "features.parquet"  # the backbone is frozen: its features are the same in all trainings
+        size = "x".join(map(str, HOW["size"]))
+        command = ["embed", "SqueezeNet", asked.images, "--weights", asked.weights, "--size", size, "-o", features]
+        subprocess.run([sys.executable, "-m", "imgstream", *map(str, command)], check=True, stdout=subprocess.DEVNULL)
+        how = HOW | {"weights": str(asked.weights), "features": str(features)}
         for share in asked.shares:
             results = []
             for seed in asked.seeds:

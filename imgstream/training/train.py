@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from imgstream.evaluation.drift import Profile, ProfileBuilder, sample_headers
@@ -48,6 +48,7 @@ def train(
     notice: Callable[[str], None] | None = None,
     started: float | None = None,
     reserve: float = 0.0,
+    repeated: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Run:
     """Train a classifier on a folder of class folders and write a run folder.
@@ -72,6 +73,7 @@ def train(
         notice: Called with lines about automatic decisions, such as the pipeline.
         started: The time.monotonic() that `minutes` counts from; None for now.
         reserve: Seconds of `minutes` to leave for what the caller does afterwards.
+        repeated: Options of the caller's own that the run's train.yaml is to hold too, by name.
         **options: Fields of TrainSettings, which are the options of the command line: minutes=15, model="MobileNetV2", …
 
     Returns:
@@ -97,7 +99,16 @@ def train(
         if prepared is None:
             return Run(folder)
         finished = _run(
-            prepared, source, started, reserve, callbacks, _each(line, report), _each(line.embedded, embedded), line.waiting, tell
+            prepared,
+            source,
+            started,
+            reserve,
+            repeated or {},
+            callbacks,
+            _each(line, report),
+            _each(line.embedded, embedded),
+            line.waiting,
+            tell,
         )
     if not finished:
         raise KeyboardInterrupt
@@ -109,6 +120,7 @@ def _run(
     source: Source,
     started: float,
     reserve: float,
+    repeated: Mapping[str, Any],
     callbacks: Sequence[Any],
     report: Report,
     embedded: Callable[[int], None],
@@ -131,7 +143,7 @@ def _run(
         folder.write_json("spec.json", prepared.spec.to_json())
         folder.write_json("class_names.json", {"format": 1, "class_names": index.class_names})
         folder.write_json("settings.json", prepared.recorded)
-        write_config(folder, source, prepared.recorded)
+        write_config(folder, source, {**prepared.recorded, **repeated})
         write_options(folder, prepared.recorded)
         chosen: dict[str, Any] = {"pipeline": pipeline, "pipeline_why": why, "split": prepared.split.to_json()}
         chosen |= {"model": prepared.info.name, "precision": models.policy}

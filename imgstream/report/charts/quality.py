@@ -76,7 +76,8 @@ def draw_histogram(axes: Any, counts: np.ndarray, edges: np.ndarray, what: str, 
 def draw_map(axes: Any, plane: np.ndarray, classes: np.ndarray, wrong: np.ndarray, names: Sequence[str] | None = None) -> None:
     """Points, float (m, 2), coloured by integer (m,) `classes`; crosses for bool (m,) `wrong`. A legend with `names`."""
     tinted = np.array(PALETTE)[classes % len(PALETTE)]
-    for chosen, how in ((~wrong, {"s": 9.0}), (wrong, {"s": 26.0, "marker": "X"})):
+    size = 9.0 if len(plane) < 10_000 else 2.0
+    for chosen, how in ((~wrong, {"s": size}), (wrong, {"s": 3 * size, "marker": "X"})):
         axes.scatter(plane[chosen, 0], plane[chosen, 1], c=tinted[chosen], linewidths=0, **how)
     if names is not None:
         axes.set(xticks=[], yticks=[], xlabel="first direction", ylabel="second")
