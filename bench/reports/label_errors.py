@@ -2,8 +2,9 @@
 
     python bench/reports/label_errors.py DIR SQUEEZENET.h5 [--shares 0.03 0.2] [--seeds 0 1 2] [--most 4000]
 
-A quarter of DIR's images, at most 1,000, is kept aside with its true labels. Of the others this share is given the next class (by a file of corrections:
-no image is moved), and a head is trained on the features of SqueezeNet, as `imgstream train --weights SQUEEZENET.h5 --head-only` does:
+A quarter of DIR's images, at most 1,000, is kept aside with its true labels. Of the others this share is given the next class (by a file of
+corrections: no image is moved), and a head is trained on the features of SqueezeNet, as `imgstream train --weights SQUEEZENET.h5
+--head-only` does:
 
 `one run`: it was trained on four fifths of the images, and is asked for its suggestions on both sides, the images that it was
 trained on and those that it was validated on.

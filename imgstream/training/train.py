@@ -151,15 +151,19 @@ def _run(
         folder.write_state({"state": "running", "created": _now(), "versions": versions(*_PACKAGES), **chosen})
     with MemoryRecord(folder.memory, settings.memory) as record:
         train_stream, val_stream = prepared.train_stream(), prepared.val_stream()
+        phases = {"starting": time.monotonic() - started}
         if models.is_transfer and latest(folder.checkpoints) is None:
             head = train_head(models.served, train_stream, val_stream, settings, os.fspath(folder.path), embedded)
             models.trained.set_weights(models.served.get_weights())
+            phases["head"] = time.monotonic() - started - phases["starting"]
             tell(f"The head alone, on frozen features: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
         how: dict[str, Any] = {"started": started, "record": record, "report": report, "waiting": waiting, "callbacks": callbacks}
         left = settings if settings.minutes is None else dataclasses.replace(settings, minutes=max(_LEAST, settings.minutes - reserve / 60))
         loop = TrainingLoop(models, train_stream, val_stream, left, folder, prepared.sizes, **how)
         if state is not None:
             loop.restore()
+        for phase, seconds in phases.items():
+            loop.spent(phase, seconds)
         finished = loop.finish() if settings.head_only else loop.run()
         if changed := prepared.index.changed():
             tell(f"{quantity(len(changed), 'file has', 'files have')} changed since first read, such as {changed[0]!r}")
@@ -181,6 +185,7 @@ def _each(own: Callable[[T], None], given: Callable[[T], None] | None) -> Callab
 
 def _write_run(folder: RunFolder, loop: TrainingLoop, spec: SampleSpec, finished: bool, memory: dict[str, int]) -> None:
     """Write the model with its best average, its golden samples, and run.json last: when run.json says finished, all the rest is there."""
+    began = time.monotonic()
     if loop.best is not None:
         loop.average.values = loop.best
     loop.average.assign_to(loop.models.served)
@@ -190,6 +195,7 @@ def _write_run(folder: RunFolder, loop: TrainingLoop, spec: SampleSpec, finished
         folder.write_json("profile.json", _profile(loop.train.index, Profile.from_json(loop.state.profile)).to_json())
     calibration = dict(loop.state.calibration or {})
     temperature = calibration.pop("temperature", 1.0)
+    loop.spent("writing", time.monotonic() - began)
     state = folder.state()
     state.update(
         state="finished" if finished else "interrupted",
@@ -205,6 +211,7 @@ def _write_run(folder: RunFolder, loop: TrainingLoop, spec: SampleSpec, finished
         epochs=loop.state.epoch,
         plans=loop.state.plans,
         seconds=round(loop.elapsed(), 1),
+        phases={phase: round(seconds, 1) for phase, seconds in loop.state.phases.items()},
         images_per_second=round(loop.images_seen / max(1e-9, loop.train_seconds), 1),
     )
     folder.write_state(state)

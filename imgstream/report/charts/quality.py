@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from imgstream.report.charts.figure import ACCENT, INK, LINE, MUTED, WARM, WASH, legend
+from imgstream.report.charts.figure import ACCENT, INK, LINE, MUTED, WARM, WASH, Chart, chart, legend
+from imgstream.wording import printable
 
 MOST_NAMED = 20
 """Classes whose names there is room for."""
@@ -62,6 +63,22 @@ def draw_confusion(axes: Any, counts: np.ndarray, names: Sequence[str]) -> None:
     axes.set(xlabel="predicted", ylabel="true")
     for spine in axes.spines.values():
         spine.set_color(LINE)
+
+
+def confusion_chart(counts: np.ndarray, names: Sequence[str]) -> Chart:
+    """A figure of a confusion matrix, integer (k, k), as large as its classes need."""
+    side = min(9.0, 2.6 + 0.42 * len(names))
+    return chart(lambda axes: draw_confusion(axes, counts, [printable(name) for name in names]), size=(side, side))
+
+
+def draw_recall(axes: Any, classes: Sequence[tuple[str, float]]) -> None:
+    """The share of each class that is found, 0 to 1, the first at the top."""
+    axes.barh(range(len(classes)), [share for _, share in classes], color=ACCENT, height=0.7)
+    axes.set_yticks(range(len(classes)), [printable(name) for name, _ in classes], color=INK, parse_math=False)
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.set(xlabel="recall, the weakest first", xlim=(0, 1))
 
 
 def draw_histogram(axes: Any, counts: np.ndarray, edges: np.ndarray, what: str, said: Callable[[float], str]) -> None:

@@ -193,7 +193,7 @@
     }
   };
   const inks = about.palette.map((text) => { const k = parseInt(text.slice(1), 16); return (0xff << 24 | (k & 255) << 16 | (k & 0xff00) | k >> 16) >>> 0; });  // RGBA, the lowest byte first
-  const pixels = (ratio) => {  // ten times as fast as paths
+  const pixels = (ratio) => {  // many at once
     const w = canvas.width, h = canvas.height, image = context.createImageData(w, h), buffer = new Uint32Array(image.data.buffer);
     const large = Math.max(1, Math.round(ratio * Math.min(3, Math.sqrt(view.scale))));
     for (let pass = 0; pass < 2; pass++) {
