@@ -16,6 +16,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from imgstream import display
+
 os.environ.setdefault(
     "NO_ALBUMENTATIONS_UPDATE", "1"
 )  # albumentations reads it when imported; without it, it would look for updates online
@@ -59,6 +61,8 @@ __all__ = [
     "scan",
     "train",
 ]
+
+display.draw_with(lambda: importlib.import_module("imgstream.report.showing"))
 
 
 def __getattr__(name: str) -> Any:

@@ -68,6 +68,11 @@ class CalibrationError:
             sums += np.bincount(at, weights, minlength=bins)
 
     @property
+    def bins(self) -> np.ndarray:
+        """float64 (3, bins): of the images in each bin their number, the sum of their confidence, and how many are correct."""
+        return self._sums.copy()
+
+    @property
     def value(self) -> float:
         """0 (confidence equals accuracy) to 1; 0.0 without images."""
         images, confidence, correct = self._sums

@@ -45,6 +45,8 @@ class Evaluation:
     """Number of readable images without a label, which were left out too."""
     missing_classes: list[str]
     """Classes of the model without an image here."""
+    calibration: CalibrationError
+    """By the highest score: how many images there are, and how many are right."""
     binary: BinaryScores | None = None
     """Of a model of two classes: how well the scores separate them."""
 
@@ -156,6 +158,7 @@ def evaluate(
         unknown_images=unknown_images,
         unlabelled=unlabelled,
         missing_classes=[n for n in names if n not in there],
+        calibration=calibrated,
         binary=binary,
     )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
 from imgstream.errors import DatasetError
 from imgstream.index.image_index import ImageIndex
-from imgstream.index.path_lists import read_corrections
+from imgstream.index.names import one_line
+from imgstream.index.path_lists import Correction, read_corrections
 from imgstream.wording import quantity
 
 _MOST_NAMED = 20
@@ -26,14 +28,26 @@ class Corrections:
     excluded: frozenset[bytes]
     fine: frozenset[bytes]
     """Paths whose label was looked at and is right."""
+    contradictions: Mapping[bytes, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    """Path → (what an earlier row says, what the last one says), where they differ."""
 
     @classmethod
     def read(cls, file: str | os.PathLike[str]) -> Corrections:
         """Read a file of corrections; of several rows for a path the last counts. Raises DatasetError, see read_corrections."""
-        rows = {row.path: row for row in read_corrections(file)}
+        rows: dict[bytes, Correction] = {}
+        earlier: dict[bytes, str] = {}
+        for row in read_corrections(file):
+            before = rows.get(row.path)
+            if before is not None and before != row:
+                earlier[row.path] = before.said
+            rows[row.path] = row
+        contradictions = {path: (said, rows[path].said) for path, said in earlier.items()}
         of = {action: frozenset(path for path, row in rows.items() if row.action == action) for action in ("exclude", "fine")}
         labels = {path: row.label for path, row in rows.items() if row.action == "label"}
-        return cls(os.fspath(file), labels, of["exclude"], of["fine"])
+        return cls(os.fspath(file), labels, of["exclude"], of["fine"], contradictions)
+
+    def __len__(self) -> int:
+        return len(self.labels) + len(self.excluded) + len(self.fine)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +64,8 @@ class CorrectionReport:
     """Images that had the right label, or were left out, before."""
     missing: int
     """Paths of the file that are not in the index."""
+    contradictions: Mapping[bytes, tuple[str, str]]
+    """As in Corrections."""
 
     def __str__(self) -> str:
         pairs = [f"{before} → {after} {count:,}" for (before, after), count in self.changed.most_common(_MOST_NAMED)]
@@ -59,6 +75,10 @@ class CorrectionReport:
         parts += [f"{self.fine:,} found to be right"] * bool(self.fine)
         parts += [f"{self.already:,} right already"] * bool(self.already)
         parts += [f"{quantity(self.missing, 'path is', 'paths are')} of no image here"] * bool(self.missing)
+        if self.contradictions:
+            path, (first, last) = next(iter(self.contradictions.items()))
+            rows = quantity(len(self.contradictions), "path has rows", "paths have rows")
+            parts.append(f"{rows} that contradict each other, of which the last counts (such as {one_line(path)}: {first}, then {last})")
         return f"Corrections, by {self.file}: {', '.join(parts)}"
 
 
@@ -84,8 +104,8 @@ def corrected(index: ImageIndex, corrections: Corrections) -> tuple[ImageIndex, 
         positions.append(at)
         labels.append(after)
     excluded, fine = len(index.positions_of(corrections.excluded)), len(index.positions_of(corrections.fine))
-    listed = len(corrections.labels) + len(corrections.excluded) + len(corrections.fine)
-    report = CorrectionReport(corrections.file, changed, excluded, fine, already, max(0, listed - found - excluded - fine))
+    missing = max(0, len(corrections) - found - excluded - fine)
+    report = CorrectionReport(corrections.file, changed, excluded, fine, already, missing, corrections.contradictions)
     if positions:
         index = index.relabelled(np.array(positions), np.array(labels, np.int32))
     return (index.without(corrections.excluded) if excluded else index), report

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imgstream.display import shown, table
+from imgstream.display import drawing, table
 from imgstream.errors import DatasetError, NoImagesError
 from imgstream.index.changes import Changes
 from imgstream.index.selection import RowSelection, chunks_of
@@ -156,7 +156,7 @@ class ImageIndex(RowSelection):
         Raises:
             NoImagesError: None of them can be read.
         """
-        return shown(self, "index", n=n, seed=seed)
+        return drawing().index(self, n=n, seed=seed)
 
     def __reduce__(self) -> tuple[Any, ...]:
         table = self._table

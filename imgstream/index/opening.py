@@ -177,9 +177,12 @@ def open_index(
         if found.changes:
             tell(str(found.changes))
     if corrections is not None:
-        found, made = corrected(found, Corrections.read(corrections))
+        listed = Corrections.read(corrections)
+        found, made = corrected(found, listed)
         tell(str(made))
-        if not (made.changed or made.excluded or made.already or made.fine):
+        if not len(listed):
+            warnings.warn(f"{os.fspath(corrections)} lists no image: nothing is put right", DatasetWarning, stacklevel=3)
+        elif not (made.changed or made.excluded or made.already or made.fine):
             warnings.warn(
                 f"no path in {os.fspath(corrections)} is that of an image: nothing is put right. Paths are relative to "
                 f"{found.root or 'nothing'}",

@@ -44,6 +44,11 @@ class Correction(NamedTuple):
     label: str
     """The right class, with the action "label"; else ""."""
 
+    @property
+    def said(self) -> str:
+        """What is to be done, in a word: the class or the action."""
+        return self.label or self.action
+
 
 ACTIONS = ("label", "exclude", "fine")
 """The label is wrong, and this is the right one; leave the image out; the label is right, whatever the model says."""
@@ -57,7 +62,9 @@ def read_corrections(file: str | os.PathLike[str]) -> Iterator[Correction]:
     """
     with _listed(file) as lines:
         reader = csv.DictReader(lines)
-        if not {"path", "label"} <= set(reader.fieldnames or ()):
+        if reader.fieldnames is None:
+            raise DatasetError(f"{file} is empty: it lacks even the line with the names of its columns, path and label")
+        if not {"path", "label"} <= set(reader.fieldnames):
             raise DatasetError(f"{file} has no columns path and label in its first line; a report's page makes such a file")
         for row in reader:
             path = _exact(row)

@@ -27,8 +27,8 @@ ROW = np.dtype([("label", np.int32), ("predicted", np.int32), ("score", np.float
 `state`: UNSEEN, GOOD, or 2 + the position of its reason in REASONS.
 """
 UNSEEN, GOOD, _BAD = 0, 1, 2
-MOST_POINTS = 20_000
-"""Images whose features are kept, for the map."""
+MOST_POINTS, _MOST_FEATURE_BYTES = 100_000, 1 << 28
+"""Images whose features are kept, for the map, and what these take on disk: fewer images of long features."""
 MOST_THUMBNAILS = 1_200
 """Images of the map that are shown when they are pointed at."""
 _BATCH_SIZE = 32
@@ -112,8 +112,9 @@ def measure(
     forward, classes = Forward(Program(whole, spec), _BATCH_SIZE), len(names)
     rows, profile = mapped((len(index),), ROW), ProfileBuilder()
     rows["label"] = rows["predicted"] = -1
-    points = min(MOST_POINTS, len(index), most or len(index))
-    features = mapped((points, whole.outputs[0].shape[-1] - classes), np.dtype(np.float32))
+    length = whole.outputs[0].shape[-1] - classes
+    points = min(MOST_POINTS, _MOST_FEATURE_BYTES // (4 * max(1, length)), len(index), most or len(index))
+    features = mapped((points, length), np.dtype(np.float32))
     feature_rows, kept, done = np.zeros(points, np.int64), 0, 0
     thumbnails: list[bytes] = []
     for batch in stream.traced_batches():

@@ -10,6 +10,7 @@ import numpy as np
 from imgstream.errors import OptionError
 
 Projection = Literal["pca", "tsne"]
+_CHUNK = 4_096
 MOST_BY_TSNE = 5_000
 """Images that t-SNE places, at most: its time grows faster than they do."""
 
@@ -41,13 +42,22 @@ def principal_plane(features: np.ndarray) -> np.ndarray:
     """Principal component analysis: float32 (m, D) features → float32 (m, 2), their coordinates on the two axes of most variance."""
     if len(features) < 2 or not features.shape[1]:
         return np.zeros((len(features), 2), np.float32)
-    centred = _finite(features)
-    centred -= centred.mean(axis=0, dtype=np.float64).astype(np.float32)
-    _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-    plane = centred @ axes[:, :-3:-1].astype(np.float32)
+    chunks = [slice(start, start + _CHUNK) for start in range(0, len(features), _CHUNK)]  # of a file: all at once are hundreds of MB
+    finite = np.concatenate([np.isfinite(features[each]).all(axis=1) for each in chunks])
+    mean = np.zeros(features.shape[1])
+    for each in chunks:
+        mean += features[each][finite[each]].sum(axis=0, dtype=np.float64) / max(1, int(finite.sum()))
+    covariance = np.zeros((len(mean), len(mean)))
+    for each in chunks:
+        centred = features[each][finite[each]] - mean.astype(np.float32)
+        covariance += centred.T @ centred
+    axes = np.linalg.eigh(covariance)[1][:, :-3:-1].astype(np.float32)
+    plane = np.zeros((len(features), axes.shape[1]), np.float32)  # an image with a feature that is no number lies in the middle
+    for each in chunks:
+        plane[each][finite[each]] = (features[each][finite[each]] - mean.astype(np.float32)) @ axes
     if plane.shape[1] < 2:
         plane = np.concatenate([plane, np.zeros_like(plane)], axis=1)
-    return plane.astype(np.float32)
+    return plane
 
 
 def _finite(features: np.ndarray) -> np.ndarray:

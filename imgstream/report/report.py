@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from imgstream.augment import from_json
 from imgstream.check import examine
 from imgstream.errors import AugmentError, ImgstreamError, RunError
@@ -74,6 +76,7 @@ def report_page(
     measured_on: str = "",
     notes: Sequence[str] = (),
     fine: frozenset[bytes] = frozenset(),
+    trained_on: np.ndarray | None = None,
     quick: bool = False,
     most: int | None = None,
     until: float | None = None,
@@ -86,9 +89,9 @@ def report_page(
 
     `parts`: the run's own images, as all, train and val; without an `index`, it is val that the run is measured on. `root`: the folder
     that the rows' paths are relative to, "" where it is not known. `name`: the title; `measured_on`: how the images are called that a
-    run is measured on. `notes`: what is to be told beside. `fine`: paths whose labels a person found to be right. `quick` leaves out
-    what reads every file's header; `most`, `until`: see measure. `observe` is called with what a run was measured to be. `projection`:
-    how the map is made.
+    run is measured on. `notes`: what is to be told beside. `fine`: paths whose labels a person found to be right. `trained_on`:
+    positions in `index` of images that the run was trained on, int64 (m,). `quick` leaves out what reads every file's header; `most`,
+    `until`: see measure. `observe` is called with what a run was measured to be. `projection`: how the map is made.
 
     Raises RunError when the model cannot be loaded, OptionError when the projection cannot be made.
     """
@@ -106,7 +109,7 @@ def report_page(
         page["prediction"] = _predicted_rows(rows, root, run, workers, stage)
     elif run is not None and on is not None and len(on):
         with without_advice():
-            page |= _measured(run, on, fine, most, until, workers, stage, observe, projection)
+            page |= _measured(run, on, fine, trained_on, most, until, workers, stage, observe, projection)
     listed = index if index is not None else parts.get("all")
     if rows is None and listed is not None and len(listed):
         page["data"] = _data(listed, {} if index is not None else parts, run, quick, workers, stage)
@@ -124,6 +127,7 @@ def _measured(
     run: TrainedRun,
     index: ImageIndex,
     fine: frozenset[bytes],
+    trained_on: np.ndarray | None,
     most: int | None,
     until: float | None,
     workers: int | None,
@@ -136,11 +140,11 @@ def _measured(
         measured = measure(model, run.class_names, run.spec, run.temperature, index, most=most, until=until, workers=workers, progress=done)
     if observe is not None:
         observe(measured)
-    found: dict[str, Any] = {"measured": _told(measured), "map": projection_section(measured, by)}
+    found: dict[str, Any] = {"measured": _told(measured), "map": projection_section(measured, by, trained_on)}
     has_labels = bool(index.class_names) and len(measured.labelled) > 0
     kinds = images.kinds(measured, fine) if has_labels else []
     of_cells = cells(measured) if has_labels else {}
-    found["quality"] = quality(measured) if has_labels else None
+    found["quality"] = quality(measured, trained_on) if has_labels else None
     wanted = {at for kind in kinds for at in kind.positions} | {at for each in of_cells.values() for at in each}
     with stage("Looking at images", None):
         tiles = scored_tiles(model, run.temperature, run.spec, measured, wanted, side=SIDE, workers=workers, until=until)

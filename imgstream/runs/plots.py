@@ -11,7 +11,7 @@ from imgstream.errors import RunError
 from imgstream.index import Source, open_index
 from imgstream.report.charts.figure import Chart, chart
 from imgstream.report.charts.images import draw_grid
-from imgstream.report.charts.quality import MOST_NAMED, draw_confusion, draw_map
+from imgstream.report.charts.quality import MOST_NAMED, confusion_chart, draw_map
 from imgstream.report.charts.training import draw_accuracy, draw_loss
 from imgstream.report.measure import Measurement, measure, without_advice
 from imgstream.report.plane import Projection, check_projection, plane_of
@@ -62,8 +62,7 @@ def confusion(found: Measurement) -> Chart:
         pairs = confused_pairs(rows["label"], rows["predicted"], MOST_NAMED)
         chosen = sorted(list(dict.fromkeys(k for true, other, _ in pairs for k in (true, other)))[:MOST_NAMED])
     counts = counts_between(rows["label"], rows["predicted"], chosen)
-    side = min(9.0, 2.6 + 0.42 * len(chosen))
-    return chart(lambda axes: draw_confusion(axes, counts, [printable(found.class_names[k]) for k in chosen]), size=(side, side))
+    return confusion_chart(counts, [found.class_names[k] for k in chosen])
 
 
 def top_losses(run: TrainedRun, found: Measurement, n: int) -> Chart:

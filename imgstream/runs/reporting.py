@@ -16,7 +16,7 @@ from imgstream.report.plane import Projection
 from imgstream.report.report import TrainedRun, write_report
 from imgstream.runs import plots
 from imgstream.runs.folder import RunFolder
-from imgstream.runs.sides import own_images
+from imgstream.runs.sides import own_images, trained_on
 from imgstream.runs.tensorboard import write_pictures
 
 _IN_TENSORBOARD = 12
@@ -72,7 +72,9 @@ def report_run(
     index = source if isinstance(source, ImageIndex) else open_index(source, corrections=corrections)
     fine = frozenset() if corrections is None else Corrections.read(corrections).fine
     on = os.fsdecode(source) if isinstance(source, str | bytes | os.PathLike) else index.root
-    write_report(target, **of, index=index, fine=fine, name=f"{called} on {title(on)}", measured_on=on)
+    own, _ = own_images(folder)
+    known = trained_on(index, own["train"]) if "train" in own else None
+    write_report(target, **of, index=index, fine=fine, trained_on=known, name=f"{called} on {title(on)}", measured_on=on)
     return target
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+
+import numpy as np
 
 from imgstream.errors import ImgstreamError
 from imgstream.index import ImageIndex, kind_of, open_index
 from imgstream.index.split.groups import Groups, groups
+from imgstream.index.split.path_hash import keys_of
 from imgstream.runs.folder import RunFolder
 
 
@@ -51,3 +55,18 @@ def own_images(folder: RunFolder) -> tuple[Mapping[str, ImageIndex], list[str]]:
     except (ImgstreamError, ValueError, TypeError) as error:
         return found, [f"The run's own images cannot all be listed: {error}"]
     return found, []
+
+
+def trained_on(index: ImageIndex, train: ImageIndex) -> np.ndarray:
+    """Positions of the images of `index` that are in `train` too: int64 (m,), ascending. They are the same if they lie at the same place,
+    whatever the links that lead there; where the folder of `train` is gone, as on another machine, if they have the same relative path.
+    Memory: 8 bytes an image of both.
+    """
+    at_place = bool(train.root) and os.path.lexists(train.root)
+    return np.flatnonzero(np.isin(_keys(index, at_place), _keys(train, at_place)))
+
+
+def _keys(index: ImageIndex, at_place: bool) -> np.ndarray:
+    root = os.path.realpath(os.fsencode(index.root)) if at_place else b""
+    chunks = (keys_of([os.path.join(root, index.relative_bytes(i)) for i in at.tolist()]) for at in index.chunks())
+    return np.concatenate([np.zeros(0, np.uint64), *chunks])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imgstream.display import shown, table
+from imgstream.display import drawing, table
 from imgstream.errors import SpecError
 from imgstream.stream.batch import Batch
 from imgstream.stream.plan import BatchPlan
@@ -195,7 +195,7 @@ class Stream(BatchPlan):
         Raises:
             NoImagesError: No image can be read.
         """
-        return shown(self, "stream", n=n, epoch=epoch)
+        return drawing().stream(self, n=n, epoch=epoch)
 
     def _repr_html_(self) -> str:
         height, width = self.spec.size

@@ -92,6 +92,8 @@ class TrainingLoop:
         self._grows: Sizes | None = None
         """Sizes that training may begin with, once it is known what compiling for one takes."""
         self._compiled_for: set[tuple[int, int]] = set()
+        self._compiles = False
+        """Whether the next step compiles first."""
         self._streams = {sizes.full: train}
         if sizes.small is not None:
             self._streams[sizes.small] = train.replace(spec=dataclasses.replace(train.spec, size=sizes.small))
@@ -128,6 +130,10 @@ class TrainingLoop:
             self.state = State(**state)
             self._run_records.read_skipped()
         self.resumed_from_step = self._checkpointed_step = self.state.step
+
+    def spent(self, phase: str, seconds: float) -> None:
+        """Add to what a part of the training took; see State.phases."""
+        self.state.phases[phase] = self.state.phases.get(phase, 0.0) + seconds
 
     def run(self) -> bool:
         """Train to the end; False when Ctrl-C ended it before. Either way `best` or `average` holds the weights to keep."""
@@ -180,6 +186,7 @@ class TrainingLoop:
             if size not in self._compiled_for and (not self._compiled_for or self._compiled_step.compiles_for_each_size):
                 self._waiting(f"compiling for {size[0]}×{size[1]}")
                 self._compiled_for.add(size)
+                self._compiles = True
             for batch in self._streams[size].traced_batches(state.epoch, state.batch):
                 self._count(batch)
                 state.batch = batch.number + 1
@@ -249,6 +256,8 @@ class TrainingLoop:
         self.images_seen += len(batch.images) * self._processes.count
         took, self._step_ended = now - self._step_ended, now
         self.train_seconds += took
+        self.spent("compiling" if self._compiles else "steps", took)
+        self._compiles = False
         if self._clock is not None:
             if self._clock.step_took(took, cost, now):
                 if self._grows is not None:
@@ -350,6 +359,7 @@ class TrainingLoop:
         self._run_records.write_history(state.history)
         self._run_records.write_skipped()
         self._validated = time.monotonic()
+        self.spent("validating", self._validated - began)
         if self._clock is not None:
             self._clock.validation_seconds = self._validated - began
         self._report_status(self._validated, result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from imgstream.evaluation.drift import Profile, ProfileBuilder, sample_headers
@@ -50,6 +50,7 @@ def train(
     notice: Callable[[str], None] | None = None,
     started: float | None = None,
     reserve: float = 0.0,
+    repeated: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Run:
     """Train a classifier on a folder of class folders and write a run folder.
@@ -74,6 +75,7 @@ def train(
         notice: Called with lines about automatic decisions, such as the pipeline.
         started: The time.monotonic() that `minutes` counts from; None for now.
         reserve: Seconds of `minutes` to leave for what the caller does afterwards.
+        repeated: Options of the caller's own that the run's train.yaml is to hold too, by name.
         **options: Fields of TrainSettings, which are the options of the command line: minutes=15, model="MobileNetV2", …
 
     Returns:
@@ -103,7 +105,16 @@ def train(
         if prepared is None:
             return Run(folder)
         finished = _run(
-            prepared, source, started, reserve, callbacks, _each(line, report), _each(line.embedded, embedded), line.waiting, tell
+            prepared,
+            source,
+            started,
+            reserve,
+            repeated or {},
+            callbacks,
+            _each(line, report),
+            _each(line.embedded, embedded),
+            line.waiting,
+            tell,
         )
         run = Run(folder)
     if not finished:
@@ -116,6 +127,7 @@ def _run(
     source: Source,
     started: float,
     reserve: float,
+    repeated: Mapping[str, Any],
     callbacks: Sequence[Any],
     report: Report,
     embedded: Callable[[int], None],
@@ -138,7 +150,7 @@ def _run(
         folder.write_json("spec.json", prepared.spec.to_json())
         folder.write_json("class_names.json", {"format": 1, "class_names": index.class_names})
         folder.write_json("settings.json", prepared.recorded)
-        write_config(folder, source, prepared.recorded)
+        write_config(folder, source, {**prepared.recorded, **repeated})
         write_options(folder, prepared.recorded)
         chosen: dict[str, Any] = {"pipeline": pipeline, "pipeline_why": why, "split": prepared.split.to_json()}
         chosen |= {"model": prepared.info.name, "precision": models.policy}
@@ -146,10 +158,12 @@ def _run(
         folder.write_state({"state": "running", "created": _now(), "versions": versions(*_PACKAGES), **chosen})
     with MemoryRecord(folder.memory, settings.memory) as record:
         train_stream, val_stream = prepared.train_stream(), prepared.val_stream()
+        phases = {"starting": time.monotonic() - started}
         if models.is_transfer and latest(folder.checkpoints) is None:
             head = train_head(models.served, train_stream, val_stream, settings, os.fspath(folder.path), embedded)
             models.served.set_weights(prepared.processes.from_first(models.served.get_weights()))
             models.trained.set_weights(models.served.get_weights())
+            phases["head"] = time.monotonic() - started - phases["starting"]
             tell(f"The head alone, on frozen features: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
         how: dict[str, Any] = {
             "processes": prepared.processes,
@@ -163,6 +177,8 @@ def _run(
         loop = TrainingLoop(models, train_stream, val_stream, left, folder, prepared.sizes, **how)
         if state is not None:
             loop.restore()
+        for phase, seconds in phases.items():
+            loop.spent(phase, seconds)
         finished = loop.finish() if settings.head_only else loop.run()
         if changed := prepared.index.changed():
             tell(f"{quantity(len(changed), 'file has', 'files have')} changed since first read, such as {changed[0]!r}")
@@ -184,6 +200,7 @@ def _each(own: Callable[[T], None], given: Callable[[T], None] | None) -> Callab
 
 def _write_run(folder: RunFolder, loop: TrainingLoop, spec: SampleSpec, finished: bool, memory: dict[str, int]) -> None:
     """Write the model with its best average, its golden samples, and run.json last: when run.json says finished, all the rest is there."""
+    began = time.monotonic()
     if loop.best is not None:
         loop.average.values = loop.best
     loop.average.assign_to(loop.models.served)
@@ -193,6 +210,7 @@ def _write_run(folder: RunFolder, loop: TrainingLoop, spec: SampleSpec, finished
         folder.write_json("profile.json", _profile(loop.train.index, Profile.from_json(loop.state.profile)).to_json())
     calibration = dict(loop.state.calibration or {})
     temperature = calibration.pop("temperature", 1.0)
+    loop.spent("writing", time.monotonic() - began)
     state = folder.state()
     state.update(
         state="finished" if finished else "interrupted",
@@ -208,6 +226,7 @@ def _write_run(folder: RunFolder, loop: TrainingLoop, spec: SampleSpec, finished
         epochs=loop.state.epoch,
         plans=loop.state.plans,
         seconds=round(loop.elapsed(), 1),
+        phases={phase: round(seconds, 1) for phase, seconds in loop.state.phases.items()},
         images_per_second=round(loop.images_seen / max(1e-9, loop.train_seconds), 1),
     )
     folder.write_state(state)

@@ -70,6 +70,25 @@ def test_a_row_without_an_action_gives_the_label_and_the_last_row_of_a_path_coun
     assert labels(ims.scan(photos, corrections=file))[b"cats/1.jpg"] == "dogs"
 
 
+def test_rows_that_contradict_each_other_are_told(photos: Path, tmp_path: Path) -> None:
+    rows = ("cats/1.jpg,exclude,,,", "cats/1.jpg,label,dogs,,", "dogs/1.jpg,fine,,,", "dogs/1.jpg,fine,,,", "dogs/2.jpg,fine,,,")
+    file = written(tmp_path, *rows, "dogs/2.jpg,exclude,,,", "dogs/2.jpg,fine,,,")  # changed one's mind, and back
+    told: list[str] = []
+    index = open_index(photos, corrections=file, notice=told.append)
+    assert labels(index)[b"cats/1.jpg"] == "dogs"
+    assert told[0].endswith(
+        "2 paths have rows that contradict each other, of which the last counts (such as cats/1.jpg: exclude, then dogs)"
+    )
+
+
+def test_a_file_without_rows_and_one_without_anything_are_told_as_such(photos: Path, tmp_path: Path) -> None:
+    with pytest.warns(DatasetWarning, match="lists no image: nothing is put right"):
+        assert len(ims.scan(photos, corrections=written(tmp_path))) == 6
+    (tmp_path / "nothing.csv").touch()
+    with pytest.raises(DatasetError, match=r"nothing\.csv is empty"):
+        ims.scan(photos, corrections=tmp_path / "nothing.csv")
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [

@@ -101,6 +101,26 @@ def test_what_a_page_holds_for_its_script_is_json(page: Seen) -> None:
     assert data["coverage-data"][0] == {"at": 0.0, "kept": 1.0, "accuracy": 0.975}
 
 
+def test_the_training_shows_where_its_time_went(trained: Path, page: Seen) -> None:
+    state = ims.load_run(trained).state
+    assert set(state["phases"]) == {"starting", "compiling", "steps", "validating", "writing"}
+    assert min(state["phases"].values()) >= 0
+    assert sum(state["phases"].values()) <= state["seconds"] + 0.3  # each is rounded
+    assert re.search(r"Where the time went .* compiling, with the first step of each size [\d.]+ s", page.text)
+
+
+def test_images_that_the_run_was_trained_on_are_told_apart(trained: Path, two_classes: Path, tmp_path: Path) -> None:
+    run = ims.load_run(trained)
+    (tmp_path / "link").symlink_to(two_classes)
+    page = Seen(Path(run.report(tmp_path / "link", tmp_path / "page.html")).read_text(encoding="utf-8"))
+    n = len(ims.scan(two_classes).split(val=0.2)[0])
+    assert f"The run was trained on {n} of these images." in page.text
+    assert f"of the {40 - n} others." in page.text
+    shutil.copytree(two_classes, tmp_path / "others")
+    page = Seen(Path(run.report(tmp_path / "others", tmp_path / "page.html")).read_text(encoding="utf-8"))
+    assert "The run was trained on" not in page.text
+
+
 def test_a_folder_alone_has_a_page_of_its_data(two_classes: Path, tmp_path: Path) -> None:
     shutil.copytree(two_classes, tmp_path / "photos")
     shutil.copy(two_classes / "dark" / "00.jpg", tmp_path / "photos" / "light" / "copy.jpg")

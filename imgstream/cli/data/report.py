@@ -15,7 +15,12 @@ DEFAULT = "report.html"
 
 
 def report(
-    subject: Annotated[str, typer.Argument(metavar="RUN|DIR|MANIFEST", help="A run folder, or images: a folder or a list of them.")],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|DIR|MANIFEST|PREDICTIONS", help="A run folder, images (a folder or a list of them), or what predict wrote."
+        ),
+    ],
     source: Annotated[
         str | None,
         typer.Argument(
@@ -65,12 +70,14 @@ def report(
         imgstream report runs/pets
         imgstream report runs/pets holdout/ -o holdout.html
         imgstream report runs/pets predictions.csv -o predictions.html
+        imgstream report predictions.csv
         imgstream train photos/ --out runs/again --corrections corrections.csv
 
     The page is a single file that opens in any browser, also offline. The labels that one marks on it are downloaded as
     corrections.csv, which --corrections of train, check, evaluate and index applies. No image is changed.
     """
-    from imgstream.prediction.readers import is_predictions
+    from imgstream.errors import OptionError
+    from imgstream.prediction.readers import is_predictions, read_predictions
     from imgstream.progress import counting
     from imgstream.report.report import write_report
     from imgstream.runs import load_run
@@ -79,7 +86,20 @@ def report(
     from imgstream.terminal.tables import amount, printable
 
     of_index: dict[str, Any] = {"exclude": exclude, "root": root, "columns": columns, "allow_outside": allow_outside}
-    if source is None and not (Path(subject) / "run.json").exists():
+    of_rows = is_predictions(subject if source is None else source)
+    if of_rows:
+        of_images = {**of_index, "label_pattern": label_pattern, "corrections": corrections}
+        if unfit := [name for name, value in of_images.items() if value]:
+            raise OptionError(f"{' and '.join(unfit)}: for images alone, and {printable(source or subject)} holds predictions", *unfit)
+        images = images if images is not None else stored_root(source or subject)
+    elif images is not None:
+        raise typer.BadParameter("--from goes with PREDICTIONS")
+    if source is None and of_rows:
+        target = Path(DEFAULT) if output is None else output
+        _check(target, subject)
+        rows = read_predictions(subject)
+        write_report(target, rows=rows, root=images or "", name=title(subject), workers=workers, stage=counting)
+    elif source is None and not (Path(subject) / "run.json").exists():
         target = Path(DEFAULT) if output is None else output
         _check(target, subject, exclude, corrections)
         index = options.open_images(subject, label_pattern, corrections=corrections, **of_index)
@@ -89,11 +109,7 @@ def report(
         target = run.folder.report if output is None else output
         _check(target, source, exclude, corrections)
         given: Any = source
-        if source is not None and is_predictions(source):
-            images = images if images is not None else stored_root(source)
-        elif images is not None:
-            raise typer.BadParameter("--from goes with PREDICTIONS")
-        elif source is not None:
+        if source is not None and not of_rows:
             given = options.open_images(source, label_pattern, corrections=corrections, **of_index)
         run.report(given, target, root=images, corrections=corrections, workers=workers, projection=projection)
     output_console().print(f"Report: {printable(str(target))}, {amount(target.stat().st_size)}", markup=False, soft_wrap=True)

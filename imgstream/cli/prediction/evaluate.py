@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from imgstream.cli import options
-from imgstream.cli.help import PREDICTION
+from imgstream.cli.help import OUTPUT, PREDICTION
 from imgstream.terminal.console import output_console
 from imgstream.wording import quantity
 
 if TYPE_CHECKING:
     from imgstream.evaluation.binary import BinaryScores, OperatingPoint
+    from imgstream.evaluation.evaluate import Evaluation
     from imgstream.export import EngineSelection
 
 
@@ -56,6 +58,15 @@ def evaluate(
             rich_help_panel=PREDICTION,
         ),
     ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(
+            "--plots",
+            metavar="DIR",
+            help="Write charts into DIR, as PNG: confusion, recall of classes, calibration, coverage by --min-score, scores.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     as_json: options.Json = False,
     label_pattern: options.LabelPattern = None,
     corrections: options.Corrections = None,
@@ -75,6 +86,7 @@ def evaluate(
         imgstream evaluate runs/pets test.csv --columns path=img,label=species
         imgstream evaluate runs/pets holdout/ --corrections corrections.csv
         imgstream evaluate runs/pets holdout/ --positive dogs --at-precision 0.95 --at-recall 0.99
+        imgstream evaluate runs/pets holdout/ --plots charts/
         imgstream evaluate pets.tflite holdout/
     """
     from imgstream.errors import OptionError
@@ -84,6 +96,8 @@ def evaluate(
     from imgstream.runs.run import BATCH_SIZE, Run
     from imgstream.terminal.tables import Reasons, printable
 
+    if plots is not None:
+        _check_plots(plots, directory)
     opened = open_model(run)
     for name, wanted in (("at_precision", at_precision), ("at_recall", at_recall)):
         if wanted is not None and len(opened.class_names) != 2:
@@ -101,12 +115,14 @@ def evaluate(
     with counting("Evaluating", len(index)) as done:
         result = opened.evaluate(index, progress=done, **how)
     options.tell_changed(index)
+    drawn = _write_plots(plots, result) if plots is not None else []
     points = _points(result.binary, at_precision, at_recall)
     if as_json:
         report = result.report()
         if result.binary is not None:
             report["binary"] |= {name: point._asdict() if point is not None else None for name, _, point in points}
-        print(json.dumps({**report, "tta": tta, "pipeline": chosen.pipeline, "engine": computed.name if computed is not None else None}))
+        report |= {"tta": tta, "pipeline": chosen.pipeline, "engine": computed.name if computed is not None else None}
+        print(json.dumps(report | ({} if plots is None else {"plots": [str(file) for file in drawn]})))
         return
     console = output_console()
     table = Table("class")
@@ -143,6 +159,33 @@ def evaluate(
         console.print(f"Left out, without a class: {quantity(result.unlabelled, 'image')}")
     if result.skipped:
         console.print(Reasons(result.skipped).table())
+    if drawn:
+        console.print(f"Charts: {', '.join(printable(str(file)) for file in drawn)}", markup=False, soft_wrap=True)
+
+
+def _check_plots(folder: Path, images: str) -> None:
+    """Raise OutputError if no charts can be written into `folder`, or they would lie among the images."""
+    from imgstream.errors import OutputError
+    from imgstream.files.atomic import check_target
+    from imgstream.terminal.tables import printable
+
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise OutputError(f"--plots writes several files into a folder, and {printable(str(folder))} is none. Choose another")
+    check_target(folder / "confusion.png" if folder.is_dir() else folder)
+    options.check_keeps_inputs(folder / "confusion.png", images)
+
+
+def _write_plots(folder: Path, result: Evaluation) -> list[Path]:
+    """Write the charts of `result`, and return their paths."""
+    from imgstream.files.atomic import translated, write_bytes
+    from imgstream.report.charts.evaluation import evaluation_charts
+
+    charts = evaluation_charts(result)
+    with translated(folder):
+        folder.mkdir(exist_ok=True)
+    for name, figure in charts.items():
+        write_bytes(folder / f"{name}.png", figure.png())
+    return [folder / f"{name}.png" for name in charts]
 
 
 def _points(

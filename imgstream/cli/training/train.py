@@ -334,7 +334,8 @@ def train(
         error_console().print("No report is made, so that --memory holds: imgstream report makes it afterwards", soft_wrap=True)
     reserve = report_seconds(minutes) if with_report and minutes is not None else 0.0
     try:
-        run = run_training(directory, out=out, resume=resume, started=STARTED, reserve=reserve, **asked)
+        how: dict[str, Any] = {"started": STARTED, "reserve": reserve, "repeated": {"no_report": no_report}}
+        run = run_training(directory, out=out, resume=resume, **how, **asked)
     except KeyboardInterrupt:
         if joined().is_first and (out / "model.keras").exists():
             print(f"Interrupted. What was learnt is kept in {printable(str(out))}; the same command with --resume goes on from there.")

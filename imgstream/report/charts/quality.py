@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from imgstream.report.charts.figure import ACCENT, INK, LINE, MUTED, WARM, WASH, legend
+from imgstream.report.charts.figure import ACCENT, INK, LINE, MUTED, WARM, WASH, Chart, chart, legend
+from imgstream.wording import printable
 
 MOST_NAMED = 20
 """Classes whose names there is room for."""
@@ -64,6 +65,22 @@ def draw_confusion(axes: Any, counts: np.ndarray, names: Sequence[str]) -> None:
         spine.set_color(LINE)
 
 
+def confusion_chart(counts: np.ndarray, names: Sequence[str]) -> Chart:
+    """A figure of a confusion matrix, integer (k, k), as large as its classes need."""
+    side = min(9.0, 2.6 + 0.42 * len(names))
+    return chart(lambda axes: draw_confusion(axes, counts, [printable(name) for name in names]), size=(side, side))
+
+
+def draw_recall(axes: Any, classes: Sequence[tuple[str, float]]) -> None:
+    """The share of each class that is found, 0 to 1, the first at the top."""
+    axes.barh(range(len(classes)), [share for _, share in classes], color=ACCENT, height=0.7)
+    axes.set_yticks(range(len(classes)), [printable(name) for name, _ in classes], color=INK, parse_math=False)
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.set(xlabel="recall, the weakest first", xlim=(0, 1))
+
+
 def draw_histogram(axes: Any, counts: np.ndarray, edges: np.ndarray, what: str, said: Callable[[float], str]) -> None:
     """Numbers of images in the bins between `edges`; `said` writes a value of the axis."""
     axes.bar((edges[:-1] + edges[1:]) / 2, counts, np.diff(edges) * 0.92, color=ACCENT)
@@ -76,7 +93,8 @@ def draw_histogram(axes: Any, counts: np.ndarray, edges: np.ndarray, what: str, 
 def draw_map(axes: Any, plane: np.ndarray, classes: np.ndarray, wrong: np.ndarray, names: Sequence[str] | None = None) -> None:
     """Points, float (m, 2), coloured by integer (m,) `classes`; crosses for bool (m,) `wrong`. A legend with `names`."""
     tinted = np.array(PALETTE)[classes % len(PALETTE)]
-    for chosen, how in ((~wrong, {"s": 9.0}), (wrong, {"s": 26.0, "marker": "X"})):
+    size = 9.0 if len(plane) < 10_000 else 2.0
+    for chosen, how in ((~wrong, {"s": size}), (wrong, {"s": 3 * size, "marker": "X"})):
         axes.scatter(plane[chosen, 0], plane[chosen, 1], c=tinted[chosen], linewidths=0, **how)
     if names is not None:
         axes.set(xticks=[], yticks=[], xlabel="first direction", ylabel="second")

@@ -19,8 +19,10 @@ _MARGIN = 0.02
 _PICTURE = (8.0, 5.0)
 
 
-def projection(measured: Measurement, by: Projection) -> dict[str, Any] | None:
-    """The section's values; None where there are no features, or fewer than three images."""
+def projection(measured: Measurement, by: Projection, trained_on: np.ndarray | None = None) -> dict[str, Any] | None:
+    """The section's values; None where there are no features, or fewer than three images. `trained_on`: positions of images that the
+    model was trained on, int64 (m,).
+    """
     if len(measured.feature_rows) < 3 or not measured.features.shape[1]:
         return None
     plane = plane_of(measured.features, by)
@@ -29,6 +31,7 @@ def projection(measured: Measurement, by: Projection) -> dict[str, Any] | None:
     low, high = np.quantile(plane, [0.001, 0.999], axis=0)
     placed = np.clip((plane - low) / np.maximum(high - low, 1e-12), 0, 1) * (1 - 2 * _MARGIN) + _MARGIN
     colours, wrong = colours_of(rows)
+    learnt = np.zeros(len(at), bool) if trained_on is None else np.isin(at, trained_on)
     return {
         "n": len(at),
         "by": by,
@@ -39,6 +42,7 @@ def projection(measured: Measurement, by: Projection) -> dict[str, Any] | None:
             "xy": _packed(np.round(placed * _SCALE).astype("<u2")),
             "label": _packed(rows["label"].astype("<i4")),
             "predicted": _packed(rows["predicted"].astype("<i4")),
+            "trained": _packed(learnt.astype("u1")) if learnt.any() else None,
             "score": _packed(rows["score"].astype("<f4")),
             "classes": measured.class_names,
             "paths": [shown(measured.index.relative_bytes(position)) for position in at.tolist()],

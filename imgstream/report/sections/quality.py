@@ -23,8 +23,10 @@ _OPENED = 40
 _IN_CELL = 8
 
 
-def quality(measured: Measurement) -> dict[str, Any] | None:
-    """The section's values; None where no labelled image could be measured."""
+def quality(measured: Measurement, trained_on: np.ndarray | None = None) -> dict[str, Any] | None:
+    """The section's values; None where no labelled image could be measured. `trained_on`: positions of images that the model was trained
+    on, int64 (m,), which are told apart.
+    """
     at = measured.labelled
     if not len(at):
         return None
@@ -32,6 +34,7 @@ def quality(measured: Measurement) -> dict[str, Any] | None:
     labels, predicted, scores = rows["label"], rows["predicted"], rows["score"]
     right = labels == predicted
     hits, n = int(right.sum()), len(at)
+    learnt = np.isin(at, trained_on) if trained_on is not None else np.zeros(n, bool)
     figures = class_figures(labels, predicted, len(names))
     pairs = confused_pairs(labels, predicted, _OPENED)
     confidence, accuracy, counts = calibration_bins(scores, right)
@@ -45,6 +48,8 @@ def quality(measured: Measurement) -> dict[str, Any] | None:
         "accuracy": hits / n,
         "interval": wilson(hits, n),
         "wrong": n - hits,
+        "trained_on": _share_right(right, learnt),
+        "new": _share_right(right, ~learnt),
         "classes": [(names[each.label], each) for each in (figures if len(figures) <= MOST_CLASSES else weakest[:MOST_CLASSES])],
         "class_count": len(figures),
         "macro_f1": float(np.mean([each.f1 for each in figures])),
@@ -72,6 +77,12 @@ def quality(measured: Measurement) -> dict[str, Any] | None:
             chart(lambda axes: draw_scores(axes, split[0], split[1], edges)), "scores", "Numbers of right and of wrong images by score."
         ),
     }
+
+
+def _share_right(right: np.ndarray, chosen: np.ndarray) -> tuple[int, float | None]:
+    """(number of the chosen, share of them that is right), the share None where there are none."""
+    n = int(chosen.sum())
+    return n, float(right[chosen].mean()) if n else None
 
 
 def _matrix(

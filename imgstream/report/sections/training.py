@@ -30,6 +30,15 @@ _DEFAULTS: Mapping[str, Any] = {
     "max_bad": 0.05,
 }
 """Of settings.json: what is left out of the page."""
+_PHASES = {
+    "starting": "listing images and building the model",
+    "head": "a head on frozen features",
+    "compiling": "compiling, with the first step of each size",
+    "steps": "steps",
+    "validating": "validating",
+    "writing": "writing the run",
+}
+"""What run.json has of how long each part took."""
 
 
 def history_of(folder: Path) -> list[dict[str, float]]:
@@ -83,8 +92,19 @@ def training(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
             if value is not None and not (name in _CHOSEN and name in state)
         ],
         "chosen": [(name, str(state[name])) for name in _CHOSEN if state.get(name) is not None],
+        "phases": _phases(state),
         "versions": state.get("versions", {}),
     }
+
+
+def _phases(state: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """(part of the training, seconds, share of all), with what no part has as the last; [] for a run without a record of them."""
+    phases, whole = state.get("phases"), state.get("seconds")
+    if not isinstance(phases, dict) or not isinstance(whole, int | float) or whole <= 0:
+        return []
+    found = [(said, float(phases[name])) for name, said in _PHASES.items() if isinstance(phases.get(name), int | float)]
+    rest = whole - sum(seconds for _, seconds in found)
+    return [(said, seconds, seconds / whole) for said, seconds in [*found, ("all else", max(0.0, rest))] if seconds >= 0.05]
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -155,47 +155,81 @@
   if (!map) return;
   const unpack = (text, type) => new type(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
   const xy = unpack(map.xy, Uint16Array), label = unpack(map.label, Int32Array), predicted = unpack(map.predicted, Int32Array), score = unpack(map.score, Float32Array);
+  const trained = map.trained && unpack(map.trained, Uint8Array);
   const canvas = $("#map-canvas"), card = $("#map-card"), context = canvas.getContext("2d"), n = label.length;
   const wrong = (i) => label[i] >= 0 && label[i] !== predicted[i];
-  const colourOf = (i) => {
-    const by = $("#map-colour").value;
-    if (by === "right") return wrong(i) ? about.palette[1] : about.palette[0];
-    const k = by === "label" && label[i] >= 0 ? label[i] : predicted[i];
-    return about.palette[((k % about.palette.length) + about.palette.length) % about.palette.length];
+  let colouring = "label", onlyWrong = false;
+  const colourOf = (i) => {  // a place in the palette
+    if (colouring === "right") return wrong(i) ? 1 : 0;
+    if (colouring === "trained") return trained[i] ? 0 : 1;
+    const k = colouring === "label" && label[i] >= 0 ? label[i] : predicted[i];
+    return ((k % about.palette.length) + about.palette.length) % about.palette.length;
   };
-  let width = 0, height = 0, cells = new Map(), at = -1;
-  const CELL = 14;
-  const x = (i) => xy[2 * i] / 65535 * width, y = (i) => (1 - xy[2 * i + 1] / 65535) * height;
-  const shown = (i) => !$("#map-wrong").checked || wrong(i);
-  const draw = () => {
+  // It is drawn when something changes, at most once a frame; what is pointed at is found through a grid, and redraws nothing.
+  const MANY = 5000, REACH = 14, SIDE = 256, MOST = 64;
+  let width = 0, height = 0, at = -1, asked = 0, view = { scale: 1, x: 0, y: 0 };
+  const x = (i) => (xy[2 * i] / 65535 - view.x) * view.scale * width, y = (i) => (1 - xy[2 * i + 1] / 65535 - view.y) * view.scale * height;
+  const shown = (i) => !onlyWrong || wrong(i);
+  const cellOf = (i) => (xy[2 * i] >> 8) + SIDE * ((65535 - xy[2 * i + 1]) >> 8);
+  const starts = new Uint32Array(SIDE * SIDE + 1), ordered = new Uint32Array(n);
+  for (let i = 0; i < n; i++) starts[cellOf(i) + 1]++;
+  for (let cell = 0; cell < SIDE * SIDE; cell++) starts[cell + 1] += starts[cell];
+  const next = starts.slice();
+  for (let i = 0; i < n; i++) ordered[next[cellOf(i)]++] = i;
+
+  const dots = (ratio) => {
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.lineWidth = 1.8;
+    for (let pass = 0; pass < 2; pass++) {  // crosses lie above
+      for (let i = 0; i < n; i++) {
+        if (wrong(i) !== (pass === 1) || !shown(i)) continue;
+        const a = x(i), b = y(i), r = 4;
+        context.fillStyle = context.strokeStyle = about.palette[colourOf(i)];
+        context.globalAlpha = pass ? 1 : .8;
+        context.beginPath();
+        if (pass) { context.moveTo(a - r, b - r); context.lineTo(a + r, b + r); context.moveTo(a - r, b + r); context.lineTo(a + r, b - r); context.stroke(); }
+        else { context.arc(a, b, 3, 0, 7); context.fill(); }
+      }
+    }
+  };
+  const inks = about.palette.map((text) => { const k = parseInt(text.slice(1), 16); return (0xff << 24 | (k & 255) << 16 | (k & 0xff00) | k >> 16) >>> 0; });  // RGBA, the lowest byte first
+  const pixels = (ratio) => {  // many at once
+    const w = canvas.width, h = canvas.height, image = context.createImageData(w, h), buffer = new Uint32Array(image.data.buffer);
+    const large = Math.max(1, Math.round(ratio * Math.min(3, Math.sqrt(view.scale))));
+    for (let pass = 0; pass < 2; pass++) {
+      const r = pass ? large + 1 : large;
+      for (let i = 0; i < n; i++) {
+        if (wrong(i) !== (pass === 1) || !shown(i)) continue;
+        const a = Math.round(x(i) * ratio), b = Math.round(y(i) * ratio);
+        if (a < r || b < r || a >= w - r || b >= h - r) continue;
+        const ink = inks[colourOf(i)];
+        if (pass) for (let d = -r; d <= r; d++) { buffer[(b + d) * w + a + d] = ink; buffer[(b - d) * w + a + d] = ink; }
+        else for (let dy = 0; dy <= r; dy++) buffer.fill(ink, (b + dy) * w + a, (b + dy) * w + a + r + 1);
+      }
+    }
+    context.putImageData(image, 0, 0);
+  };
+  const drawNow = () => {
+    asked = 0;
+    colouring = $("#map-colour").value;
+    onlyWrong = $("#map-wrong").checked;
     const ratio = Math.min(devicePixelRatio || 1, 2);
     width = canvas.clientWidth; height = canvas.clientHeight;
+    if (!width || !height) return;
     canvas.width = width * ratio; canvas.height = height * ratio;
-    context.scale(ratio, ratio);
-    cells = new Map();
-    const size = n > 30000 ? 2 : n > 5000 ? 3 : 5, groups = new Map();
-    for (let i = 0; i < n; i++) {
-      if (!shown(i)) continue;
-      const cell = Math.floor(x(i) / CELL) + ":" + Math.floor(y(i) / CELL);
-      if (!cells.has(cell)) cells.set(cell, []);
-      cells.get(cell).push(i);
-      const colour = colourOf(i);
-      if (!groups.has(colour)) groups.set(colour, []);
-      groups.get(colour).push(i);
-    }
-    context.globalAlpha = n > 3000 ? .65 : .8;
-    for (const [colour, members] of groups) {
-      context.fillStyle = context.strokeStyle = colour;
-      for (const i of members) if (!wrong(i)) { context.beginPath(); context.arc(x(i), y(i), size / 2 + .5, 0, 7); context.fill(); }
-    }
-    context.globalAlpha = 1;
-    context.lineWidth = 1.8;
-    for (const [colour, members] of groups) {
-      context.strokeStyle = colour;
-      context.beginPath();
-      for (const i of members) if (wrong(i)) { const a = x(i), b = y(i), r = 4; context.moveTo(a - r, b - r); context.lineTo(a + r, b + r); context.moveTo(a - r, b + r); context.lineTo(a + r, b - r); }
-      context.stroke();
-    }
+    (n > MANY ? pixels : dots)(ratio);
+  };
+  const draw = () => { if (!asked) asked = requestAnimationFrame(drawNow); };
+  const look = (scale, left, top) => {
+    const most = 1 - 1 / scale;
+    view = { scale, x: Math.min(most, Math.max(0, left)), y: Math.min(most, Math.max(0, top)) };
+    canvas.style.touchAction = scale > 1 ? "none" : "";
+    point(-1);
+    draw();
+  };
+  const zoom = (by, px = width / 2, py = height / 2) => {
+    const scale = Math.min(MOST, Math.max(1, view.scale * by));
+    look(scale, view.x + px / width * (1 / view.scale - 1 / scale), view.y + py / height * (1 / view.scale - 1 / scale));
   };
   const point = (i) => {
     at = i;
@@ -210,27 +244,60 @@
     card.style.top = Math.max(4, Math.min(height - 190, y(i) + 14)) + "px";
   };
   const nearest = (px, py) => {
-    let best = -1, least = CELL * CELL;
-    for (let a = -1; a <= 1; a++) for (let b = -1; b <= 1; b++) {
-      for (const i of cells.get((Math.floor(px / CELL) + a) + ":" + (Math.floor(py / CELL) + b)) || []) {
-        const d = (x(i) - px) ** 2 + (y(i) - py) ** 2;
-        if (d < least) { least = d; best = i; }
+    const place = (value, size, from) => Math.min(SIDE - 1, Math.max(0, Math.floor((value / size / view.scale + from) * SIDE)));
+    let best = -1, least = REACH * REACH;
+    for (let row = place(py - REACH, height, view.y); row <= place(py + REACH, height, view.y); row++) {
+      const first = place(px - REACH, width, view.x) + SIDE * row, last = place(px + REACH, width, view.x) + SIDE * row;
+      for (let k = starts[first]; k < starts[last + 1]; k++) {
+        const i = ordered[k], d = (x(i) - px) ** 2 + (y(i) - py) ** 2;
+        if (d < least && shown(i)) { least = d; best = i; }
       }
     }
     return best;
   };
-  canvas.addEventListener("pointermove", (event) => point(nearest(event.offsetX, event.offsetY)));
+  let held = null;
+  canvas.addEventListener("pointerdown", (event) => { held = { x: event.offsetX, y: event.offsetY, view }; canvas.setPointerCapture(event.pointerId); });
+  canvas.addEventListener("pointerup", () => { held = null; });
+  canvas.addEventListener("pointercancel", () => { held = null; });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!held || view.scale === 1) point(nearest(event.offsetX, event.offsetY));
+    else look(view.scale, held.view.x + (held.x - event.offsetX) / width / view.scale, held.view.y + (held.y - event.offsetY) / height / view.scale);
+  });
   canvas.addEventListener("pointerleave", () => point(-1));
+  canvas.addEventListener("dblclick", (event) => zoom(2, event.offsetX, event.offsetY));
+  canvas.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && !event.metaKey) return;  // the page scrolls
+    event.preventDefault();
+    zoom(Math.exp(-event.deltaY / 300), event.offsetX, event.offsetY);
+  }, { passive: false });
+  $("#map-in").addEventListener("click", () => zoom(1.6));
+  $("#map-out").addEventListener("click", () => zoom(1 / 1.6));
+  $("#map-whole").addEventListener("click", () => look(1, 0, 0));
   canvas.addEventListener("keydown", (event) => {
     const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (event.key === "Escape") point(-1);
+    if (event.key === "+" || event.key === "=") zoom(1.6);
+    if (event.key === "-") zoom(1 / 1.6);
+    if (event.key === "0") look(1, 0, 0);
     if (!by) return;
     event.preventDefault();
     let i = at;
     for (let tries = 0; tries < n; tries++) { i = (i + by + n) % n; if (shown(i)) break; }
+    if (x(i) < 0 || y(i) < 0 || x(i) > width || y(i) > height) look(view.scale, xy[2 * i] / 65535 - .5 / view.scale, 1 - xy[2 * i + 1] / 65535 - .5 / view.scale);
     point(i);
   });
-  $("#map-colour").addEventListener("change", draw);
+  const key = $("#map-key"), classes = [...key.children];
+  const NAMES = { right: ["right", "wrong"], trained: ["trained on", "new"] };
+  $("#map-colour").addEventListener("change", () => {
+    const names = NAMES[$("#map-colour").value];
+    key.replaceChildren(...(names ? names.map((text, k) => {
+      const item = document.createElement("li"), dot = document.createElement("span");
+      dot.style.background = about.palette[k];
+      item.append(dot, text);
+      return item;
+    }) : classes));
+    draw();
+  });
   $("#map-wrong").addEventListener("change", draw);
   $("#map-picture").hidden = true;
   show(canvas);

@@ -31,3 +31,5 @@ class State:
     bad: int = 0
     sums: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0.0, 0.0])
     """Of this epoch so far: images, loss times images, correct predictions."""
+    phases: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Seconds of starting, head, compiling, steps, validating and writing, of this command and those that it resumes."""

@@ -44,6 +44,17 @@ def test_a_run_is_reported_on_its_validation_on_images_and_on_predictions(
         assert "missing: " not in page
 
 
+def test_predictions_have_a_report_without_their_run(two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    predictions, page = tmp_path / "predictions.csv", tmp_path / "page.html"
+    predictions.write_text("path,label,score,error\nlight/00.jpg,light,0.9,\nbad.jpg,,,truncated: ends early\n")
+    assert run(capsys, "report", predictions, "--from", two_classes, "-o", page)[0] == 0
+    text = page.read_text(encoding="utf-8")
+    assert "1 image predicted, 1 file bad; most often <strong><bdi>light</bdi></strong>" in text
+    assert "missing: " not in text
+    code, _, err = run(capsys, "report", predictions, "--exclude", predictions, "-o", page)
+    assert (code, "for images alone" in err, "Traceback" in err) == (2, True, False)
+
+
 def test_what_cannot_be_reported_is_told_in_one_line(
     trained: Path, two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,6 +51,11 @@ def test_no_report_is_made_where_it_is_not_wanted_or_has_no_room(
 ) -> None:
     assert train(capsys, two_classes, tmp_path / "run", "--no-report")[0] == 0
     assert not (tmp_path / "run" / "report.html").exists()
+    with pytest.raises(SystemExit):  # a run by the same train.yaml has none either
+        main(["train", "--config", str(tmp_path / "run" / "train.yaml"), "--out", str(tmp_path / "again")])
+    assert not (tmp_path / "again" / "report.html").exists()
+    assert ims.load_run(tmp_path / "again").state["state"] == "finished"
+    capsys.readouterr()
     code, _, err = train(capsys, two_classes, tmp_path / "small", "--memory", "3GB")
     assert (code, "so that --memory holds" in err) == (0, True)
     assert not (tmp_path / "small" / "report.html").exists()
