@@ -20,7 +20,7 @@ from imgstream.spec import SampleSpec
 from imgstream.stream import Stream, choose_pipeline
 from imgstream.stream.pipeline_selection import PipelineSelection
 from imgstream.stream.plan import Pipeline, cpu_count
-from imgstream.training.data import labelled, sample_spec, split
+from imgstream.training.data import labelled, positive_weights, sample_spec, split
 from imgstream.training.memory.plan import Footprint, MemoryPlan, plan
 from imgstream.training.processes.group import Processes
 from imgstream.training.processes.part_stream import PartStream
@@ -138,7 +138,8 @@ def prepare(
     before = state or {}
     if processes.count > 1 and state is None:
         before = {"precision": processes.from_first(choose_precision(settings.precision)[0])}
-    models = Models.make(settings, info, spec, sizes, len(index.class_names), before)
+    weights = positive_weights(train) if settings.multi_label and settings.balance else None
+    models = Models.make(settings, info, spec, sizes, len(index.class_names), before, weights)
     cache = settings.pixel_cache(spec.size)
     pipeline = choose_pipeline(
         Stream(train, spec, augment=augmentation, **_reading(settings, cache)),

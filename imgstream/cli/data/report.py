@@ -110,7 +110,8 @@ def report(
         _check(target, source, exclude, corrections)
         given: Any = source
         if source is not None and not of_rows:
-            given = options.open_images(source, label_pattern, corrections=corrections, **of_index)
+            several = run.thresholds is not None
+            given = options.open_images(source, label_pattern, corrections=corrections, multi_label=several, **of_index)
         run.report(given, target, root=images, corrections=corrections, workers=workers, projection=projection)
     output_console().print(f"Report: {printable(str(target))}, {amount(target.stat().st_size)}", markup=False, soft_wrap=True)
 

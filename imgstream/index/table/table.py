@@ -3,7 +3,7 @@
 column        Arrow type                          holds
 folder        dictionary<int32, large_binary>     folder relative to the root, "/"-separated, with a trailing "/"; empty for the root itself
 name          large_binary                        file name: root + folder + name is what open() takes, to the byte
-label         int32                               position in class_names, -1 = none
+label         int32                               position in class_names, or in label_sets where there are any; -1 = none
 row           uint32                              in a saved selection: the number of the row in the table that it was selected from
 part          uint8                               where the split is given: position in PARTS, 0 = none
 group         uint64                              where groups are given: a hash of the group's name, 0 = none
@@ -80,6 +80,8 @@ class TableInfo:
     root: str
     """As the user gave it (os.fsdecode), or "" when rows hold full paths."""
     class_names: list[str]
+    label_sets: list[list[int]] = dataclasses.field(default_factory=list)
+    """Where images have several labels: the sets of classes, as positions in class_names, that rows are labelled with. Else empty."""
     skipped_extensions: dict[str, int] = dataclasses.field(default_factory=dict)
     """Number of files that were no images, by lower-case extension with its dot; "" = none."""
     unreadable_folders: list[str] = dataclasses.field(default_factory=list)
@@ -91,10 +93,14 @@ class TableInfo:
     """Of a listing of shards: whether labels are what the shards or a pattern say, not the folders of names. None: not such a listing."""
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as values that JSON can hold; `own_labels` is there only where it is not None."""
+        """The fields as values that JSON can hold; `label_sets` and `own_labels` are there only where there are any, as tables were before
+        them.
+        """
         fields = dataclasses.asdict(self)
+        if not self.label_sets:
+            del fields["label_sets"]
         if self.own_labels is None:
-            del fields["own_labels"]  # as tables were before it
+            del fields["own_labels"]
         return fields
 
 
@@ -117,6 +123,8 @@ class Table:
             raise pa.ArrowInvalid(f"table format {version!r}; this imgstream reads format {FORMAT_VERSION}")
         self._checksum = fields.pop("checksum", None)
         self.info = TableInfo(**fields)
+        if any(not 0 <= member < len(self.info.class_names) for members in self.info.label_sets for member in members):
+            raise pa.ArrowInvalid("a set of labels names a class that there is not")
         self.columns = columns_of(self.batch)
         self.folder_ids, self.folder_offsets, self.folder_data = (self.columns[key] for key in ("folder", "folder offsets", "folder data"))
         self.name_offsets, self.name_data = self.columns["name offsets"], self.columns["name data"]
