@@ -59,7 +59,7 @@ def measure_labels(
     """
     known = [name in index.class_names for name in class_names]
     found = MeasuredLabels(index, LabelScores(class_names, known), Predictions(), [], [], 0)
-    stream = Stream(index, spec, batch_size=_BATCH_SIZE, shuffle=True, workers=workers, dtype="uint8")
+    stream = Stream(index, spec, batch_size=_BATCH_SIZE, shuffle=True, workers=workers, dtype=spec.pixel_type)
     forward, reasons = Forward(Program(model, spec), _BATCH_SIZE), dict[str, list[str]]()
     for batch in stream.traced_batches():
         for position, error in batch.bad:
