@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import importlib
 import sys
 import time
@@ -34,8 +35,8 @@ def is_watched(console: Console) -> bool:
 class Display(Protocol):
     """A line of progress that is replaced when it changes, and removed when it is closed."""
 
-    def show(self, text: str) -> None:
-        """Show `text`."""
+    def show(self, text: str, share: float | None = None) -> None:
+        """Show `text`, and in a notebook a bar of the `share` that is done, 0 to 1, if it is known."""
 
     def close(self) -> None:
         """Remove the line."""
@@ -62,7 +63,7 @@ def counting(what: str, total: int | None = None, shown: bool | None = None) -> 
         return
     line, began = display(console, shown), time.monotonic()
     try:
-        yield lambda done: line.show(counted(what, done, total, time.monotonic() - began))
+        yield lambda done: line.show(counted(what, done, total, time.monotonic() - began), done / total if total else None)
     finally:
         line.close()
 
@@ -103,7 +104,7 @@ class Waiting:
         """Show during the block that `done` are done."""
         text = counted(self._what, done, self._total, time.monotonic() - self._began)
         if self._line is not None:
-            self._line.show(text)
+            self._line.show(text, done / self._total if self._total else None)
             yield
             return
         file = self._console.file
@@ -143,7 +144,7 @@ def _stdout_is_seen() -> bool:
 
 
 class _NoDisplay:
-    def show(self, text: str) -> None:
+    def show(self, text: str, share: float | None = None) -> None:
         pass
 
     def close(self) -> None:
@@ -155,7 +156,7 @@ class _TerminalLine:
         self._spinner = Spinner("dots")
         self._live = Live(self._spinner, console=console, transient=True, redirect_stdout=_stdout_is_seen())
 
-    def show(self, text: str) -> None:
+    def show(self, text: str, share: float | None = None) -> None:
         self._spinner.update(text=Text(text))
         self._live.start()  # does nothing when it has been
 
@@ -170,10 +171,12 @@ class _NotebookLine:
         self._handle: Any = None
         self._next = 0.0
 
-    def show(self, text: str) -> None:
+    def show(self, text: str, share: float | None = None) -> None:
         if (now := time.monotonic()) < self._next:
             return
         self._next, data = now + _EVERY, {"text/plain": text}
+        if share is not None:
+            data["text/html"] = f'<progress value="{min(1.0, share):.4f}" style="width:16em"></progress> {html.escape(text)}'
         if self._handle is None:
             self._handle = importlib.import_module("IPython.display").display(data, raw=True, display_id=True)  # in a notebook it is there
         else:
@@ -181,14 +184,14 @@ class _NotebookLine:
 
     def close(self) -> None:
         if self._handle is not None:
-            self._handle.update({"text/plain": ""}, raw=True)
+            self._handle.update({"text/plain": "", "text/html": ""}, raw=True)
 
 
 class _PrintedLines:
     def __init__(self, console: Console) -> None:
         self._console, self._next, self._pending = console, 0.0, ""
 
-    def show(self, text: str) -> None:
+    def show(self, text: str, share: float | None = None) -> None:
         self._pending = text
         if (now := time.monotonic()) >= self._next:
             self._next = now + _EVERY_LINE

@@ -133,6 +133,21 @@ def test_a_training_says_where_it_is_unless_it_is_to_be_silent_or_reports_to_som
     assert "step" not in terminal.getvalue()
 
 
+def test_a_notebook_has_a_bar_where_the_number_is_known(notebook: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, str]] = []
+
+    def display(data: dict[str, str], **_: Any) -> Any:
+        shown.append(data)
+        return types.SimpleNamespace(update=lambda data, raw: shown.append(data))
+
+    monkeypatch.setattr(sys.modules["IPython.display"], "display", display)
+    with counting("Reading <all>", 40) as done:
+        done(10)
+    assert shown[0]["text/plain"] == "Reading <all> 10/40"
+    assert shown[0]["text/html"] == '<progress value="0.2500" style="width:16em"></progress> Reading &lt;all&gt; 10/40'
+    assert shown[-1] == {"text/plain": "", "text/html": ""}
+
+
 def test_in_a_notebook_one_line_changes_and_is_gone_at_the_end(run: ims.Run, two_classes: Path, notebook: list[str]) -> None:
     run.evaluate(two_classes)
     assert notebook[0].startswith("Evaluating 32/40")

@@ -60,5 +60,6 @@ class TrainingProgress:
         skipped = f", {status.skipped:,} skipped" if status.skipped else ""
         self._line.show(
             f"epoch {status.epoch + 1}{of}, step {steps}, loss {status.loss:.4f}, accuracy {status.accuracy:.4f}, "
-            f"{status.images_per_second:,.0f} images/s{left}{skipped}"
+            f"{status.images_per_second:,.0f} images/s{left}{skipped}",
+            status.step / status.last_step if status.last_step else None,
         )

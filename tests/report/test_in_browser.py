@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import imgstream as ims
+from imgstream.evaluation.drift import ProfileBuilder
+from imgstream.report.charts.quality import PALETTE
+from imgstream.report.measure import GOOD, ROW, Measurement
+from imgstream.report.page import render
+from imgstream.report.sections.projection import projection
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need imgstream[browser]")
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
@@ -61,6 +67,18 @@ def mark(page: Any, path: str, button: str) -> None:
     page.keyboard.press("Escape")
 
 
+def a_point(canvas: Any) -> tuple[float, float]:
+    """Where something is drawn on the map: x and y from its corner."""
+    x, y = canvas.evaluate("""each => {
+      const { width, height, clientWidth } = each, data = each.getContext("2d").getImageData(0, 0, width, height).data;
+      let at = 4 * Math.floor(width * height / 3) + 3;
+      while (data[at % data.length] < 100) at += 4;
+      const pixel = Math.floor(at % data.length / 4);
+      return [pixel % width / width * clientWidth, Math.floor(pixel / width) / width * clientWidth];
+    }""")
+    return x, y
+
+
 def test_marks_become_a_file_that_puts_the_labels_right(page: Any, photos: Path, tmp_path: Path) -> None:
     mark(page, "dark/swapped.jpg", "Correct the label")
     page.locator("#images .tile[data-exact] .frame").first.click()
@@ -103,6 +121,75 @@ def test_every_control_does_what_it_says(page: Any) -> None:
     page.locator("#map-canvas").focus()
     page.keyboard.press("ArrowRight")
     assert "labelled" in page.locator("#map-card").inner_text()
+
+
+def test_the_map_is_zoomed_moved_and_coloured(page: Any) -> None:
+    canvas, card = page.locator("#map-canvas"), page.locator("#map-card")
+    drawn = [canvas.screenshot()]
+    box, (x, y) = canvas.bounding_box(), a_point(canvas)
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    assert "labelled" in card.inner_text()
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -300)
+    page.keyboard.up("Control")
+    page.wait_for_function("() => document.querySelector('#map-card').hidden")
+    drawn.append(canvas.screenshot())
+    page.mouse.down()
+    page.mouse.move(box["x"] + x + 40, box["y"] + y + 30, steps=3)
+    page.mouse.up()
+    drawn.append(canvas.screenshot())
+    for name in ("Zoom in", "Zoom out"):
+        page.get_by_role("button", name=name).click()
+    page.locator("#map-colour").select_option("right")
+    assert page.locator("#map-key").inner_text().split() == ["right", "wrong"]
+    assert len(set(drawn[:3])) == 3
+    page.get_by_role("button", name="Whole map").click()
+    page.locator("#map-colour").select_option("label")
+    assert page.locator("#map-key").inner_text().split() == ["dark", "light"]
+    page.mouse.move(0, 0)
+    assert card.is_hidden()
+    assert canvas.screenshot() == drawn[0]
+
+
+def test_a_map_of_very_many_images_is_drawn_and_says_what_is_pointed_at(browser: Any, tmp_path: Path) -> None:
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
+    n = 8_000
+    rows = np.zeros(n, ROW)
+    rows["label"], rows["state"], rows["score"] = np.arange(n) % 4, GOOD, 0.5
+    rows["predicted"] = np.where(np.arange(n) < 400, (rows["label"] + 1) % 4, rows["label"])
+    noise = np.random.default_rng(0).normal(0, 0.1, (n, 2)).astype(np.float32)
+    measured = Measurement(
+        index=ims.ImageIndex.from_paths([f"{i}.jpg" for i in range(n)]),
+        class_names=["a", "b", "c", "d"],
+        rows=rows,
+        features=corners[rows["label"]] + noise,
+        feature_rows=np.arange(n),
+        thumbnails=[],
+        profile=ProfileBuilder().profile(),
+        other_classes=[],
+    )
+    values: dict[str, Any] = dict.fromkeys(("data", "training", "quality", "kinds", "cells", "prediction", "measured", "run"))
+    values |= {"name": "many", "palette": PALETTE, "classes": [], "root": "", "notes": [], "measured_on": "", "made": "", "version": ""}
+    (tmp_path / "page.html").write_text(render(**values, seconds=0.0, map=projection(measured, "pca", np.arange(10))), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1000, "height": 800})
+    page.goto((tmp_path / "page.html").as_uri())
+    canvas = page.locator("#map-canvas")
+    page.wait_for_function("() => document.querySelector('#map-canvas').width > 300")
+    counted = canvas.evaluate("""each => {
+      const found = new Map();
+      const data = new Uint32Array(each.getContext("2d").getImageData(0, 0, each.width, each.height).data.buffer);
+      for (const value of data) if (value) found.set(value, (found.get(value) || 0) + 1);
+      return [...found.entries()].sort((a, b) => b[1] - a[1]).map(([value]) => value);
+    }""")
+    assert set(counted) == {0xFF000000 | int(colour[5:7] + colour[3:5] + colour[1:3], 16) for colour in PALETTE[:4]}
+    x, y = a_point(canvas)
+    canvas.hover(position={"x": x, "y": y})
+    said = page.locator("#map-card").inner_text()
+    number = int(said.split(".jpg")[0])
+    assert f"labelled {'abcd'[number % 4]}" in said
+    page.locator("#map-colour").select_option("trained")
+    assert page.locator("#map-key").inner_text().split("\n") == ["trained on", "new"]
+    page.close()
 
 
 def test_the_viewer_goes_from_image_to_image_by_keyboard(page: Any) -> None:
