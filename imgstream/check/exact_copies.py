@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from imgstream.check.file_records import FileRecords
-from imgstream.check.survey import in_order
+from imgstream.check.survey import CHUNK_OF_OBJECTS, in_order
 from imgstream.errors import BadImage
 from imgstream.files.reader import read_digest
 from imgstream.index import ImageIndex
@@ -49,12 +49,13 @@ def _digests(
     """
     digests = np.empty(len(rows), "S24")
     sizes = facts.records["size"]
+    chunk = CHUNK_OF_OBJECTS if index.in_buckets else _CHUNK
 
     stall_watch = StallWatch()
 
     def work(first: int) -> None:
         with stall_watch.watching(OpenFile()) as open_file:
-            for at in range(first, min(first + _CHUNK, len(rows))):
+            for at in range(first, min(first + chunk, len(rows))):
                 row = int(rows[at])
                 size, path = int(sizes[row]), index.path_bytes(row)
                 open_file.begin(path)
@@ -64,8 +65,8 @@ def _digests(
                     found = b"gone" + row.to_bytes(12, "big")
                 digests[at] = found + size.to_bytes(8, "big")
 
-    for done, _ in in_order(work, range(0, len(rows), _CHUNK), threads):
-        progress(min((done + 1) * _CHUNK, len(rows)))
+    for done, _ in in_order(work, range(0, len(rows), chunk), threads):
+        progress(min((done + 1) * chunk, len(rows)))
     return digests
 
 

@@ -19,7 +19,7 @@ from imgstream.stalls import OpenFile, StallWatch
 
 T = TypeVar("T")
 
-_CHUNK, _CHUNK_DECODED = 128, 32
+_CHUNK, _CHUNK_DECODED, CHUNK_OF_OBJECTS = 128, 32, 4
 """Rows that a thread takes at a time; fewer of those that take long, because Ctrl-C waits until they are done."""
 _KIND = {kind: number for number, kind in enumerate(KINDS)}
 _REASON = {reason: number for number, reason in enumerate(REASONS, 1)}
@@ -33,7 +33,7 @@ def survey(
     `progress` is called with the rows done so far. Raises OutputError when the disk has no room for working data; never for a file.
     """
     facts, local, stall_watch = FileRecords(len(index), thumbnails=decode), threading.local(), StallWatch()
-    chunk = _CHUNK_DECODED if decode else _CHUNK
+    chunk = CHUNK_OF_OBJECTS if index.in_buckets else _CHUNK_DECODED if decode else _CHUNK
 
     def look(row: int, path: bytes) -> tuple[Header, int]:
         if not decode:

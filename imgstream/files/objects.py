@@ -15,6 +15,7 @@ import threading
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -108,11 +109,17 @@ def list_objects(prefix: str) -> Iterator[list[Listed]]:
     """All objects below an address, a page at a time, in the order of their keys where the store has one. Raises DatasetError."""
     root, key = split_address(prefix)
     obstore = require(prefix)
+    waiting = ThreadPoolExecutor(1, "imgstream-objects")  # Ctrl-C does not end a request, but ends waiting for one
     try:
-        for page in obstore.list(_store(root, True), key.rstrip("/") or None, chunk_size=_PAGE):
+        pages = obstore.list(_store(root, True), key.rstrip("/") or None, chunk_size=_PAGE)
+        ahead = waiting.submit(next, pages, None)
+        while (page := ahead.result()) is not None:
+            ahead = waiting.submit(next, pages, None)
             yield [Listed(found["path"], found["size"], modified_of(found)) for found in page]
     except (obstore.exceptions.BaseError, OSError, ValueError) as error:
         raise _not_listed(error, prefix) from None
+    finally:
+        waiting.shutdown(wait=False, cancel_futures=True)
 
 
 def require(address: str) -> Any:
