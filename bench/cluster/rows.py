@@ -82,9 +82,8 @@ def main() -> None:
     print(f"driver      {', '.join(map(str, memory))} MB after each tenth")
     print(f"store       {size / rows:,.0f} bytes a row")
     hours = [1e9 / rows * seconds / 3600 for seconds in (planned, summary.seconds)]
-    print(
-        f"Calculated, not run, for 10⁹ rows: {hours[0]:.1f} h to plan, {hours[1]:.1f} h to hand out and record, {size / rows:.0f} GB of store"
-    )
+    times = f"{hours[0]:.1f} h to plan, {hours[1]:.1f} h to hand out and record"
+    print(f"Calculated, not run, for 10⁹ rows: {times}, {size / rows:.0f} GB of store")
     for machines, rate in ((1, 160), (8, 160), (64, 160)):
         computing = 1e9 / (machines * rate) / 3600
         bound = "the driver" if hours[1] > computing else "the workers"

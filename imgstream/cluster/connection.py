@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -50,7 +51,9 @@ def connected(on: str, parts: int | None = None) -> Iterator[Cluster]:
         os.environ.setdefault(name, value)
     ray = need("ray", "ray")
     try:
-        ray.init(address=None if on == "ray" else on, log_to_driver=False, logging_level=logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they tell is in the error
+            ray.init(address=None if on == "ray" else on, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:  # ConnectionError is an OSError
         where = "RAY_ADDRESS, or the cluster on this machine," if on == "ray" else on
         text = " ".join(str(error).split())

@@ -138,6 +138,20 @@ def test_a_model_that_is_less_sure_is_told_once_it_cannot_be_chance() -> None:
     assert compare(profile(scores=unsure), profile(scores=sure)) == []
 
 
+def test_profiles_that_were_collected_apart_become_the_profile_of_all() -> None:
+    rng = np.random.default_rng(0)
+    pixels, scores = rng.integers(0, 256, (20, 8, 8, 3), np.uint8), rng.random((20, 3), np.float32)
+    headers = [Header("jpeg", 100 + i, 80, 1) for i in range(20)]
+    whole, first, second = ProfileBuilder(), ProfileBuilder(), ProfileBuilder()
+    for builder, chosen in ((whole, slice(None)), (first, slice(0, 7)), (second, slice(7, None))):
+        builder.add_images(pixels[chosen], SPEC)
+        builder.add_scores(scores[chosen])
+        for header in headers[chosen]:
+            builder.add_header(header)
+    first.merge(second)
+    assert first.profile() == whole.profile()
+
+
 def test_headers_are_sampled_evenly_and_bad_files_ignored(tmp_path: Path) -> None:
     for i in range(60):
         cv2.imwrite(str(tmp_path / f"{i:02}.png"), np.zeros((1 + i, 7, 3), np.uint8))
