@@ -243,7 +243,7 @@ def _with_tiles(found: Predictions, root: str, spec: SampleSpec, workers: int | 
 
 def _tiles_of_rows(rows: Sequence[Sampled], root: str, spec: SampleSpec, workers: int | None) -> dict[int, Tile]:
     """A tile of each row, by its number. What lies in archives or shards is found by listing them; a file by its path alone."""
-    if root and kind_of(root) == "shards":
+    if root and _is_shards(root):
         with contextlib.suppress(ImgstreamError):
             listed = open_index(root)
             at = {listed.relative_bytes(i): i for i in listed.positions_of(row.path for row in rows).tolist()}
@@ -255,6 +255,13 @@ def _tiles_of_rows(rows: Sequence[Sampled], root: str, spec: SampleSpec, workers
             }
     index = ImageIndex.from_paths([place_of(root, row.path) for row in rows])
     return plain_tiles(index, range(len(rows)), spec, side=SIDE, workers=workers, names={at: row.path for at, row in enumerate(rows)})
+
+
+def _is_shards(root: str) -> bool:
+    try:
+        return kind_of(root) == "shards"
+    except ImgstreamError:  # it is gone: each image is told as missing
+        return False
 
 
 def _as_row(tile: Tile, row: Sampled) -> Tile:

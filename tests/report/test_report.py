@@ -147,6 +147,14 @@ def test_predictions_are_counted_and_missing_originals_are_told(two_classes: Pat
     assert page.text.count("missing: ") == 2
 
 
+@pytest.mark.parametrize("root", ["gone", "gone.zip", "gone-*.tar"])
+def test_predictions_of_a_folder_or_archive_that_is_gone_are_reported_without_images(root: str, tmp_path: Path) -> None:
+    page = Seen(report_page(rows=[PredictedRow(b"00.jpg", "light", None, 0.9)], root=str(tmp_path / root), name="predictions.csv"))
+    assert "1 image predicted" in page.text
+    assert [a["data-path"] for a in page.all("figure", "gone")] == ["00.jpg"] * 2
+    assert "missing: " in page.text
+
+
 def test_no_predictions_and_a_run_without_history_have_pages_too(trained: Path, tmp_path: Path) -> None:
     assert "There are no predictions here." in Seen(report_page(rows=[], name="empty")).text
     run = tmp_path / "run"
