@@ -19,7 +19,7 @@ from imgstream.check.thumbnail import CHROMA_SHAPE, LUMA_SHAPE
 from imgstream.errors import REASONS, BadImage, OutputError
 from imgstream.files.locations import cache_folder
 
-KINDS = ("jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "heic")
+KINDS = ("jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "heic", "npy", "dicom")
 """The names of Header.kind; a record holds the position."""
 
 RECORD = np.dtype([("size", np.uint64), ("width", np.uint32), ("height", np.uint32), ("kind", np.uint8), ("reason", np.uint8)])

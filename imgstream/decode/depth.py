@@ -16,6 +16,7 @@ from imgstream.wording import quantity
 
 MOST_LOOKED_AT = 64
 """Images of a sample; each is decoded as a whole."""
+_DICOM = "dicom"
 _SMALL_PART = 1 / 4
 """Of the values that a depth has: images that use less are a few shades near black when they are read in 8 bits."""
 
@@ -27,7 +28,7 @@ class Depth:
     looked_at: int = 0
     """Images that could be read, of any depth."""
     types: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Number of images of more than 8 bits, by the NumPy type of their values."""
+    """Number of images of more than 8 bits, by the NumPy type of their values, or dicom."""
     low: float = np.inf
     high: float = -np.inf
     """The least and the largest of all their values that are numbers, infinity aside."""
@@ -64,7 +65,8 @@ class Depth:
         """
         if not self.deep:
             return False
-        return set(self.types) != {"uint16"} or self.high < _SMALL_PART * np.iinfo(np.uint16).max
+        types = set(self.types) - {_DICOM}  # whose windows say what is black and white
+        return bool(types) and (types != {"uint16"} or self.high < _SMALL_PART * np.iinfo(np.uint16).max)
 
     def note(self, values: np.ndarray) -> None:
         """Count values of one image, or of a part of it."""
@@ -95,11 +97,13 @@ def depth_of(index: ImageIndex, most: int = MOST_LOOKED_AT) -> Depth:
         name = ""
         try:
             path = index.path_bytes(position)
-            if read_declared(path, DEFAULT_MAX_PIXELS)[0].bits > 8:
+            header = read_declared(path, DEFAULT_MAX_PIXELS)[0]
+            if header.bits > 8:
                 decoder.decode(*reader.read(path, DEFAULT_MAX_PIXELS), 1, 3)
         except BadImage:
             continue
         depth.looked_at += 1
         if name:
+            name = _DICOM if header.kind == _DICOM else name
             depth.types[name] = depth.types.get(name, 0) + 1
     return depth

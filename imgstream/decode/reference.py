@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from simplejpeg import decode_jpeg
 
-from imgstream.decode import pillow
+from imgstream.decode import dicom, pillow
 from imgstream.decode.area_mean import shrink
 from imgstream.decode.levels import NEED_LEVELS, ToPixels
 from imgstream.errors import BadImage
@@ -40,6 +40,8 @@ class Decoder:
             pixels = self._jpeg(data, header, reduction, min(channels, 3))
         elif header.kind == "npy":
             pixels = shrink(self._array(data, header), reduction)
+        elif header.kind == "dicom":
+            pixels = shrink(dicom.load(data, header, self._to_pixels), reduction)
         else:
             still = _still_webp(data) if header.kind == "webp" and channels < 4 else None
             if still is None:

@@ -5,5 +5,6 @@ jpeg.py        frames, scans, markers
 tiff.py        tags of the first directory; EXIF too
 isobmff.py     AVIF and HEIC: boxes within boxes
 npy.py         arrays of one image
+dicom.py       DICOM, by pydicom
 limits.py      limits on the memory and time of decoding
 """

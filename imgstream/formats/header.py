@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 
 from imgstream.errors import BadImage
-from imgstream.formats import isobmff, npy, tiff
+from imgstream.formats import dicom, isobmff, npy, tiff
 from imgstream.formats.jpeg import passes, read_frame
 
 Bytes = bytes | memoryview
@@ -27,7 +27,7 @@ MOST_SIDE = 2**31 - 1
 class Header(NamedTuple):
     """What a file declares. It is not trusted: the decoder compares it with what it gets."""
 
-    kind: str  # jpeg png gif bmp webp tiff avif heic npy
+    kind: str  # jpeg png gif bmp webp tiff avif heic npy dicom
     width: int  # as stored, before orientation; for HEIC, which its decoder turns, as decoded
     height: int
     orientation: int  # EXIF 1..8: how the stored rows and columns are to be turned; 1 if none or invalid
@@ -56,6 +56,8 @@ def read_header(data: Bytes, size: int | None = None) -> Header:
         head = bytes(data[:32])
         if not head:
             raise BadImage("empty", "0 bytes")
+        if data[dicom.MAGIC_AT : dicom.MAGIC_AT + 4] == dicom.MAGIC:
+            return _of_possible_size(_dicom(data, len(data) if size is None else size))
         for signature, reader in _READERS:
             if signature.match(head):
                 return _of_possible_size(reader(data))
@@ -289,6 +291,21 @@ def _npy(data: Bytes) -> Header:
     size = np.dtype(header.dtype).itemsize
     pixel_bytes = channels * size
     return Header("npy", width, height, 1, pixel_bytes=pixel_bytes, least=header.begins + height * width * pixel_bytes, bits=8 * size)
+
+
+_DICOM = 16  # bytes a value: stored, rescaled as float64, and as pixels
+
+
+def _dicom(data: Bytes, size: int) -> Header:
+    whole = len(data) >= size
+    try:
+        found = dicom.image_header(data, whole)
+    except BadImage as error:
+        if error.reason in ("corrupt", "truncated") and not whole:
+            raise IndexError from None  # it may lie behind this part
+        raise
+    pixel_bytes = _DICOM * found.samples
+    return Header("dicom", found.width, found.height, 1, pixel_bytes=pixel_bytes, least=found.least, bits=16 if found.bits > 8 else 8)
 
 
 _READERS = (

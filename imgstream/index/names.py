@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".dcm")
 """A file whose name ends in one of these, in any case, is a row."""
 
 ARRAY_EXTENSIONS = (".npy",)

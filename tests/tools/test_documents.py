@@ -10,7 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import check_docs
 import imgstream as ims
@@ -26,7 +28,7 @@ EXAMPLES = {
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all that pages speak of: photos/, photos.zip, holdout/, new_photos/, flat/, list.csv, and the runs pets, a and b."""
+    """A folder with all that pages speak of: photos/, photos.zip, scans/, holdout/, new_photos/, flat/, list.csv, runs pets, a and b."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "sample_data", folder / "sample_data")
     shutil.copytree(ROOT / "sample_data" / "new", folder / "new_photos")
@@ -41,6 +43,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for image in images[:3]:
             shutil.copy(image, folder / "flat" / f"{name[:-1]}.{image.name}")
         listed += [f"{name}/{image.name},{name}" for image in images[:16]]
+    for number in range(8):
+        (folder / "scans" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        values = np.full((24, 24), 400 * number, np.uint16)
+        Image.fromarray(values).save(folder / "scans" / "ab"[number % 2] / f"{number}.png")
     (folder / "list.csv").write_text("\n".join(listed) + "\n")
     shutil.make_archive(str(folder / "photos"), "zip", folder / "photos")
     ims.train(folder / "photos", out=folder / "runs" / "pets", epochs=1, size=32, batch_size=8, augment="none")

@@ -43,7 +43,7 @@ from imgstream.index.table.columns import Names
 FORMAT_VERSION = 2
 PARTS = ("", "train", "val", "test")
 """What the numbers in the part column stand for."""
-KINDS = ("", "jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "heic", "npy")
+KINDS = ("", "jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "heic", "npy", "dicom")
 """What the numbers in the kind column stand for, and in FACTS."""
 FACTS = np.dtype(
     {
