@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-DRAWS = 20
+DRAWS = 25
 """Uniform numbers that the built-in augmentation has for each sample."""
 
 _ROUNDS = 8

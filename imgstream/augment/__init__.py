@@ -1,6 +1,8 @@
 """Augmentation: changes a sample's uint8 pixels between the file and the batch, by random numbers of its own.
 
 presets.py         light, standard, strong: numbers → box, flip, colour matrix, rotation, erasing, mixing
+operation_presets.py randaugment, trivialaugment and sub-policies of a file
+operations.py      their operations, with OpenCV
 tensorflow_ops.py  the presets in TensorFlow, on a whole batch
 policy.py          albumentations policies and functions (image, rng) -> image
 keras_layers.py    Keras layers, with random numbers by the sample's key
@@ -15,9 +17,10 @@ loading.py         from what the user gives (name, file, object) to a Preset or 
 from __future__ import annotations
 
 from imgstream.augment.loading import from_json, resolve, to_json
+from imgstream.augment.operation_presets import OperationPreset
 from imgstream.augment.policy import Policy
 from imgstream.augment.presets import PRESETS, Mix, Preset
 
 Augmentation = Preset | Policy
 
-__all__ = ["PRESETS", "Augmentation", "Mix", "Policy", "Preset", "from_json", "resolve", "to_json"]
+__all__ = ["PRESETS", "Augmentation", "Mix", "OperationPreset", "Policy", "Preset", "from_json", "resolve", "to_json"]

@@ -8,15 +8,17 @@ from typing import Any
 
 from imgstream.augment.checks import check_arguments, check_transforms
 from imgstream.augment.function_file import load_attribute
+from imgstream.augment.operation_presets import OPERATION_PRESETS, OperationPreset, from_sub_policies, is_sub_policies
 from imgstream.augment.policy import Policy
 from imgstream.augment.presets import PRESETS, Preset
 from imgstream.augment.torch_modules import of_torch
 from imgstream.errors import AugmentError
 
 FORMAT_VERSION = 1
+_NAMED: dict[str, Preset] = {**PRESETS, **OPERATION_PRESETS}
 _CHOICES = (
-    f"none, {', '.join(PRESETS)}, a policy.yaml or policy.json that albumentations saved, a layers.keras or layers.json of Keras, or "
-    "file.py:function"
+    f"none, {', '.join(_NAMED)}, a policy.yaml or policy.json that albumentations saved or that holds sub-policies, a layers.keras or "
+    "layers.json of Keras, or file.py:function"
 )
 
 
@@ -51,6 +53,8 @@ def to_json(augmentation: Preset | Policy | None) -> dict[str, Any]:
     """What a run folder keeps."""
     if augmentation is None:
         return {"format": FORMAT_VERSION, "kind": "none"}
+    if isinstance(augmentation, OperationPreset) and augmentation.sub_policies:
+        return {"format": FORMAT_VERSION, "kind": "sub_policies", "name": augmentation.name, "sub_policies": augmentation.to_json()}
     if isinstance(augmentation, Preset):
         return {"format": FORMAT_VERSION, "kind": "preset", "name": augmentation.name}
     return {"format": FORMAT_VERSION, **augmentation.to_json()}
@@ -65,8 +69,10 @@ def from_json(data: dict[str, Any]) -> Preset | Policy | None:
     kind = data["kind"]
     if kind == "none":
         return None
-    if kind == "preset" and data["name"] in PRESETS:
-        return PRESETS[data["name"]]
+    if kind == "preset" and data["name"] in _NAMED:
+        return _NAMED[data["name"]]
+    if kind == "sub_policies":
+        return from_sub_policies(data, data["name"], f"the run's augmentation {data['name']}")
     if kind == "albumentations":
         return Policy(data["name"], compose=_deserialised(data["policy"], data["name"]))
     if kind == "keras":
@@ -80,8 +86,8 @@ def from_json(data: dict[str, Any]) -> Preset | Policy | None:
 def _by_name(name: str) -> Preset | Policy | None:
     if name == "none":
         return None
-    if name in PRESETS:
-        return PRESETS[name]
+    if name in _NAMED:
+        return _NAMED[name]
     path, _, function = name.rpartition(":")
     if path.endswith(".py"):
         return _from_python(Path(path), function, name)
@@ -94,7 +100,7 @@ def _by_name(name: str) -> Preset | Policy | None:
     raise AugmentError(f"no augmentation named {name!r}: choose {_CHOICES}")
 
 
-def _from_policy_file(path: Path) -> Policy:
+def _from_policy_file(path: Path) -> Preset | Policy:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -109,6 +115,8 @@ def _from_policy_file(path: Path) -> Policy:
         raise AugmentError(f"{path} is no YAML or JSON: {error}") from error
     if isinstance(data, str):  # model.to_json() is a text, and json.dump makes a text within quotes of it
         data = yaml.safe_load(data)
+    if is_sub_policies(data):
+        return from_sub_policies(data, path.name, str(path))
     if isinstance(data, list) or (isinstance(data, dict) and "class_name" in data):
         from imgstream.augment.keras_files import from_description
 

@@ -18,6 +18,8 @@ LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as in JPEG
 # What each of a sample's numbers is for (see order.DRAWS). A number keeps its meaning for good: runs are resumed and replayed by it.
 (_AREA, _ASPECT, _LEFT, _TOP, _FLIP, _BRIGHTNESS, _CONTRAST, _SATURATION, _ROTATION) = range(9)
 (_ERASE, _ERASE_AREA, _ERASE_ASPECT, _ERASE_LEFT, _ERASE_TOP, _MIX, _MIX_SHARE, _MIX_LEFT, _MIX_TOP) = range(9, 18)
+FIRST_FREE_NUMBER = 18
+"""The numbers from here on choose operations: see operation_presets.py."""
 
 
 class Mix(NamedTuple):
@@ -167,11 +169,14 @@ def mix_batch(images: np.ndarray, labels: np.ndarray, mixes: list[Mix | None], c
     """Mix float32 or uint8 (B, H, W, C) `images` in place, each with the next (the last with the first); return labels float32
     (B, class_count).
 
-    `labels` is int32 (B,); -1 (no label) gives a row of zeros.
+    `labels` is int32 (B,), or float32 (B, class_count) where an image may have several; -1 (no label) gives a row of zeros.
     """
-    shares = np.zeros((len(labels), class_count), np.float32)
-    known = labels >= 0
-    shares[known, labels[known]] = 1
+    if labels.ndim == 2:
+        shares = np.maximum(labels, 0)
+    else:
+        shares = np.zeros((len(labels), class_count), np.float32)
+        known = labels >= 0
+        shares[known, labels[known]] = 1
     own = shares.copy()
     count, height, width = images.shape[:3]
     if count < 2:

@@ -134,7 +134,7 @@ def apply_preset(preset: Preset, images: Tensor, plans: PresetPlans) -> Tensor:
 
 def mix_batch(images: Tensor, labels: Tensor, plans: PresetPlans | MixPlans, class_count: int) -> tuple[Tensor, Tensor]:
     """presets.mix_batch in TensorFlow: float32 (B, H, W, C) images, each mixed with the next, and float32 (B, class_count) labels."""
-    shares = tf.one_hot(labels, class_count)
+    shares = tf.maximum(labels, 0.0) if labels.shape.rank == 2 else tf.one_hot(labels, class_count)
     many = tf.shape(images)[0] > 1
     own_pixels = tf.where(many, plans.own_pixels, 1.0)[:, None, None, None]
     partners = tf.roll(images, -1, axis=0)

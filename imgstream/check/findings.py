@@ -74,7 +74,7 @@ class Findings:
     def class_name(self, row: int) -> str | None:
         """The class of a row; None for a file without a class."""
         label = int(self.index.labels[row])
-        return self.index.class_names[label] if label >= 0 else None
+        return self.index.label_names[label] if label >= 0 else None
 
     def part(self, row: int) -> str | None:
         """The part of a row: train, val, test or None."""
@@ -83,7 +83,7 @@ class Findings:
 
     def classes(self) -> list[tuple[str | None, int, int]]:
         """(name, files, bad files among them) of each class in order; then, if there are any, of the files without a class (None)."""
-        labels, names = self.index.labels, [*self.index.class_names, None]
+        labels, names = self.index.labels, [*self.index.label_names, None]
         files, bad = (np.bincount(found + 1, minlength=len(names)) for found in (labels, labels[~self.facts.good]))
         rows = [(name, int(files[i + 1]), int(bad[i + 1])) for i, name in enumerate(names[:-1])]
         return rows + [(None, int(files[0]), int(bad[0]))] * bool(files[0])

@@ -91,7 +91,8 @@ Augment = Annotated[
     typer.Option(
         "--augment",
         metavar="NAME|FILE",
-        help="Augmentation: none, light, standard, strong, policy.yaml, policy.json, layers.keras, layers.json or file.py:function.",
+        help="Augmentation: none, light, standard, strong, randaugment, trivialaugment, policy.yaml, policy.json, layers.keras, "
+        "layers.json or file.py:function.",
         rich_help_panel=PREPROCESSING,
     ),
 ]
@@ -199,6 +200,15 @@ Corrections = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+MultiLabel = Annotated[
+    bool,
+    typer.Option(
+        "--multi-label",
+        help="An image may have several labels: cat|dog in a manifest, columns of 0 and 1 (--columns 'label=cat|dog'), or a link in "
+        "several class folders.",
+        rich_help_panel=DATA,
+    ),
+]
 Root = Annotated[
     str | None,
     typer.Option(
@@ -222,8 +232,14 @@ AllowOutside = Annotated[
     bool, typer.Option("--allow-outside", help="Also take a manifest's paths that lead out of its root.", rich_help_panel=DATA)
 ]
 TopK = Annotated[
-    int,
-    typer.Option("--top-k", metavar="K", min=1, help="Write the K classes of highest score for each image.", rich_help_panel=PREDICTION),
+    int | None,
+    typer.Option(
+        "--top-k",
+        metavar="K",
+        min=1,
+        help="Write the K classes of highest score for each image (default: 1).",
+        rich_help_panel=PREDICTION,
+    ),
 ]
 MinScore = Annotated[
     float,

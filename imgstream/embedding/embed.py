@@ -49,7 +49,7 @@ def embed(
     """
     size = batch_size_for(spec.shape) if batch_size is None else batch_size
     stream = Stream(index, spec, batch_size=size, workers=workers, pipeline=pipeline, dtype="uint8")
-    names = index.class_names
+    names = index.label_names
 
     def label_of(position: int) -> str | None:
         label = int(index.labels_at(np.array([position]))[0])

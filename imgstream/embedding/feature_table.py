@@ -28,7 +28,7 @@ class FeatureTable(NamedTuple):
     features: np.ndarray
     """float32 (n, D), read-only, mapped from an unnamed file that is deleted when nobody holds it."""
     labels: np.ndarray
-    """int32 (n,)."""
+    """int32 (n,); with several labels an image, float32 (n, K) of 0 and 1."""
     weights: np.ndarray | None
     """float32 (n,): sample weights; None if the index has none."""
 
@@ -55,7 +55,7 @@ def head_data(
     index = stream.index
     names = index.class_names if class_names is None else list(class_names)
     new_labels = np.array([names.index(name) if name in names else -1 for name in index.class_names] + [-1], np.int32)
-    with _Rows(index, new_labels, int(model.output_shape[-1]), folder) as rows:
+    with _Rows(index, new_labels, len(names), int(model.output_shape[-1]), folder) as rows:
         if features_file is None:
             _compute(model, stream, rows, progress)
         else:
@@ -66,8 +66,10 @@ def head_data(
 class _Rows:
     """A growing table: features in an unnamed file, labels and weights in memory."""
 
-    def __init__(self, index: ImageIndex, new_labels: np.ndarray, dimensions: int, folder: str | os.PathLike[str] | None) -> None:
-        self._index, self._new_labels, self._dimensions = index, new_labels, dimensions
+    def __init__(
+        self, index: ImageIndex, new_labels: np.ndarray, classes: int, dimensions: int, folder: str | os.PathLike[str] | None
+    ) -> None:
+        self._index, self._new_labels, self._classes, self._dimensions = index, new_labels, classes, dimensions
         self._folder = tempfile.gettempdir() if folder is None else os.fspath(folder)
         self._labels: list[np.ndarray] = []
         self._weights: list[np.ndarray] = []
@@ -81,8 +83,20 @@ class _Rows:
         self._file.close()
 
     def labels_of(self, positions: np.ndarray) -> np.ndarray:
-        """int32 (m,): -1 for images of none of the classes."""
-        return self._new_labels[self._index.labels_at(positions)]
+        """int32 (m,): -1 for images of none of the classes; with several labels an image, float32 (m, K): -1 for those without labels."""
+        targets = self._index.targets_at(positions)
+        if not self._index.is_multi_label:
+            return self._new_labels[targets]
+        kept = self._new_labels[:-1] >= 0
+        found = np.zeros((len(targets), self._classes), np.float32)
+        found[:, self._new_labels[:-1][kept]] = targets[:, kept]
+        found[targets[:, 0] < 0] = -1
+        return found
+
+    def labelled(self, positions: np.ndarray) -> np.ndarray:
+        """Whether each image has a label: bool (m,)."""
+        labels = self.labels_of(positions)
+        return labels >= 0 if labels.ndim == 1 else labels[:, 0] >= 0
 
     def append(self, positions: np.ndarray, features: np.ndarray) -> None:
         """Add the images at `positions`, all of which have labels: float32 (m, D)."""
@@ -97,18 +111,17 @@ class _Rows:
 
     def table(self) -> FeatureTable:
         """The table of all that was added. Raises DatasetError when that is nothing."""
-        labels = np.concatenate([np.zeros(0, np.int32), *self._labels])
-        if not len(labels):
+        if not sum(map(len, self._labels)):
             raise DatasetError(f"none of the {len(self._index):,} images under {self._index.root!r} can be read and has a label")
         mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         features = np.frombuffer(mapped, np.float32).reshape(-1, self._dimensions)
-        return FeatureTable(features, labels, np.concatenate(self._weights) if self._weights else None)
+        return FeatureTable(features, np.concatenate(self._labels), np.concatenate(self._weights) if self._weights else None)
 
 
 def _compute(model: Any, stream: Stream, rows: _Rows, progress: Progress | None) -> None:
     forward, done = Forward(Program(model, stream.spec), stream.batch_size), 0
     for batch in stream.replace(augment=None, shuffle=False, shard=(0, 1), dtype="uint8").traced_batches():
-        wanted = rows.labels_of(batch.positions) >= 0
+        wanted = rows.labelled(batch.positions)
         if wanted.any():
             rows.append(batch.positions[wanted], forward(batch.images if wanted.all() else batch.images[wanted]))
         for position, error in batch.bad:
@@ -141,7 +154,7 @@ def _take(file: FeaturesFile, expected: str, stream: Stream, rows: _Rows, progre
             positions += at
             row += 1
         at_once = np.array(positions, np.int64)
-        wanted = rows.labels_of(at_once) >= 0
+        wanted = rows.labelled(at_once)
         rows.append(at_once[wanted], block.features[np.array(good, np.int64)[wanted]])
         done += len(block.paths)
         if progress is not None:

@@ -17,6 +17,7 @@ _CHUNK_NUMBERS = 1 << 22  # numbers of the features that are looked at together:
 # brings, and on a machine that has other work to do eight times as much. So chunks are small where that gives _FEWEST rows or more.
 _ONE_THREAD, _FEWEST = 1 << 19, 32
 _ITERATIONS, _GRADIENT, _GAIN = 300, 1e-4, 1e-7
+_SMALLEST_SHARE = 1e-6  # of the images that are not of a class
 _SMALLEST_DEVIATION = 1e-6  # relative to the mean: less is rounding of a constant
 
 
@@ -50,12 +51,14 @@ def fit_head(
     validation: tuple[np.ndarray, np.ndarray],
     sample_weight: np.ndarray | None = None,
     strengths: Sequence[float] = STRENGTHS,
+    multi_label: bool = False,
 ) -> LinearHead:
     """Fit the linear head with the least mean cross-entropy on `features`, with the L2 strength that is best on `validation`.
 
     `features`: float32 (n, D), which may be mapped: a chunk of it is held at a time. `labels`: integer (n,), 0 to class_count - 1, or float
-    (n, class_count), shares that sum to 1. `validation`: features and labels of other images. `sample_weight`: float (n,), 0 or more. The
-    same input gives the same head. A class without an image gets a zero kernel and a bias of less than half an image's worth.
+    (n, class_count), shares that sum to 1; with `multi_label` each is 0 or 1, and each class a
+    logistic regression of its own. `validation`: features and labels of other images. `sample_weight`: float (n,), 0 or more. The same
+    input gives the same head. A class without an image gets a zero kernel and a bias of less than half an image's worth.
 
     Raises DatasetError when there is nothing to learn from or to validate on, ModelError when features are not finite, ValueError for
     arrays that do not fit together.
@@ -66,12 +69,12 @@ def fit_head(
         raise ValueError(f"training has {train.features.shape[1]} features an image and validation {held_out.features.shape[1]}")
     if not strengths:
         raise ValueError("strengths must name at least one strength of L2")
-    problem = _Problem(train)
+    problem = _Problem(train, multi_label=multi_label)
     solution, best, worse = problem.start(), None, 0
     for l2 in sorted(strengths, reverse=True):
         solution = problem.solve(solution, float(l2))
         kernel, bias = problem.folded(solution)
-        loss, accuracy = _measure(kernel, bias, held_out)
+        loss, accuracy = _measure(kernel, bias, held_out, multi_label=multi_label)
         if best is None or loss < best.loss:
             best, worse = LinearHead(kernel, bias, float(l2), accuracy, loss), 0
         elif (worse := worse + 1) == _WORSE:
@@ -126,8 +129,8 @@ class _Rows:
 class _Problem:
     """Cross-entropy of the training rows as a function of the kernel of standardized features and the bias, of the classes that occur."""
 
-    def __init__(self, rows: _Rows) -> None:
-        self._rows = rows
+    def __init__(self, rows: _Rows, *, multi_label: bool) -> None:
+        self._rows, self._multi_label = rows, multi_label
         dimensions = rows.features.shape[1]
         self._mean, self._mass = np.zeros(dimensions), np.zeros(rows.class_count)
         for x, targets, weights in rows.chunks():
@@ -146,7 +149,8 @@ class _Problem:
     def start(self) -> np.ndarray:
         """A kernel of zeros and the bias that gives each class its share: float64 (D K' + K',), K' the classes that occur."""
         kernel = np.zeros(len(self._mean) * len(self._present))
-        return np.concatenate([kernel, np.log(self._mass[self._present])])
+        mass = self._mass[self._present]
+        return np.concatenate([kernel, np.log(mass / np.maximum(1 - mass, _SMALLEST_SHARE)) if self._multi_label else np.log(mass)])
 
     def solve(self, start: np.ndarray, l2: float) -> np.ndarray:
         """The minimum of the loss, found from `start`."""
@@ -162,8 +166,10 @@ class _Problem:
         dimensions, classes = len(kernel), len(self._mass)
         full_kernel = np.zeros((dimensions, classes), np.float32)
         full_kernel[:, self._present] = kernel
-        # The kernels of the classes that occur sum to zero, so the highest of their logits is never below the lowest bias.
-        full_bias = np.full(classes, bias.min() + np.log(0.5 / len(self._rows.features)), np.float32)
+        # The kernels of the classes that occur sum to zero, so the highest of their logits is never below the lowest bias. With several
+        # labels an image, it is a logit of less than half an image's worth by itself.
+        lowest = 0.0 if self._multi_label else bias.min()
+        full_bias = np.full(classes, lowest + np.log(0.5 / len(self._rows.features)), np.float32)
         full_bias[self._present] = bias - self._mean @ kernel
         return full_kernel, full_bias
 
@@ -179,12 +185,17 @@ class _Problem:
         loss, by_kernel, by_bias = 0.5 * l2 * float((kernel**2).sum()), np.zeros_like(kernel), np.zeros_like(bias)
         for x, targets, weights in self._rows.chunks():
             logits = x @ folded + shift
-            logits -= logits.max(axis=1, keepdims=True)
-            scores = np.exp(logits)
-            sums = scores.sum(axis=1)
             wanted = targets[:, self._present]
-            loss += float(weights @ (np.log(sums) - (wanted * logits).sum(axis=1)))
-            scores /= sums[:, None]
+            if self._multi_label:
+                softplus = np.logaddexp(0, logits)
+                loss += float(weights @ (softplus - wanted * logits).sum(axis=1))
+                scores = np.exp(logits - softplus)
+            else:
+                logits -= logits.max(axis=1, keepdims=True)
+                scores = np.exp(logits)
+                sums = scores.sum(axis=1)
+                loss += float(weights @ (np.log(sums) - (wanted * logits).sum(axis=1)))
+                scores /= sums[:, None]
             scores -= wanted
             scores *= weights[:, None]
             by_kernel += x.T @ scores
@@ -195,13 +206,18 @@ class _Problem:
         return loss, np.concatenate([by_kernel.ravel(), by_bias])
 
 
-def _measure(kernel: np.ndarray, bias: np.ndarray, rows: _Rows) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy."""
+def _measure(kernel: np.ndarray, bias: np.ndarray, rows: _Rows, *, multi_label: bool) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy: with several labels an image, the share of right decisions."""
     from scipy.special import log_softmax  # here: the import is not free
 
-    loss, right = 0.0, 0
+    loss, right = 0.0, 0.0
     for x, targets, weights in rows.chunks():
-        chances = log_softmax(x @ kernel + bias, axis=1)
+        logits = x @ kernel + bias
+        if multi_label:
+            loss += float(weights @ (np.logaddexp(0, logits) - targets * logits).sum(axis=1))
+            right += float(((logits > 0) == (targets > 0.5)).mean(axis=1).sum())
+            continue
+        chances = log_softmax(logits, axis=1)
         loss -= float(weights @ (targets * chances).sum(axis=1))
         right += int((chances.argmax(axis=1) == targets.argmax(axis=1)).sum())
     if not np.isfinite(loss):

@@ -56,6 +56,24 @@ class BinaryScores:
         """The point of the highest precision among those whose recall is at least `wanted`; None without an image of the class."""
         return self._best(lambda precision, recall: (recall >= wanted, precision))
 
+    def at_best_f1(self) -> OperatingPoint | None:
+        """The point of the highest F1; its threshold lies half-way to the next lower score. None without an image of the class."""
+        thresholds, hits, false = self._counts()
+        if not len(hits) or not hits[-1]:
+            return None
+        best = int((2 * hits / (hits + false + hits[-1])).argmax())
+        below = thresholds[best + 1] if best + 1 < len(thresholds) else 0.0
+        threshold = float(np.float32((float(thresholds[best]) + float(below)) / 2))
+        return OperatingPoint(threshold, float(hits[best] / (hits[best] + false[best])), float(hits[best] / hits[-1]))
+
+    def counts_at(self, threshold: float) -> tuple[int, int, int]:
+        """Of the images with a score of at least `threshold`, how many are of the class, and how many there are; and all of the class."""
+        thresholds, hits, false = self._counts()
+        taken = int((thresholds >= np.float32(threshold)).sum())
+        if not taken:
+            return 0, 0, int(hits[-1]) if len(hits) else 0
+        return int(hits[taken - 1]), int(hits[taken - 1] + false[taken - 1]), int(hits[-1])
+
     def report(self) -> dict[str, Any]:
         """Values that JSON can hold: positive, roc_auc, average_precision."""
         return {"positive": self.positive, "roc_auc": self.roc_auc, "average_precision": self.average_precision}

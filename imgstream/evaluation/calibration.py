@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from imgstream.evaluation.metrics import softmax
+from imgstream.evaluation.metrics import sigmoid, softmax
 
 LOWEST, HIGHEST = 0.05, 20.0
 """The lowest and the highest temperature that are tried."""
@@ -46,6 +46,19 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     from scipy.optimize import toms748  # here: the import is not free
 
     return 1 / toms748(slope, low, high, xtol=_PRECISION * low, rtol=_PRECISION, disp=False)
+
+
+def fit_temperatures(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """float64 (K,): for each class the temperature of its own decision, sigmoid(logits / T), as fit_temperature finds it.
+
+    `logits`: float (n, K); `truth`: bool (n, K), whether an image is of a class.
+    """
+    either = np.zeros((len(logits), 2))
+    found = []
+    for own, is_of in zip(np.asarray(logits, np.float64).T, truth.T, strict=True):
+        either[:, 1] = own  # sigmoid(z) is the second of softmax(0, z)
+        found.append(fit_temperature(either, is_of.astype(np.int64)))
+    return np.array(found)
 
 
 class CalibrationError:
@@ -94,6 +107,16 @@ class Calibration:
     """Mean of the highest scores, with the temperature."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelsCalibration:
+    """Of images that may have several labels: a temperature and a threshold for each class."""
+
+    temperatures: list[float]
+    thresholds: list[float]
+    """Of the scores with these temperatures."""
+    images: int
+
+
 class ValidationLogits:
     """Collects logits and labels of the first 2,000 images (fewer with very many classes): a fair sample of a shuffled stream."""
 
@@ -106,7 +129,7 @@ class ValidationLogits:
         return self._count > 0
 
     def add(self, logits: np.ndarray, labels: np.ndarray) -> None:
-        """Keep a batch, or as much of it as is still wanted: float32 (B, K) and integer (B,)."""
+        """Keep a batch, or as much of it as is still wanted: float32 (B, K) and integer (B,), or with several labels an image (B, K)."""
         wanted = max(0, min(MOST_IMAGES, _MOST_LOGITS // logits.shape[1]) - self._count)
         if wanted:
             self._logits.append(logits[:wanted].copy())
@@ -127,3 +150,14 @@ class ValidationLogits:
             confidence=float(scores.max(axis=1).mean()),
         )
         return calibration, scores
+
+    def calibrate_labels(self, thresholds: np.ndarray) -> tuple[LabelsCalibration, np.ndarray]:
+        """Of images that may have several labels: the temperature of each class, and what becomes of `thresholds`, float32 (K,) of scores
+        without them; and the scores with them, float32 (n, K).
+        """
+        logits, truth = np.concatenate(self._logits), np.concatenate(self._labels) > 0
+        temperatures = fit_temperatures(logits, truth)
+        given = np.clip(thresholds.astype(np.float64), 1e-7, 1 - 1e-7)
+        moved = sigmoid(np.log(given / (1 - given)) / temperatures)
+        calibration = LabelsCalibration(temperatures=temperatures.tolist(), thresholds=moved.astype(float).tolist(), images=len(logits))
+        return calibration, sigmoid(logits / temperatures)

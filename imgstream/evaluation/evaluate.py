@@ -53,6 +53,16 @@ class Evaluation:
         """Share of the evaluated images whose class was predicted correctly, 0 to 1."""
         return self.confusion.accuracy
 
+    @property
+    def images(self) -> int:
+        """Number of images that were evaluated."""
+        return int(self.confusion.counts.sum())
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The most important figures by name, the first of which models are compared by."""
+        return {"accuracy": self.accuracy}
+
     def _repr_html_(self) -> str:
         report = self.report()
         facts = [("accuracy", f"{100 * self.accuracy:.2f} % of {report['images']:,} images")] if report["images"] else []

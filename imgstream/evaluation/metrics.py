@@ -20,6 +20,16 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
 
 
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of `logits`, each by itself: float32 of the same shape, computed in float64."""
+    return np.asarray(np.exp(-np.logaddexp(0, -np.asarray(logits, np.float64))), np.float32)
+
+
+def scores_of(logits: np.ndarray, *, multi_label: bool) -> np.ndarray:
+    """float32 (B, K): the softmax of `logits`, or where an image may have several labels, their sigmoid."""
+    return sigmoid(logits) if multi_label else softmax(logits)
+
+
 class ConfusionMatrix:
     """How often each true class was predicted as each class; memory K², whatever the number of images."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from imgstream.errors import DatasetError, ModelError
-from imgstream.evaluation.evaluate import evaluate
+from imgstream.evaluation.multi_label import evaluate_either
 from imgstream.export.logits import ExportedLogits
 from imgstream.index import ImageIndex, Source, open_index
 from imgstream.runs import Run
@@ -29,7 +29,7 @@ class CalibrationImages:
     """
 
     def __init__(self, run: Run, source: Source | None) -> None:
-        index = open_index(run.folder.index if source is None else source)
+        index = open_index(run.folder.index if source is None else source, multi_label=run.thresholds is not None)
         self._run = run
         order = _stratified(index, run.class_names)
         calibrated_on = min(CALIBRATED_ON, len(order) // 2)
@@ -58,30 +58,36 @@ class CalibrationImages:
         Raises ModelError when more than a point is lost.
         """
         spec, names = self._run.spec, self._run.class_names
-        before = evaluate(self._run.program, names, Stream(self._measured_on, spec, dtype="uint8"))
-        after = evaluate(ExportedLogits(runtime, spec), names, Stream(self._measured_on, spec, dtype="uint8"), temperature=temperature)
-        if before.accuracy - after.accuracy > MOST_LOST:
+        thresholds = self._run.thresholds
+        exported = ExportedLogits(runtime, spec, multi_label=thresholds is not None and runtime.dtype != np.float32)
+        before, after = (
+            evaluate_either(engine, names, Stream(self._measured_on, spec, dtype="uint8"), thresholds, temperature=divisor)
+            for engine, divisor in ((self._run.program, 1.0), (exported, temperature))
+        )
+        measure, had = next(iter(before.figures.items()))
+        has = after.figures[measure]
+        if had - has > MOST_LOST:
             raise ModelError(
-                f"int8 loses {100 * (before.accuracy - after.accuracy):.1f} points of accuracy: {100 * before.accuracy:.1f} % before, "
-                f"{100 * after.accuracy:.1f} % after, of {quantity(int(before.confusion.counts.sum()), 'image')}; 1 is allowed. Nothing "
+                f"int8 loses {100 * (had - has):.1f} points of {measure}: {100 * had:.1f} % before, "
+                f"{100 * has:.1f} % after, of {quantity(before.images, 'image')}; 1 is allowed. Nothing "
                 "was written. Take --precision float16, or calibrate on images like those that it will see"
             )
         return {
             "calibrated_on": len(self.pixels),
-            "measured_on": int(before.confusion.counts.sum()),
-            "accuracy_before": before.accuracy,
-            "accuracy_after": after.accuracy,
+            "measured_on": before.images,
+            f"{measure}_before": had,
+            f"{measure}_after": has,
         }
 
 
 def _stratified(index: ImageIndex, class_names: list[str]) -> np.ndarray:
     """Positions of the images of `class_names`, int64, by chance, one of each class in turn until a class has no more."""
     shuffled = np.random.default_rng(0).permutation(len(index)).astype(np.int64)
-    labels = index.labels_at(shuffled)
+    places, labels = index.classes_at(shuffled)
     rank = np.full(len(index), -1, np.int64)
     for label, name in enumerate(index.class_names):
         if name in class_names:
-            places = np.flatnonzero(labels == label)
-            rank[places] = np.arange(len(places))
+            of_class = places[labels == label]
+            rank[of_class] = np.where(rank[of_class] < 0, np.arange(len(of_class)), rank[of_class])
     order = np.argsort(rank, kind="stable")
     return shuffled[order[rank[order] >= 0]]

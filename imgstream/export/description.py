@@ -40,10 +40,13 @@ class Description:
     versions: dict[str, str]
     report: dict[str, Any]
     """What was measured when it was made."""
+    thresholds: list[float] | None = None
+    """Where an image may have several labels: from which probability on it is taken for a class's. None for one label an image."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields as values that JSON can hold."""
-        return {"imgstream_export": FORMAT_VERSION, **dataclasses.asdict(self), "spec": self.spec.to_json()}
+        fields = {"imgstream_export": FORMAT_VERSION, **dataclasses.asdict(self), "spec": self.spec.to_json()}
+        return fields if self.thresholds is not None else {name: value for name, value in fields.items() if name != "thresholds"}
 
     def text(self) -> str:
         """As JSON."""
@@ -66,6 +69,8 @@ class Description:
                 raise ValueError("no class names")
             if found.precision not in get_args(Precision):
                 raise ValueError("an unknown precision")
+            if found.thresholds is not None and len(found.thresholds) != len(names):
+                raise ValueError("not a threshold for each class")
             if patterns.shape != (2, len(names)) or not 0 < found.temperature < math.inf or not isinstance(found.raw, bool):
                 raise ValueError("impossible values")
         except (ValueError, TypeError, KeyError, RecursionError, SpecError) as error:

@@ -102,8 +102,8 @@ def export_run(
     for module in chosen.modules:
         need(module, chosen.extra)
     check_backend()
-    model, spec = run.model, run.spec
-    served = raw_model(model, spec) if raw else serving_model(model, spec, run.temperature)
+    model, spec, several = run.model, run.spec, run.thresholds is not None
+    served = raw_model(model, spec) if raw else serving_model(model, spec, run.temperature, multi_label=several)
     description = Description(
         run=run.fingerprint,
         class_names=run.class_names,
@@ -115,6 +115,7 @@ def export_run(
         patterns=[[0.0] * len(run.class_names)] * 2,
         versions=versions("imgstream", "keras", "tensorflow", *chosen.modules),
         report={"validation": run.metrics},
+        thresholds=None if run.thresholds is None else run.thresholds.astype(float).tolist(),
     )
     _check_target(chosen, target, description)
     pixels = golden_pixels(run.folder.golden, spec)
@@ -127,7 +128,7 @@ def export_run(
         with translated(made):
             _write(chosen, served, made, precision, spec, None if images is None else images.samples if raw else images.pixels)
         runtime = chosen.open(made)
-        difference = _difference(runtime(samples if raw else pixels), expected, raw, run.temperature)
+        difference = _difference(runtime(samples if raw else pixels), expected, raw, run)
         tolerance = {"float32": FLOAT32_TOLERANCE, "float16": OTHER_TOLERANCE, "int8": math.inf}[precision]  # int8 has another measure
         if not difference <= tolerance:
             raise ModelError(
@@ -174,10 +175,10 @@ def check_precision(chosen: Format, precision: str) -> None:
         raise OptionError(f"{chosen.title} is written in precision {either(chosen.precisions)}; got {precision}", "precision")
 
 
-def _difference(found: np.ndarray, logits: np.ndarray, raw: bool, temperature: float) -> float:
+def _difference(found: np.ndarray, logits: np.ndarray, raw: bool, run: Run) -> float:
     if raw:
         return float(np.abs(found - logits).max() / max(1e-6, float(np.abs(logits).max())))
-    return difference_of(found, logits, temperature)
+    return difference_of(found, logits, run.temperature, multi_label=run.thresholds is not None)
 
 
 def _write(chosen: Format, served: Any, made: Path, precision: Precision, spec: SampleSpec, images: np.ndarray | None) -> None:
@@ -196,7 +197,7 @@ def _difference_of_encoded(chosen: SavedModel, made: Path, run: Run, logits: np.
     files = golden_files(run.folder.golden)
     chosen_kinds = [number for number, kind in enumerate(files) if kind in ("JPEG", "PNG")]
     found = chosen.call(made, ENCODED, [list(files.values())[number] for number in chosen_kinds])
-    return difference_of(found, logits[chosen_kinds], run.temperature)
+    return difference_of(found, logits[chosen_kinds], run.temperature, multi_label=run.thresholds is not None)
 
 
 def _check_target(chosen: Format, target: Path, description: Description) -> None:

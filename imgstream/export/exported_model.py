@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from imgstream.errors import ModelError
-from imgstream.evaluation.evaluate import Evaluation, Progress, evaluate
+from imgstream.evaluation.evaluate import Evaluation, Progress
+from imgstream.evaluation.multi_label import LabelsEvaluation, evaluate_either
 from imgstream.export.description import DESCRIPTION, Description, digests_beside, drawn_patterns
 from imgstream.export.logits import ExportedLogits
 from imgstream.files.digests import digests
@@ -62,6 +63,8 @@ class ExportedModel:
         """The names of the classes, in the order of the outputs."""
         self.temperature = description.temperature if description.raw else 1.0
         """Divisor of the logits before the softmax; 1.0 where it is in the model."""
+        self.thresholds = None if description.thresholds is None else np.array(description.thresholds, np.float32)
+        """float32 (K,) where an image may have several labels: from which score on it is taken for a class's; else None."""
         self.spec = description.spec
         """How a file becomes a sample."""
         self.profile = None
@@ -78,16 +81,17 @@ class ExportedModel:
     @property
     def engine(self) -> Engine:
         """uint8 (B, *spec.shape) pixels → logits float32 (B, K)."""
-        return ExportedLogits(self._runtime, self.spec)
+        return ExportedLogits(self._runtime, self.spec, multi_label=self.thresholds is not None and not self.description.raw)
 
     @property
     def member(self) -> Member:
         """As a Scorer takes it."""
-        return Member(self.engine, self.class_names, self.spec, self.temperature)
+        return Member(self.engine, self.class_names, self.spec, self.temperature, self.thresholds)
 
     def stream(self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, pipeline: Pipeline = "python") -> Stream:
         """The images of `source` as pixels, in index order; see Run.stream."""
-        return Stream(open_index(source), self.spec, batch_size=batch_size, workers=workers, pipeline=pipeline, dtype="uint8")
+        index = open_index(source, multi_label=self.thresholds is not None)
+        return Stream(index, self.spec, batch_size=batch_size, workers=workers, pipeline=pipeline, dtype="uint8")
 
     def evaluate(
         self,
@@ -99,18 +103,18 @@ class ExportedModel:
         flip: bool = False,
         positive: str | None = None,
         progress: Progress | None = None,
-    ) -> Evaluation:
+    ) -> Evaluation | LabelsEvaluation:
         """Evaluate the model on labelled images, as Run.evaluate does."""
         stream = self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline)
         how: dict[str, Any] = {"temperature": self.temperature, "flip": flip, "positive": positive}
-        return evaluate(self.engine, self.class_names, stream, progress=progress, **how)
+        return evaluate_either(self.engine, self.class_names, stream, self.thresholds, progress=progress, **how)
 
     def predict(
         self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, pipeline: Pipeline = "python"
     ) -> Iterator[Prediction]:
         """Predict every image of `source`, in index order, lazily and in constant memory, as Run.predict does."""
         stream = self.stream(source, batch_size=batch_size, workers=workers, pipeline=pipeline)
-        how: dict[str, Any] = {"batch_size": batch_size, "temperature": self.temperature}
+        how: dict[str, Any] = {"batch_size": batch_size, "temperature": self.temperature, "thresholds": self.thresholds}
         return predict(self.engine, self.class_names, stream.traced_batches(), stream.index.relative_bytes, **how)
 
 

@@ -1,4 +1,4 @@
-"""The Keras model that is exported: the run's own, with its scaling before it and its temperature and softmax behind it."""
+"""The Keras model that is exported: the run's own, with its scaling before it and its temperature and softmax or sigmoid behind it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ IMAGE, PROBABILITIES, LOGITS = "image", "probabilities", "logits"
 """Names of the input and of the output."""
 
 
-def serving_model(model: Any, spec: SampleSpec, temperature: float) -> Any:
-    """A keras.Model: uint8 (B, *spec.shape), RGB or grey → probabilities float32 (B, K), softmax(logits / `temperature`).
+def serving_model(model: Any, spec: SampleSpec, temperature: float, *, multi_label: bool = False) -> Any:
+    """A keras.Model: uint8 (B, *spec.shape), RGB or grey → probabilities float32 (B, K), softmax(logits / `temperature`), or the
+    sigmoid with `multi_label`, where an image may have several labels.
 
     `model`: float32 (B, *spec.shape), by the spec's scale → logits (B, K).
     """
@@ -22,7 +23,11 @@ def serving_model(model: Any, spec: SampleSpec, temperature: float) -> Any:
     x = in_float32(model)(x)
     if temperature != 1:
         x = keras.layers.Rescaling(1 / temperature, dtype="float32", name="temperature")(x)
-    return keras.Model(image, keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(x), name="classifier")
+    if multi_label:
+        last = keras.layers.Activation("sigmoid", dtype="float32", name=PROBABILITIES)
+    else:
+        last = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)
+    return keras.Model(image, last(x), name="classifier")
 
 
 def raw_model(model: Any, spec: SampleSpec) -> Any:

@@ -7,6 +7,7 @@ selection.py     RowSelection: some rows of a table
 split/           training or validation, by a hash of the relative path or of the group
 changes.py       what is new or gone since an earlier scan
 image_index.py   ImageIndex: take, filter, shard, split, save, load
+label_sets.py    several labels an image
 corrections.py   puts labels right by a list, in the index alone
 folder/          folder → index
 manifest/        CSV, JSONL, Parquet → index, and back

@@ -10,6 +10,7 @@ import numpy as np
 
 from imgstream.errors import DatasetError
 from imgstream.index.image_index import ImageIndex
+from imgstream.index.label_sets import label_set, with_sets
 from imgstream.index.path_lists import read_corrections
 from imgstream.wording import quantity
 
@@ -22,7 +23,7 @@ class Corrections:
 
     file: str
     labels: dict[bytes, str]
-    """Path → the right class."""
+    """Path → the right class; where images have several labels, the right classes, joined by "|"."""
     excluded: frozenset[bytes]
     fine: frozenset[bytes]
     """Paths whose label was looked at and is right."""
@@ -64,13 +65,16 @@ class CorrectionReport:
 
 def corrected(index: ImageIndex, corrections: Corrections) -> tuple[ImageIndex, CorrectionReport]:
     """`index` with the corrections, and what they did. Row numbers stay. Raises DatasetError for a class that `index` does not have."""
-    names = index.class_names
-    number = {name: label for label, name in enumerate(names)}
-    if unknown := sorted(set(corrections.labels.values()) - set(names)):
+    names, kinds = index.class_names, index.label_names
+    wanted = {label: label_set(label) if index.is_multi_label else [label] for label in corrections.labels.values()}
+    if unknown := sorted({name for given in wanted.values() for name in given} - set(names)):
         raise DatasetError(
             f"{corrections.file} gives {', '.join(map(repr, unknown[:_MOST_NAMED]))} as a label, which is no class of "
             f"{index.root or 'these images'}; there are {', '.join(names[:_MOST_NAMED]) or 'none'}. Make a folder for a new class first"
         )
+    sets, number = index.label_sets, {name: label for label, name in enumerate(names)}
+    if index.is_multi_label:
+        sets, number = with_sets(sets, {label: [names.index(name) for name in given] for label, given in wanted.items()})
     changed: Counter[tuple[str, str]] = Counter()
     already, found = 0, 0
     positions, labels = [], []
@@ -80,12 +84,12 @@ def corrected(index: ImageIndex, corrections: Corrections) -> tuple[ImageIndex, 
         if before == after:
             already += 1
             continue
-        changed[names[before] if before >= 0 else "(none)", names[after]] += 1
+        changed[kinds[before] if before >= 0 else "(none)", corrections.labels[index.relative_bytes(at)]] += 1
         positions.append(at)
         labels.append(after)
     excluded, fine = len(index.positions_of(corrections.excluded)), len(index.positions_of(corrections.fine))
     listed = len(corrections.labels) + len(corrections.excluded) + len(corrections.fine)
     report = CorrectionReport(corrections.file, changed, excluded, fine, already, max(0, listed - found - excluded - fine))
     if positions:
-        index = index.relabelled(np.array(positions), np.array(labels, np.int32))
+        index = index.relabelled(np.array(positions), np.array(labels, np.int32), sets or None)
     return (index.without(corrections.excluded) if excluded else index), report

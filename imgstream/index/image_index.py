@@ -41,10 +41,10 @@ class ImageIndex(RowSelection):
     index.path(0), index.labels[0], index.class_names
     ```
 
-    Made by imgstream.scan, read_manifest, from_paths, load, take and split. Labels are int32 positions in class_names, -1 = no label. A
-    pickle holds the table's path and the selected rows, so that worker processes map the same file; for a table without a path, as
-    from_paths makes, it holds the contents. Memory does not grow with the rows: the positions of a large selection, 4 bytes a row, are in a
-    temporary file.
+    Made by imgstream.scan, read_manifest, from_paths, load, take and split. Labels are int32 positions in class_names, -1 = no label; where
+    an image may have several (`is_multi_label`), positions in `label_sets`. A pickle holds the table's path and the selected rows, so that
+    worker processes map the same file; for a table without a path, as from_paths makes, it holds the contents. Memory does not grow with
+    the rows: the positions of a large selection, 4 bytes a row, are in a temporary file.
     """
 
     def __init__(
@@ -109,13 +109,19 @@ class ImageIndex(RowSelection):
         Raises:
             OutputError: The file cannot be written.
         """
-        table, info = self._table, dataclasses.replace(self._table.info, root=self.root, class_names=self.class_names)
-        known = any(self.facts_at(at)["state"].any() for at in self.chunks())
+        table, info = self._table, self._info()
+        known = self._is_known()
         is_selection = self._positions is not None or self._classes is not None
         if not is_selection and not known:
             store_table(table.batch, info, Path(file))
             return
         self._copy(info, Path(file), known, has_rows=is_selection or "row" in table.columns)
+
+    def _info(self, **changes: Any) -> TableInfo:
+        """What a table of this index says about itself."""
+        return dataclasses.replace(
+            self._table.info, **{"root": self.root, "class_names": self.class_names, "label_sets": self.label_sets, **changes}
+        )
 
     def _copy(self, info: TableInfo, file: Path | None, known: bool, *, has_rows: bool, labels: np.ndarray | None = None) -> Table:
         """Write the rows of this index as a table, with what is `known` about files, and other `labels`, int32 (n,), if given."""
@@ -261,20 +267,33 @@ class ImageIndex(RowSelection):
 
         return found
 
-    def relabelled(self, at: np.ndarray, labels: np.ndarray) -> ImageIndex:
-        """This index with the labels int32 (m,) for the images at `at`, whole numbers (m,) in 0..n-1; row numbers stay.
+    def relabelled(self, at: np.ndarray, labels: np.ndarray, label_sets: list[list[int]] | None = None) -> ImageIndex:
+        """This index with the labels int32 (m,) for the images at `at`, whole numbers (m,) in 0..n-1; row numbers stay. `label_sets`: those
+        that there are now, None for the same ones.
 
         Raises:
             IndexError: A position is out of range.
-            DatasetError: A label is no position in class_names, and not -1.
+            DatasetError: A label is no position in class_names or label_sets, and not -1.
         """
-        if len(labels) and not -1 <= int(np.min(labels)) <= int(np.max(labels)) < len(self.class_names):
-            raise DatasetError(f"labels must lie in -1..{len(self.class_names) - 1}; got {np.min(labels)}..{np.max(labels)}")
+        count = len(label_sets) if label_sets is not None else len(self.label_names)
+        if len(labels) and not -1 <= int(np.min(labels)) <= int(np.max(labels)) < count:
+            raise DatasetError(f"labels must lie in -1..{count - 1}; got {np.min(labels)}..{np.max(labels)}")
         changed = self.labels.copy()
         changed[at] = labels
-        known = any(self.facts_at(some)["state"].any() for some in self.chunks())
-        info = dataclasses.replace(self._table.info, root=self.root, class_names=self.class_names)
-        return ImageIndex(self._copy(info, None, known, has_rows=True, labels=changed))
+        info = self._info() if label_sets is None else self._info(label_sets=label_sets)
+        return ImageIndex(self._copy(info, None, self._is_known(), has_rows=True, labels=changed))
+
+    def with_label_sets(self, labels: np.ndarray, class_names: list[str], label_sets: list[list[int]]) -> ImageIndex:
+        """This index with `labels`, int32 (n,), that are positions in `label_sets`, sets of positions in `class_names`; -1 = no label. Row
+        numbers stay.
+        """
+        info = self._info(class_names=class_names, label_sets=label_sets)
+        has_rows = self._positions is not None or self._classes is not None or "row" in self._table.columns
+        return ImageIndex(self._copy(info, None, self._is_known(), has_rows=has_rows, labels=labels))
+
+    def _is_known(self) -> bool:
+        """Whether anything is known about the files."""
+        return any(self.facts_at(at)["state"].any() for at in self.chunks())
 
     def with_labels(self) -> ImageIndex:
         """The images that have a label; row numbers stay."""
@@ -292,8 +311,15 @@ class ImageIndex(RowSelection):
                 f"there is no class {', '.join(map(repr, unknown))} in {self.root!r}; there are {', '.join(self.class_names[:20])}"
             )
         kept = tuple(name for name in self.class_names if name in wanted)
-        positions = self._where(lambda at: np.isin(self.labels_at(at), [self.class_names.index(name) for name in kept]))._positions
-        return ImageIndex(self._table, positions, self.root, classes=kept)
+        numbers = [self.class_names.index(name) for name in kept]
+
+        def has_one(at: np.ndarray) -> np.ndarray:
+            found = np.zeros(len(at), bool)
+            places, classes = self.classes_at(at)
+            found[places[np.isin(classes, numbers)]] = True
+            return found
+
+        return ImageIndex(self._table, self._where(has_one)._positions, self.root, classes=kept)
 
     def shard(self, k: int, n: int) -> ImageIndex:
         """Images k, k + n, k + 2n, …: the n shards are disjoint and complete.

@@ -13,6 +13,7 @@ from imgstream.index import look_alikes
 from imgstream.index.corrections import Corrections, corrected
 from imgstream.index.folder.scan import scan_folder
 from imgstream.index.image_index import ImageIndex
+from imgstream.index.label_sets import split_labels
 from imgstream.index.manifest.read import MANIFEST_EXTENSIONS, ManifestReport, read_manifest
 from imgstream.index.names import ARRAY_EXTENSIONS
 from imgstream.index.path_lists import read_paths
@@ -37,6 +38,7 @@ def scan(
     columns: Mapping[str, str] | None = None,
     class_names: Sequence[str] | None = None,
     allow_outside: bool = False,
+    multi_label: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ImageIndex:
     """List the images of a folder, a manifest, archives and shards, a saved table or a list of paths, without reading a pixel.
@@ -65,6 +67,8 @@ def scan(
         columns: Of a manifest: field → column; see read_manifest. Of shards: field → feature or key; see scan_shards.
         class_names: Of a manifest: the classes; see read_manifest.
         allow_outside: Of a manifest: keep paths that lead out of the root; see read_manifest.
+        multi_label: An image may have several labels: "cat|dog" are two, "|" is none of the classes, and an image that is linked in
+            several class folders, or listed several times, has the labels of all. `labels` are then positions in `label_sets`.
         progress: Called now and then with the number of images found so far.
 
     Returns:
@@ -86,6 +90,7 @@ def scan(
         columns=columns,
         class_names=class_names,
         allow_outside=allow_outside,
+        multi_label=multi_label,
         progress=progress,
     )
     warn_of_look_alikes(found, source, label_pattern, columns)
@@ -123,6 +128,7 @@ def open_index(
     columns: Mapping[str, str] | None = None,
     class_names: Sequence[str] | None = None,
     allow_outside: bool = False,
+    multi_label: bool = False,
     progress: Callable[[int], None] | None = None,
     notice: Callable[[str], None] | None = None,
     reported: Callable[[ManifestReport], None] | None = None,
@@ -170,6 +176,8 @@ def open_index(
         found = _scan_folder(source, label_pattern, index=index, full=full, progress=progress)
         if found.changes:
             tell(str(found.changes))
+    if multi_label:
+        found = split_labels(found)
     if corrections is not None:
         found, made = corrected(found, Corrections.read(corrections))
         tell(str(made))

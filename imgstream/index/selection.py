@@ -8,6 +8,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from imgstream.index.table.file_facts import FileFacts
 from imgstream.index.table.table import FACT_COLUMNS, FACTS, Table
 
 _SELECT_ROWS = 1 << 16  # rows that are looked at together
+
+SEPARATOR = "|"
+"""Between the names of an image's labels, where it has several."""
 
 
 class RowSelection:
@@ -37,7 +41,7 @@ class RowSelection:
         self._at = None if positions is None else positions.data  # a memoryview: it gives Python ints
         self._size = len(table) if positions is None else len(positions)
         self._classes = classes
-        self._relabel = None if classes is None else _relabelling(table.info.class_names, classes)
+        self._relabel = None if classes is None or table.info.label_sets else _relabelling(table.info.class_names, classes)
         self.root = table.info.root if root is None else root
         """The folder as the user gave it; "" when there is none."""
         encoded = os.fsencode(self.root)
@@ -67,15 +71,72 @@ class RowSelection:
 
     def class_counts(self) -> np.ndarray:
         """int64 (K,): the number of images of each class."""
-        counts = np.zeros(len(self.class_names) + 1, np.int64)
+        counts = np.zeros(len(self.class_names), np.int64)
         for at in self.chunks():
-            counts += np.bincount(self.labels_at(at) + 1, minlength=len(counts))
-        return counts[1:]
+            counts += np.bincount(self.classes_at(at)[1], minlength=len(counts))
+        return counts
+
+    def unlabelled_count(self) -> int:
+        """Number of images without a label."""
+        return sum(int((self.labels_at(at) < 0).sum()) for at in self.chunks())
 
     def labels_at(self, at: np.ndarray) -> np.ndarray:
         """int32 (m,): labels of the images at `at`, whole numbers (m,) in 0..n-1."""
         labels = self._table.labels[self.positions_at(at)]
         return labels if self._relabel is None else self._relabel[labels]
+
+    def classes_at(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The classes of the images at `at`, whole numbers (m,) in 0..n-1, as pairs: int64 (p,), places in `at`, ascending, and int32 (p,),
+        positions in class_names. An image without a label has no pair, one of several labels has several.
+        """
+        labels = self.labels_at(at)
+        if not self.is_multi_label:
+            known = np.flatnonzero(labels >= 0)
+            return known, labels[known]
+        starts, members = self._members
+        first = starts[np.maximum(labels, 0)]
+        counts = np.where(labels >= 0, starts[labels + 1] - first, 0)
+        of_image = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(np.arange(len(labels)), counts), members[np.repeat(first, counts) + of_image]
+
+    def targets_at(self, at: np.ndarray) -> np.ndarray:
+        """What a model is to give for the images at `at`, whole numbers (m,) in 0..n-1: their labels, int32 (m,); with several labels an
+        image float32 (m, K), 1 for each of its classes and 0 for the others, or -1 throughout for an image without a label.
+        """
+        labels = self.labels_at(at)
+        if not self.is_multi_label:
+            return labels
+        targets = np.zeros((len(labels), len(self.class_names)), np.float32)
+        targets[self.classes_at(at)] = 1
+        targets[labels < 0] = -1
+        return targets
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an image may have several labels: `labels` are then positions in `label_sets`."""
+        return bool(self._table.info.label_sets)
+
+    @property
+    def label_sets(self) -> list[list[int]]:
+        """With several labels an image: the classes that each label stands for, as positions in class_names; else []."""
+        starts, members = self._members
+        return [members[start:end].tolist() for start, end in pairwise(starts.tolist())] if self.is_multi_label else []
+
+    @functools.cached_property
+    def label_names(self) -> list[str]:
+        """What each label is called: the name of its class or, with several labels an image, the names of its classes joined by "|"."""
+        names = self.class_names
+        return [SEPARATOR.join(names[member] for member in members) for members in self.label_sets] if self.is_multi_label else names
+
+    @functools.cached_property
+    def _members(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the classes of each set begin, int64 (sets + 1,), and the classes of all sets, int32."""
+        sets: list[list[int]] = self._table.info.label_sets
+        if self._classes is not None:
+            new = _relabelling(self._table.info.class_names, self._classes)
+            sets = [[int(new[member]) for member in members if new[member] >= 0] for members in sets]
+        starts = np.concatenate([[0], np.cumsum([len(members) for members in sets], dtype=np.int64)])
+        return starts.astype(np.int64), np.array([member for members in sets for member in members], np.int32)
 
     def rows_at(self, at: np.ndarray) -> np.ndarray:
         """uint32 (m,): row numbers of the images at `at`, whole numbers (m,) in 0..n-1."""

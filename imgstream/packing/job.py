@@ -280,7 +280,7 @@ class _Packing:
         bad: list[list[str | None]] = []
         position, count = first, 0
         with atomic_file(self._folder / name) as file:
-            shard = self._format.shard(cast(BinaryIO, file), images.class_names)
+            shard = self._format.shard(cast(BinaryIO, file), images.label_names)
             with contextlib.closing(shard):
                 while position < past and (shard.size < self._settings["shard_size"] or not count):
                     image = next(rows)
@@ -310,6 +310,6 @@ class _Packing:
             writer = csv_writer(file)
             writer.writerow(("path", "reason", "detail", "path_b64"))
             writer.writerows(bad)
-        described = {"key": self._key, **self._settings, "class_names": self._index.class_names}
+        described = {"key": self._key, **self._settings, "class_names": self._index.label_names}
         write_json(self._folder / DATASET, {**described, "rows": rows, "skipped": len(bad), "shards": kept})
         return PackReport(rows, len(bad), len(kept), sum(shard["bytes"] for shard in kept), False)

@@ -23,6 +23,9 @@ from imgstream.wording import quantity
 LEAST_RANKS = 5
 """Classes that are kept for each image, so that a slightly larger --top-k needs no new prediction."""
 
+_MOST_SCORES = 20
+"""Scores that are written of an image that may have several labels, unless more are asked for."""
+
 _BATCH_BYTES = 40 << 20
 _BATCH_SIZES = (128, 64, 32, 16, 8)
 
@@ -47,6 +50,11 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """The summary as values that JSON can hold."""
         return {**dataclasses.asdict(self), "seconds": round(self.seconds, 3), "images_per_second": round(self.images_per_second, 1)}
+
+
+def usual_top_k(classes: int, *, multi_label: bool) -> int:
+    """How many scores are written of each image, unless a number is asked for."""
+    return min(classes, _MOST_SCORES) if multi_label else 1
 
 
 def batch_size_for(shape: tuple[int, int, int]) -> int:
@@ -95,11 +103,18 @@ def predict_into(
 
 
 def write_output(
-    store: PredictionStore, output: str | os.PathLike[str], class_names: Sequence[str], top_k: int, min_score: float = 0.0
+    store: PredictionStore,
+    output: str | os.PathLike[str],
+    class_names: Sequence[str],
+    top_k: int,
+    min_score: float = 0.0,
+    thresholds: np.ndarray | None = None,
 ) -> Iterator[StoredPrediction]:
-    """Write every row to `output`, whole or not at all, and yield it; the file appears after the last row was taken. Raises OutputError."""
-    with open_writer(output, class_names, top_k) as writer:
-        for row in store.results(class_names, min_score):
+    """Write every row to `output`, whole or not at all, and yield it; the file appears after the last row was taken. `thresholds`: float32
+    (K,) where an image may have several labels. Raises OutputError.
+    """
+    with open_writer(output, class_names, top_k, multi_label=thresholds is not None) as writer:
+        for row in store.results(class_names, min_score, thresholds):
             writer.write(row)
             yield row
 
@@ -130,7 +145,7 @@ def merge_stores(shards: Sequence[Path], target: Path, top_k: int = 1) -> Predic
     store = PredictionStore(target, meta["identity"], ranks=ranks, fresh=True)
     try:
         store.merge(list(metas))
-        for key in ("planned", "batch_size", "pipeline", "engine", "root", "class_names"):
+        for key in ("planned", "batch_size", "pipeline", "engine", "root", "class_names", "thresholds"):
             store.set(key, meta.get(key))
         store.set("shard", (0, 1))
         store.set("merged", True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from imgstream.evaluation.metrics import softmax
+import numpy as np
+
+from imgstream.evaluation.metrics import scores_of
 from imgstream.models.forward import Engine, Forward, late
-from imgstream.prediction.rows import Prediction, shown
+from imgstream.prediction.rows import Prediction, labels_above, shown
 from imgstream.stream.batch import Batch
 
 Waiting = Callable[[int], contextlib.AbstractContextManager[None]]
@@ -22,10 +24,12 @@ def predict(
     *,
     batch_size: int,
     temperature: float = 1.0,
+    thresholds: np.ndarray | None = None,
     ahead: int | None = None,
     waiting: Waiting = lambda done: contextlib.nullcontext(),
 ) -> Iterator[Prediction]:
-    """Predictions for batches in order, bad files included. Scores are softmax(logits / `temperature`), of the logits that `engine` gives.
+    """Predictions for batches in order, bad files included. Scores are softmax(logits / `temperature`), of the logits that `engine` gives;
+    with `thresholds`, float32 (K,), where an image may have several labels, sigmoid(logits / `temperature`).
 
     `path_of`: position → path; `batch_size`: the most images in a batch; `ahead`: how many batches may be taken before a batch's
     predictions are given, None for what the device wants. A stream's batches are decoded ahead while the model computes.
@@ -39,11 +43,12 @@ def predict(
             if (computed := next(rest, None)) is None:
                 return
             batch, logits = computed
-            scored = softmax(logits() / temperature) if logits is not None else ()
+            scored = scores_of(logits() / temperature, multi_label=thresholds is not None) if logits is not None else ()
         for position, scores in zip(batch.positions.tolist(), scored, strict=True):
             best = int(scores.argmax())
             path = path_of(position)
-            found[position] = Prediction(shown(path), path, class_names[best], float(scores[best]), scores, None)
+            label = class_names[best] if thresholds is None else labels_above(scores, thresholds, class_names)
+            found[position] = Prediction(shown(path), path, label, float(scores[best]), scores, None)
         for position, error in batch.bad:
             path = path_of(position)
             found[position] = Prediction(shown(path), path, None, None, None, f"{error.reason}: {error.detail}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imgstream.errors import DatasetError
+from imgstream.index.selection import SEPARATOR
 from imgstream.wording import either
 
 _COLUMNS = ("path", "label", "score", "error")
@@ -23,11 +24,13 @@ class PredictedRow(NamedTuple):
     path: bytes
     """The exact path that predict had: relative to the folder, or as it was given."""
     label: str | None
-    """None for a bad file."""
+    """None for a bad file; "" for an image that may have several labels and has none."""
     error: str | None
     """"reason: detail" of a bad file, else None."""
     score: float | None = None
     """Of the label, 0 to 1; None for a bad file, and where the model gave no number."""
+    labels: tuple[str, ...] | None = None
+    """Where an image may have several labels: all of them; else None."""
 
 
 def read_predictions(path: str | os.PathLike[str]) -> Iterator[PredictedRow]:
@@ -69,7 +72,12 @@ def _row(record: dict[str, Any]) -> PredictedRow:
     exact = record.get("path_b64")
     path = base64.b64decode(exact, validate=True) if exact else record["path"].encode("utf-8", "surrogateescape")
     score = record.get("score")
-    return PredictedRow(path, record["label"] or None, record["error"] or None, None if score in (None, "") else float(score))
+    error, label = record["error"] or None, record["label"] or None
+    labels = None
+    if error is None and ("labels" in record or "label_1" in record):  # as only those of a model that gives several have
+        labels = tuple(filter(None, (label or "").split(SEPARATOR)))
+        label = label or ""
+    return PredictedRow(path, label, error, None if score in (None, "") else float(score), labels)
 
 
 def _check_columns(path: Path, names: Collection[str]) -> None:
@@ -99,7 +107,7 @@ def _parquet(path: Path) -> Iterable[dict[str, Any]]:
     import pyarrow.parquet as pq  # here: the import is not free
 
     with pq.ParquetFile(path) as file:
-        wanted = ("path", "label", "score", "error", "path_b64")
+        wanted = ("path", "label", "score", "error", "label_1", "path_b64")
         _check_columns(path, file.schema_arrow.names)
         names = [name for name in wanted if name in file.schema_arrow.names]
         for batch in file.iter_batches(_GROUP, columns=names):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imgstream.errors import BadImage, RunError
-from imgstream.evaluation.metrics import softmax
+from imgstream.evaluation.metrics import scores_of
 from imgstream.index import ImageIndex
 from imgstream.models.forward import Engine, Forward, late
 from imgstream.spec import SampleSpec
@@ -26,6 +26,8 @@ class Member(NamedTuple):
     spec: SampleSpec
     temperature: float
     """Divisor of the logits."""
+    thresholds: np.ndarray | None = None
+    """float32 (K,): from which score on an image is of a class, where it may have several labels."""
 
 
 class Scored(NamedTuple):
@@ -34,7 +36,7 @@ class Scored(NamedTuple):
     positions: np.ndarray
     """int64 (B,), in the index."""
     scores: np.ndarray
-    """float32 (B, K): probabilities; the mean over the members and, with tta, over an image and its mirror image."""
+    """float32 (B, K): probabilities, the mean over the members and, with tta, over an image and its mirror image."""
     bad: list[tuple[int, BadImage]]
     images: np.ndarray
     """uint8 (B, H, W, C): pixels, as the first member reads them."""
@@ -51,7 +53,10 @@ class Scorer:
                     f"the runs have different classes ({', '.join(self.class_names[:5])} … and {', '.join(member.class_names[:5])} …): "
                     "only runs of the same classes can predict together"
                 )
+            if (member.thresholds is None) != (members[0].thresholds is None):
+                raise RunError("some of the runs give an image one label, and others several: only runs of one kind can predict together")
         self.batch_size, self._tta = batch_size, tta
+        self._multi_label = members[0].thresholds is not None
         pixels = [dataclasses.replace(member.spec, scale="raw") for member in members]  # scaling is the programs' work
         self._specs = list(dict.fromkeys(pixels))
         self._members = [
@@ -93,7 +98,7 @@ class Scorer:
         def scores() -> np.ndarray:
             total = np.zeros((len(images[0]), len(self.class_names)), np.float64)
             for logits, order, temperature in started:
-                total += softmax(logits() / temperature)[:, order]
+                total += scores_of(logits() / temperature, multi_label=self._multi_label)[:, order]
             return (total / len(started)).astype(np.float32)
 
         return scores

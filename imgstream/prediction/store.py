@@ -186,11 +186,13 @@ class PredictionStore:
             rows, good, bad = self._database.execute(query).fetchone()
         return int(rows), int(good), int(bad)
 
-    def results(self, class_names: Sequence[str], min_score: float = 0.0) -> Iterator[StoredPrediction]:
-        """Every row in index order."""
+    def results(
+        self, class_names: Sequence[str], min_score: float = 0.0, thresholds: np.ndarray | None = None
+    ) -> Iterator[StoredPrediction]:
+        """Every row in index order. `thresholds`: see StoredPrediction.of."""
         with _sqlite_errors(self.path):
             for path, error, scores in self._database.execute("SELECT path, error, scores FROM rows ORDER BY position"):
-                yield StoredPrediction.of(path, error, _unpacked(scores), class_names, min_score)
+                yield StoredPrediction.of(path, error, _unpacked(scores), class_names, min_score, thresholds)
 
     def merge(self, others: Sequence[Path]) -> None:
         """Add the rows of other stores, which must be finished shards of the same prediction."""

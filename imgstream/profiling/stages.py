@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from imgstream.augment import Augmentation, Policy, Preset
+from imgstream.augment import Augmentation, OperationPreset, Policy, Preset
 from imgstream.augment.presets import mix_batch
 from imgstream.decode.sample import SampleReader
 from imgstream.errors import BadImage, NoImagesError
@@ -268,8 +268,9 @@ def _title(transform: Any) -> str:
 
 def _preset(preset: Preset, samples: np.ndarray, seed: int, seconds: float) -> Augment:
     """Measure a preset's parts: the random crop's box, the flip, and what colour, rotation and erasing each add to the flip."""
-    flip = dataclasses.replace(preset, colour=0.0, rotation=0.0, erase=0.0)
+    flip = Preset(name=preset.name, area=preset.area, aspect=preset.aspect, mix=preset.mix)
     added = {
+        "operations": preset if isinstance(preset, OperationPreset) else flip,
         "colour": dataclasses.replace(flip, colour=preset.colour),
         "rotation": dataclasses.replace(flip, rotation=preset.rotation),
         "erasing": dataclasses.replace(flip, erase=preset.erase),

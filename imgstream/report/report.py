@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from imgstream.augment import from_json
 from imgstream.check import examine
 from imgstream.errors import AugmentError, ImgstreamError, RunError
@@ -24,6 +26,7 @@ from imgstream.report.measure import Measurement, measure, without_advice
 from imgstream.report.page import render
 from imgstream.report.plane import Projection, check_projection
 from imgstream.report.sections import data, images
+from imgstream.report.sections.labels import labels, measure_labels
 from imgstream.report.sections.prediction import Predictions, Sampled, place_of
 from imgstream.report.sections.projection import projection as projection_section
 from imgstream.report.sections.quality import cells, quality
@@ -44,6 +47,7 @@ class TrainedRun(Protocol):
     class_names: list[str]
     spec: SampleSpec
     temperature: float
+    thresholds: np.ndarray | None
 
     @property
     def path(self) -> str:
@@ -95,8 +99,17 @@ def report_page(
     check_projection(projection)
     stage, began = stage or _silent, time.perf_counter()
     parts = parts or {}
-    page: dict[str, Any] = dict.fromkeys(("data", "training", "quality", "kinds", "cells", "map", "prediction"))
-    page |= {"name": name, "run": run, "palette": PALETTE, "classes": [], "root": root, "measured": None, "notes": list(notes)}
+    page: dict[str, Any] = dict.fromkeys(("data", "training", "quality", "labels", "kinds", "cells", "map", "prediction"))
+    page |= {
+        "name": name,
+        "run": run,
+        "palette": PALETTE,
+        "classes": [],
+        "several": False,
+        "root": root,
+        "measured": None,
+        "notes": list(notes),
+    }
     page["measured_on"] = measured_on or "its own validation"
     if run is not None:
         page["training"] = training(Path(run.path), run.state)
@@ -104,6 +117,9 @@ def report_page(
     on = index if index is not None else parts.get("val")
     if rows is not None:
         page["prediction"] = _predicted_rows(rows, root, run, workers, stage)
+    elif run is not None and run.thresholds is not None and on is not None and len(on):
+        with without_advice():
+            page |= _measured_labels(run, run.thresholds, on, most, until, workers, stage)
     elif run is not None and on is not None and len(on):
         with without_advice():
             page |= _measured(run, on, fine, most, until, workers, stage, observe, projection)
@@ -154,6 +170,27 @@ def _measured(
     with contextlib.suppress(RunError):
         found["measured"]["drift"] = compare(run.profile, measured.profile) if run.profile is not None else []
     return found
+
+
+def _measured_labels(
+    run: TrainedRun,
+    thresholds: np.ndarray,
+    index: ImageIndex,
+    most: int | None,
+    until: float | None,
+    workers: int | None,
+    stage: Stage,
+) -> dict[str, Any]:
+    how: dict[str, Any] = {"most": most, "until": until, "workers": workers}
+    with stage("Measuring", min(len(index), most or len(index))) as done:
+        found = measure_labels(run.model, run.class_names, run.spec, thresholds, index, progress=done, **how)
+    told = {"seen": found.seen, "of": len(index), "bad": found.bad, "bad_count": sum(count for _, count, _ in found.bad)}
+    told |= {"unlabelled": found.unlabelled.rows, "drift": []}
+    with stage("Looking at images", None):
+        values = labels(found, thresholds, run.spec, workers)
+    only_predicted = values is None and found.unlabelled.rows
+    prediction = _with_tiles(found.unlabelled, index.root, run.spec, workers) if only_predicted else None
+    return {"measured": told, "labels": values, "prediction": prediction, "several": True}
 
 
 def _told(measured: Measurement) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def plain_tiles(
     found = {}
     for at in wanted:
         path = index.relative_bytes(at) if names is None else names[at]
-        label = index.class_names[labels[at]] if labels[at] >= 0 else None
+        label = index.label_names[labels[at]] if labels[at] >= 0 else None
         found[at] = Tile(path=shown(path), exact=exact_of(path), source=sources.get(at), error=errors.get(at), label=label)
     return found
 

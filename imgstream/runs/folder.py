@@ -192,11 +192,15 @@ class RunFolder:
                 temporary.unlink(missing_ok=True)
         return saved
 
-    def fingerprint(self, temperature: float) -> str:
-        """What predictions depend on, as 16 hex digits: the model's bytes, the spec, the class names, and a temperature other than 1."""
+    def fingerprint(self, temperature: float, thresholds: list[float] | None = None) -> str:
+        """What predictions depend on, as 16 hex digits: the model's bytes, the spec, the class names, a temperature other than 1, and with
+        several labels an image the thresholds.
+        """
         digest = hashlib.sha256()
         for each in digests(self.path, ("model.keras", "spec.json", "class_names.json")).values():
             digest.update(bytes.fromhex(each))
         if temperature != 1:
             digest.update(repr(temperature).encode())
+        if thresholds is not None:
+            digest.update(repr(thresholds).encode())
         return digest.hexdigest()[:16]

@@ -46,6 +46,8 @@ def measured(run: TrainedRun, folder: RunFolder, source: Source | None, workers:
         index = parts["val"]
     else:
         index = open_index(source)
+    if run.thresholds is not None:
+        raise RunError(f"{run.path} gives an image several labels: run.report() and run.evaluate(…) show how good it is")
     with without_advice():
         found = measure(run.model, run.class_names, run.spec, run.temperature, index, workers=workers)
     if not found.good.any():
@@ -101,8 +103,9 @@ def facts(run: Any) -> list[tuple[str, str]]:
         ("model", f"{state.get('model', '?')}, {height} × {width}"),
         ("classes", f"{len(run.class_names):,}: {', '.join(run.class_names[:8])}"),
     ]
-    if isinstance(metrics.get("accuracy"), float):
-        found.append(("validation accuracy", f"{100 * metrics['accuracy']:.2f} % of {metrics.get('images', 0):,} images"))
+    measure = "mAP" if "mAP" in metrics else "accuracy"
+    if isinstance(metrics.get(measure), float):
+        found.append((f"validation {measure}", f"{100 * metrics[measure]:.2f} % of {metrics.get('images', 0):,} images"))
     for name, key, unit in (("state", "state", ""), ("steps", "steps", ""), ("trained for", "seconds", " s"), ("created", "created", "")):
         if key in state:
             found.append((name, f"{state[key]}{unit}"))

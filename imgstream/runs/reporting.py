@@ -69,7 +69,9 @@ def report_run(
 
         write_report(target, **of, observe=observe, parts=parts, notes=notes, name=called)
         return target
-    index = source if isinstance(source, ImageIndex) else open_index(source, corrections=corrections)
+    index = (
+        source if isinstance(source, ImageIndex) else open_index(source, corrections=corrections, multi_label=run.thresholds is not None)
+    )
     fine = frozenset() if corrections is None else Corrections.read(corrections).fine
     on = os.fsdecode(source) if isinstance(source, str | bytes | os.PathLike) else index.root
     write_report(target, **of, index=index, fine=fine, name=f"{called} on {title(on)}", measured_on=on)

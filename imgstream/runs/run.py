@@ -17,7 +17,8 @@ from imgstream.display import table
 from imgstream.embedding.embed import Embedding, embed, embed_batches
 from imgstream.errors import ModelError, RunError
 from imgstream.evaluation.drift import Profile
-from imgstream.evaluation.evaluate import Evaluation, Progress, evaluate
+from imgstream.evaluation.evaluate import Evaluation, Progress
+from imgstream.evaluation.multi_label import LabelsEvaluation, evaluate_either
 from imgstream.index import ImageIndex, Source, open_index
 from imgstream.models import features
 from imgstream.models.forward import Engine, Forward, Program
@@ -69,6 +70,10 @@ class Run:
         """The names of the classes, in the order of the logits."""
         self.temperature = _temperature(self.state, folder)
         """Divisor of the logits before the softmax, fitted on validation images; 1.0 in a run that has none."""
+        self.thresholds = _thresholds(self.state, folder, len(self.class_names))
+        """Where an image may have several labels: from which score on it is taken for a class's, float32 (K,), chosen on validation images.
+        None for one label an image.
+        """
 
     def __repr__(self) -> str:
         return f"Run({os.fspath(self.folder.path)!r}, {len(self.class_names)} classes, {self.metrics})"
@@ -127,12 +132,12 @@ class Run:
     @cached_property
     def fingerprint(self) -> str:
         """Identifies what predictions depend on, as hex digits."""
-        return self.folder.fingerprint(self.temperature)
+        return self.folder.fingerprint(self.temperature, self.state.get("thresholds"))
 
     @property
     def member(self) -> Member:
         """The model with its spec, class names and temperature, as a Scorer takes it."""
-        return Member(self.program, self.class_names, self.spec, self.temperature)
+        return Member(self.program, self.class_names, self.spec, self.temperature, self.thresholds)
 
     def stream(self, source: Source, *, batch_size: int = BATCH_SIZE, workers: int | None = None, pipeline: Pipeline = "python") -> Stream:
         """The images of `source` as this run's model takes them, in index order.
@@ -143,7 +148,8 @@ class Run:
             workers: Threads; None for one for each CPU core.
             pipeline: "python" or "tf", as in Stream.
         """
-        return Stream(open_index(source), self.spec, batch_size=batch_size, workers=workers, pipeline=pipeline)
+        index = open_index(source, multi_label=self.thresholds is not None)
+        return Stream(index, self.spec, batch_size=batch_size, workers=workers, pipeline=pipeline)
 
     def evaluate(
         self,
@@ -156,7 +162,7 @@ class Run:
         positive: str | None = None,
         engine: Engine | None = None,
         progress: Progress | bool | None = None,
-    ) -> Evaluation:
+    ) -> Evaluation | LabelsEvaluation:
         """Evaluate the model on labelled images. Classes are matched by name.
 
         On the images that the run was validated on, the calibration looks better than it is: the temperature was fitted to them.
@@ -173,7 +179,8 @@ class Run:
                 of rows done.
 
         Returns:
-            An Evaluation, with accuracy, loss, calibration and confusion matrix, and `binary` for a model of two classes.
+            An Evaluation, with accuracy, loss, calibration and confusion matrix, and `binary` for a model of two classes; or where images
+            may have several labels, a LabelsEvaluation, with mean average precision and F1.
 
         Raises:
             OptionError: `positive` is none of two classes.
@@ -182,12 +189,11 @@ class Run:
             RunError: The model cannot be loaded; see `model`.
         """
         stream = self._pixels(source, batch_size, workers, pipeline)
-        how: dict[str, Any] = {"temperature": self.temperature, "flip": flip, "positive": positive}
-        if callable(progress):
-            return evaluate(engine or self.program, self.class_names, stream, progress=progress, **how)
         computing = engine or self.program  # loaded before progress is shown
-        with counting("Evaluating", stream.sample_count, progress) as done:
-            return evaluate(computing, self.class_names, stream, progress=done, **how)
+        shown = contextlib.nullcontext(progress) if callable(progress) else counting("Evaluating", stream.sample_count, progress)
+        with shown as done:
+            how: dict[str, Any] = {"temperature": self.temperature, "flip": flip, "positive": positive, "progress": done}
+            return evaluate_either(computing, self.class_names, stream, self.thresholds, **how)
 
     def predict(
         self,
@@ -217,7 +223,7 @@ class Run:
             RunError: The model cannot be loaded; see `model`.
         """
         arrays, files = _arrays(source)
-        how: dict[str, Any] = {"batch_size": batch_size, "temperature": self.temperature}
+        how: dict[str, Any] = {"batch_size": batch_size, "temperature": self.temperature, "thresholds": self.thresholds}
         if arrays is not None:
             batches = array_batches(arrays, self.spec, batch_size)
             waiting = Waiting("Predicting", len(arrays) if isinstance(arrays, Sized) else None, progress)
@@ -399,6 +405,15 @@ def _class_names(folder: RunFolder) -> list[str]:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise RunError(f"{folder.path}/class_names.json has no list of names. Copy the whole folder again")
     return names
+
+
+def _thresholds(state: dict[str, Any], folder: RunFolder, classes: int) -> np.ndarray | None:
+    if not folder.read_json("class_names.json").get("multi_label"):
+        return None
+    values = state.get("thresholds")
+    if not isinstance(values, list) or len(values) != classes or not all(isinstance(v, int | float) and 0 <= v <= 1 for v in values):
+        raise RunError(f"{folder.path}/run.json has no threshold from 0 to 1 for each class. Copy the whole folder again")
+    return np.array(values, np.float32)
 
 
 def _temperature(state: dict[str, Any], folder: RunFolder) -> float:

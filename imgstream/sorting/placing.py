@@ -8,7 +8,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -99,7 +99,7 @@ def preview(predictions: Path, root: str, into: Path, action: Action, most: int 
     folders: Counter[str] = Counter()
     first: list[PredictedRow] = []
     rows = 0
-    for rows, row in enumerate(read_predictions(predictions), 1):
+    for rows, row in enumerate(_placements(predictions, action), 1):
         folders[text(_folder(row))] += 1
         if done < rows <= done + most:
             first.append(row)
@@ -115,7 +115,7 @@ def sort(predictions: Path, root: str, into: Path, action: Action, progress: Cal
     written.
     """
     planner, name, header = _prepared(predictions, root, into, action)
-    rows = sum(1 for _ in read_predictions(predictions))  # fails before anything is touched if a row cannot be read
+    rows = sum(1 for _ in _placements(predictions, action))  # fails before anything is touched if a row cannot be read
     if not into.is_dir():
         with translated(into):
             into.mkdir()
@@ -127,7 +127,7 @@ def sort(predictions: Path, root: str, into: Path, action: Action, progress: Cal
         work = _Sorting(planner, journal)
         if journal.pending:
             work.finish(journal.pending, resumed=True)
-        remaining = itertools.islice(read_predictions(predictions), work.done, None)
+        remaining = itertools.islice(_placements(predictions, action), work.done, None)
         while block := list(itertools.islice(remaining, BLOCK)):
             lines = planner.plan(block, work.done)
             journal.add(lines)
@@ -344,6 +344,21 @@ def _is_same(source: bytes, there: os.stat_result, intent: Intent) -> bool:
         return os.path.samestat(os.stat(source), there)
     except OSError:
         return (there.st_size, there.st_mtime_ns) == (intent.size, intent.mtime)
+
+
+def _placements(predictions: Path, action: Action) -> Iterator[PredictedRow]:
+    """The rows of the predictions; where an image may have several labels, one for each of its labels, or one labelled UNSURE."""
+    for row in read_predictions(predictions):
+        if row.labels is None:
+            yield row
+            continue
+        if action == "move" and len(row.labels) > 1:
+            raise DatasetError(
+                f"{row.path.decode(errors='replace')!r} has several labels, and can be moved into one folder alone: sort with --link or "
+                "--copy"
+            )
+        for label in row.labels or (UNSURE.decode(),):
+            yield row._replace(label=label, labels=(label,))
 
 
 def _folder(row: PredictedRow) -> bytes:

@@ -20,7 +20,7 @@ class Batch:
     where files were bad, and may be 0.
     """
     labels: np.ndarray
-    """int32 (B,), -1 = no label; float32 (B, K) when the augmentation mixes labels."""
+    """int32 (B,), -1 = no label; float32 (B, K) when the augmentation mixes labels, or an image may have several."""
     positions: np.ndarray
     """int64 (B,): the positions of the samples in the stream's index."""
     bad: list[tuple[int, BadImage]]
@@ -35,4 +35,4 @@ class Request:
     epoch: int
     positions: np.ndarray  # int64 (B,), in the index
     rows: np.ndarray  # int64 (B,), in the table: what randomness is keyed by
-    labels: np.ndarray  # int32 (B,)
+    labels: np.ndarray  # int32 (B,), or float32 (B, K) where an image may have several

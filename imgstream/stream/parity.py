@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imgstream.augment import Preset
+from imgstream.augment import OperationPreset, Preset
 from imgstream.stream.batch import Batch
 from imgstream.stream.stream import Stream
 
@@ -108,7 +108,8 @@ def compare(
     `predict`: float32 (B, H, W, C) → scores float32 (B, K), to find predictions that change. `progress`: called with the rows done so far.
     """
     augmentation = stream.augmentation
-    most, mean = (1.0, None) if augmentation is None else (3.0, 0.1) if isinstance(augmentation, Preset) else (None, None)
+    is_smooth = isinstance(augmentation, Preset) and not isinstance(augmentation, OperationPreset)  # solarize makes 255 of one level
+    most, mean = (1.0, None) if augmentation is None else (3.0, 0.1) if is_smooth else (None, None)
     found = ParityResult(augmentation.name if augmentation is not None else "none", most, mean)
     python, tf = stream.replace(pipeline="python"), stream.replace(pipeline="tf")
     for a, b in zip(python.traced_batches(), tf.traced_batches(), strict=True):

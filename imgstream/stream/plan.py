@@ -126,7 +126,7 @@ class BatchPlan:
             for offset in range(0, len(ordered), size):
                 positions = ordered[offset : offset + size]
                 number = first + offset // size
-                yield Request(number, epoch, positions, self.index.rows_at(positions).astype(np.int64), self.index.labels_at(positions))
+                yield Request(number, epoch, positions, self.index.rows_at(positions).astype(np.int64), self.index.targets_at(positions))
 
 
 def _sample_type(dtype: Any) -> np.dtype[Any]:

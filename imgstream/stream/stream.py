@@ -61,8 +61,9 @@ class Stream(BatchPlan):
         """The batches of an epoch, as NumPy arrays.
 
         Each batch is (images, labels): (B, H, W, C) of the stream's dtype and int32 (B,), -1 = no label. Where the index has sample
-        weights, it is (images, labels, weights), with weights float32 (B,). Labels are float32 (B, K) when the augmentation mixes them. B
-        is smaller than batch_size where files were bad; a batch with no good file is left out.
+        weights, it is (images, labels, weights), with weights float32 (B,). Labels are float32 (B, K) when the augmentation mixes them,
+        and where an image may have several: 1 for each of its classes and 0 for the others, or -1 throughout for an image without a label.
+        B is smaller than batch_size where files were bad; a batch with no good file is left out.
 
         The arrays are yours to keep. Those of the tf pipeline are TensorFlow's memory: do not write to them.
 

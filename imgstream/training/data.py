@@ -22,6 +22,8 @@ from imgstream.training.settings import TrainSettings
 ENLARGED = 2
 """How much images are enlarged at most to reach the model's preferred size: more is work without anything new to see."""
 _LEAST_SIDE = 32
+MOST_WEIGHT = 20.0
+"""The most that an image of a rare class weighs in that class's decision: more would make the loss jump with each."""
 _NAMED = 20
 """The most classes that an error names."""
 _TELLING, _TOO_FEW = 40, 5  # by chance, a hash that is to choose 40 images or more never chooses less than a fifth of them
@@ -66,6 +68,7 @@ def labelled(
         root=settings.root,
         columns=settings.columns,
         allow_outside=settings.allow_outside,
+        multi_label=settings.multi_label,
         progress=scanned,
         notice=notice,
     )
@@ -88,7 +91,7 @@ def labelled(
     empty = [name for name, count in zip(names, counts, strict=True) if not count]
     if empty:
         raise DatasetError(f"no images of {', '.join(map(repr, empty))} under {index.root}: remove the empty folder, or fill it")
-    return index if counts.sum() == len(index) else index.with_labels()
+    return index.with_labels() if index.unlabelled_count() else index
 
 
 def split(index: ImageIndex, settings: TrainSettings) -> tuple[ImageIndex, ImageIndex, SplitReport]:
@@ -142,6 +145,12 @@ def _uncrossed(report: SplitReport) -> SplitReport:
     if report.crossing:
         raise DatasetError(f"{report}: a file or group that is on both sides would be validated on what was learnt from it")
     return report
+
+
+def positive_weights(index: ImageIndex) -> np.ndarray:
+    """float32 (K,), for several labels an image: how many images are not of a class for each one that is, MOST_WEIGHT at most."""
+    counts = np.maximum(index.class_counts(), 1)
+    return np.minimum((len(index) - counts) / counts, MOST_WEIGHT).astype(np.float32)
 
 
 def class_weights(stream: Stream) -> np.ndarray:

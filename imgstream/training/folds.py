@@ -24,17 +24,22 @@ class Folds:
 
     runs: list[Run]
 
+    @property
+    def measure(self) -> str:
+        """accuracy, or mAP where an image may have several labels."""
+        return "accuracy" if "accuracy" in self.runs[0].metrics else "mAP"
+
     def spread(self) -> dict[str, float]:
-        """mean, deviation (of the sample, n - 1), least and most of the validation accuracies, 0 to 1."""
-        found = np.array([run.metrics["accuracy"] for run in self.runs])
+        """mean, deviation (of the sample, n - 1), least and most of what the validations measured, 0 to 1."""
+        found = np.array([run.metrics[self.measure] for run in self.runs])
         return {"mean": float(found.mean()), "deviation": float(found.std(ddof=1)), "least": float(found.min()), "most": float(found.max())}
 
     def to_json(self) -> dict[str, Any]:
         """Values that JSON can hold."""
         folds = [
-            {"run": Path(run.path).name, **{name: run.metrics.get(name) for name in ("accuracy", "loss", "images")}} for run in self.runs
+            {"run": Path(run.path).name, **{name: run.metrics.get(name) for name in (self.measure, "loss", "images")}} for run in self.runs
         ]
-        return {"format": 1, "folds": folds, "accuracy": self.spread()}
+        return {"format": 1, "folds": folds, self.measure: self.spread()}
 
 
 def train_folds(

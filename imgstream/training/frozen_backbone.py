@@ -48,7 +48,7 @@ def train_head(
         done += part.sample_count
     learnt, held_out = parts
     weights = learnt.weights
-    if settings.balance:
+    if settings.balance and not settings.multi_label:
         by_class = class_weights(train)[learnt.labels]
         weights = by_class if weights is None else weights * by_class
     head = fit_head(
@@ -57,6 +57,7 @@ def train_head(
         len(train.index.class_names),
         sample_weight=weights,
         validation=(held_out.features, held_out.labels),
+        multi_label=settings.multi_label,
     )
     served.get_layer("logits").set_weights([head.kernel, head.bias])
     return head

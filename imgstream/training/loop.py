@@ -18,6 +18,7 @@ from imgstream.errors import BadImage, DatasetError, ModelError
 from imgstream.evaluation.calibration import ValidationLogits
 from imgstream.evaluation.drift import ProfileBuilder
 from imgstream.evaluation.evaluate import Evaluation, evaluate
+from imgstream.evaluation.multi_label import LabelsEvaluation, evaluate_labels
 from imgstream.models.forward import Program
 from imgstream.runs.folder import RunFolder
 from imgstream.stream import Batch, Stream
@@ -53,7 +54,7 @@ class Status:
     loss: float
     accuracy: float
     skipped: int
-    validation: Evaluation | None = None
+    validation: Evaluation | LabelsEvaluation | None = None
     """The result, in the report after a validation; else None."""
 
 
@@ -108,7 +109,7 @@ class TrainingLoop:
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self.model)
         self._plan = Plan()
         self._clock: Clock | None = None
-        self._class_weights = class_weights(train) if settings.balance else None
+        self._class_weights = class_weights(train) if settings.balance and not settings.multi_label else None
         self._run_records = Records(folder)
         self._stop = threading.Event()
         self._finished = False
@@ -300,12 +301,24 @@ class TrainingLoop:
             profile.add_images(images, self.val.spec)
 
         self.average.assign_to(self.models.served)
-        result = evaluate(self._program, self.train.index.class_names, self.val, max_batches=self._validation_batches, observe=observe)
-        scores = {"accuracy": result.accuracy, "loss": result.loss, "images": int(result.confusion.counts.sum()), "epoch": state.epoch}
-        if self.best is None or state.best is None or (-result.accuracy, result.loss) <= (-state.best["accuracy"], state.best["loss"]):
+        how: dict[str, Any] = {"max_batches": self._validation_batches, "observe": observe}
+        names = self.train.index.class_names
+        result: Evaluation | LabelsEvaluation
+        if self.settings.multi_label:
+            result = evaluate_labels(self._program, names, self.val, **how)
+        else:
+            result = evaluate(self._program, names, self.val, **how)
+        figures = result.figures
+        by = next(iter(figures))
+        scores = {**figures, "loss": result.loss, "images": result.images, "epoch": state.epoch}
+        if self.best is None or state.best is None or (-figures[by], result.loss) <= (-state.best[by], state.best["loss"]):
             self.best, state.best, state.since_best = self.average.values, scores, 0
             if validation_logits:
-                calibration, calibrated = validation_logits.calibrate()
+                calibration, calibrated = (
+                    validation_logits.calibrate_labels(result.thresholds)
+                    if isinstance(result, LabelsEvaluation)
+                    else validation_logits.calibrate()
+                )
                 profile.add_scores(calibrated)
                 state.calibration, state.profile = dataclasses.asdict(calibration), profile.profile().to_json()
         else:
@@ -317,7 +330,7 @@ class TrainingLoop:
                 "loss": round(self._mean(1), 6),
                 "accuracy": round(self._mean(2), 6),
                 "val_loss": round(result.loss, 6),
-                "val_accuracy": round(result.accuracy, 6),
+                **{f"val_{name}": round(value, 6) for name, value in figures.items()},
                 "learning_rate": round(float(self.model.optimizer.learning_rate), 8),
                 "images_per_second": round(images_per_second, 1),
                 "seconds": round(self.elapsed(), 1),
@@ -360,7 +373,7 @@ class TrainingLoop:
         logs = {"loss": self._mean(1), "accuracy": self._mean(2), "learning_rate": float(self.model.optimizer.learning_rate)}
         row = self.state.history[-1] if self.state.history else {}
         if row.get("step") == self.state.step:  # it was validated
-            logs |= {name: row[name] for name in ("val_loss", "val_accuracy")}
+            logs |= {name: value for name, value in row.items() if name.startswith("val_")}
         self._callbacks.on_epoch_end(self.state.epoch - (self.state.batch == 0), logs)
 
     def _count(self, batch: Batch) -> None:
@@ -384,7 +397,7 @@ class TrainingLoop:
         left = max(0.0, self._plan.last_work - self.state.work)
         return self.state.step + round(self.sizes.steps_in(left, self._progress))
 
-    def _report_status(self, now: float, validation: Evaluation | None = None) -> None:
+    def _report_status(self, now: float, validation: Evaluation | LabelsEvaluation | None = None) -> None:
         if self._report is None:
             return
         rate = self.images_seen / self.train_seconds if self.train_seconds else 0.0

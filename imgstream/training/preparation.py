@@ -20,7 +20,7 @@ from imgstream.spec import SampleSpec
 from imgstream.stream import Stream, choose_pipeline
 from imgstream.stream.pipeline_selection import PipelineSelection
 from imgstream.stream.plan import Pipeline, cpu_count
-from imgstream.training.data import labelled, sample_spec, split
+from imgstream.training.data import labelled, positive_weights, sample_spec, split
 from imgstream.training.memory.plan import Footprint, MemoryPlan, plan
 from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
@@ -127,7 +127,8 @@ def prepare(
         tell(f"Size: {spec.size[0]}x{spec.size[1]}, twice that of the images; --size asks for another")
     train, val, split_report = split(index, settings)
     sizes = Sizes.of(spec.size) if info.any_size and not transfer else Sizes(spec.size, None)
-    models = Models.make(settings, info, spec, sizes, len(index.class_names), state or {})
+    weights = positive_weights(train) if settings.multi_label and settings.balance else None
+    models = Models.make(settings, info, spec, sizes, len(index.class_names), state or {}, weights)
     cache = settings.pixel_cache(spec.size)
     pipeline = choose_pipeline(
         Stream(train, spec, augment=augmentation, **_reading(settings, cache)),

@@ -48,9 +48,10 @@ class TrainingProgress:
         """Show `status`."""
         if status.validation is not None:
             result = status.validation
+            figures = "   ".join(f"{name} {value:.4f}" for name, value in result.figures.items())
             self.notice(
                 f"epoch {status.epoch:>3}   loss {status.loss:.4f}   accuracy {status.accuracy:.4f}   validation: "
-                f"loss {result.loss:.4f}   accuracy {result.accuracy:.4f}   {status.images_per_second:,.0f} images/s"
+                f"loss {result.loss:.4f}   {figures}   {status.images_per_second:,.0f} images/s"
             )
             return
         of = f"/{status.epochs}" if status.epochs else ""

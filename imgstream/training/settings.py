@@ -39,6 +39,10 @@ class TrainSettings:
     """A manifest's columns: path, label, split, group and weight → name or number."""
     allow_outside: bool = False
     """Keep a manifest's paths that lead out of its root."""
+    multi_label: bool = False
+    """An image may have several labels: see imgstream.scan. Each class is then a decision of its own, with a threshold that is chosen on
+    the validation images.
+    """
     size: tuple[int, int] | None = None
     """(height, width) of a sample in pixels; None for the model's own."""
     fit: str = "crop"
@@ -70,7 +74,7 @@ class TrainSettings:
     """
     label_smoothing: float = 0.1
     balance: bool = False
-    """Weight classes by the inverse of their frequency."""
+    """Weight classes by the inverse of their frequency; with several labels an image, a class's own images by how many others there are."""
     patience: int | None = None
     """Stop after this many validations without a better one; None never does: a one-cycle schedule gains most at its end."""
     precision: str = "auto"

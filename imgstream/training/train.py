@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from imgstream.evaluation.drift import Profile, ProfileBuilder, sample_headers
 from imgstream.index import ImageIndex, Source
 from imgstream.models.forward import Forward, Program
@@ -129,7 +131,8 @@ def _run(
         train_index, val_index, _ = split(index, settings)
         prepared = dataclasses.replace(prepared, index=index, train=train_index, val=val_index)
         folder.write_json("spec.json", prepared.spec.to_json())
-        folder.write_json("class_names.json", {"format": 1, "class_names": index.class_names})
+        names = {"format": 1, "class_names": index.class_names}
+        folder.write_json("class_names.json", {**names, "multi_label": True} if settings.multi_label else names)
         folder.write_json("settings.json", prepared.recorded)
         write_config(folder, source, prepared.recorded)
         write_options(folder, prepared.recorded)
@@ -172,18 +175,22 @@ def _write_run(folder: RunFolder, loop: TrainingLoop, spec: SampleSpec, finished
     if loop.best is not None:
         loop.average.values = loop.best
     loop.average.assign_to(loop.models.served)
+    calibration = dict(loop.state.calibration or {})
+    temperature, thresholds = calibration.pop("temperature", 1.0), calibration.pop("thresholds", None)
+    if (temperatures := calibration.get("temperatures")) is not None:  # each class's divides its own column: the model then has none
+        head = loop.models.served.get_layer("logits")
+        head.set_weights([weight / np.asarray(temperatures, np.float32) for weight in head.get_weights()])
     model = folder.save_model(loop.models.served, spec.shape)
     write_golden(folder.golden, spec, Forward(Program(model, spec), BATCH_SIZE), device())
     if loop.state.profile is not None:
         folder.write_json("profile.json", _profile(loop.train.index, Profile.from_json(loop.state.profile)).to_json())
-    calibration = dict(loop.state.calibration or {})
-    temperature = calibration.pop("temperature", 1.0)
     state = folder.state()
     state.update(
         state="finished" if finished else "interrupted",
-        fingerprint=folder.fingerprint(temperature),
+        fingerprint=folder.fingerprint(temperature, thresholds),
         metrics=loop.state.best or {},
         temperature=temperature,
+        **({} if thresholds is None else {"thresholds": thresholds}),
         calibration=calibration,
         steps=loop.state.step,
         steps_run=loop.state.step - (loop.resumed_from_step or 0),

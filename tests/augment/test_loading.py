@@ -122,7 +122,10 @@ def test_a_callable_object_is_known_by_its_class() -> None:
 
 
 def test_an_unknown_name_lists_the_choices() -> None:
-    with pytest.raises(AugmentError, match=r"no augmentation named 'stronk': choose none, light, standard, strong, a policy\.yaml"):
+    with pytest.raises(
+        AugmentError,
+        match=r"no augmentation named 'stronk': choose none, light, standard, strong, randaugment, trivialaugment, a policy\.yaml",
+    ):
         resolve("stronk")
 
 

@@ -61,6 +61,7 @@ def index(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    multi_label: options.MultiLabel = False,
     as_json: options.Json = False,
 ) -> None:
     """List the images of a folder or a manifest and count them by class, without decoding any.
@@ -71,6 +72,7 @@ def index(
         imgstream index list.csv --root photos/ --columns path=img,label=species -o list.arrow
         imgstream index photos/ --join-classes -o joined.csv
         imgstream index photos/ --corrections corrections.csv -o corrected.csv
+        imgstream index tags.csv --multi-label -o tags.arrow
         imgstream index 'shards/train-*.tfrecord' --columns image=jpeg,label=species
 
     A folder that was listed before is refreshed: only folders that have changed since then are listed again. The table that -o writes can
@@ -88,6 +90,8 @@ def index(
     from imgstream.spec import SampleSpec
 
     as_manifest = output is not None and output.suffix.lower() == ".csv"
+    if join_classes and multi_label:
+        raise typer.BadParameter("--join-classes joins classes of which an image has one: leave out --multi-label")
     if join_classes and not as_manifest:
         raise typer.BadParameter("--join-classes writes a manifest: give it a name with -o FILE.csv")
     if output is not None:
@@ -118,6 +122,7 @@ def index(
             columns=columns,
             class_names=classes.split(",") if classes else None,
             allow_outside=allow_outside,
+            multi_label=multi_label,
             progress=scanned,
             reported=reports.append,
             notice=lines.append,
@@ -159,7 +164,8 @@ def _to_json(found: ImageIndex, report: ManifestReport | None, changed: int, out
     return {
         "images": len(found),
         "classes": dict(zip(found.class_names, counts.tolist(), strict=True)),
-        "unlabelled": len(found) - int(counts.sum()),
+        "unlabelled": found.unlabelled_count(),
+        **({"label_sets": len(found.label_sets)} if found.is_multi_label else {}),
         "other_files": found.skipped_extensions,
         "unreadable_folders": found.unreadable_count,
         "look_alike_classes": look_alikes(found.class_names),
@@ -181,10 +187,12 @@ def _print(found: ImageIndex, report: ManifestReport | None) -> None:
         table.add_row(Text(printable(name)), f"{count:,}")
     if len(counts) > _MOST_CLASSES:
         table.add_row(Text(f"and {len(counts) - _MOST_CLASSES:,} more classes", "dim"), f"{int(counts[_MOST_CLASSES:].sum()):,}")
-    if unlabelled := len(found) - int(counts.sum()):
+    if unlabelled := found.unlabelled_count():
         table.add_row(Text("(no class)", "dim"), f"{unlabelled:,}")
     output_console().print(table)
     others = ", ".join(f"{count:,} {extension or '(none)'}" for extension, count in list(found.skipped_extensions.items())[:20])
+    if found.is_multi_label:
+        _line(f"Several labels an image: {quantity(int(counts.sum()), 'label')} in {quantity(len(found.label_sets), 'combination')}")
     _line(f"{quantity(len(found), 'image')}{f'; other files: {others}' if others else ''}")
     if found.unreadable_count:
         _line(f"{quantity(found.unreadable_count, 'folder')} could not be read{_such_as(found.unreadable_folders)}")

@@ -94,7 +94,8 @@ def report(
         elif images is not None:
             raise typer.BadParameter("--from goes with PREDICTIONS")
         elif source is not None:
-            given = options.open_images(source, label_pattern, corrections=corrections, **of_index)
+            several = run.thresholds is not None
+            given = options.open_images(source, label_pattern, corrections=corrections, multi_label=several, **of_index)
         run.report(given, target, root=images, corrections=corrections, workers=workers, projection=projection)
     output_console().print(f"Report: {printable(str(target))}, {amount(target.stat().st_size)}", markup=False, soft_wrap=True)
 

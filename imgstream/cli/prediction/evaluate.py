@@ -18,6 +18,8 @@ from imgstream.wording import quantity
 
 if TYPE_CHECKING:
     from imgstream.evaluation.binary import BinaryScores, OperatingPoint
+    from imgstream.evaluation.evaluate import Evaluation
+    from imgstream.evaluation.multi_label import LabelsEvaluation
     from imgstream.export import EngineSelection
 
 
@@ -78,7 +80,7 @@ def evaluate(
         imgstream evaluate pets.tflite holdout/
     """
     from imgstream.errors import OptionError
-    from imgstream.evaluation.metrics import FIGURES
+    from imgstream.evaluation.evaluate import Evaluation
     from imgstream.export import open_model
     from imgstream.progress import counting
     from imgstream.runs.run import BATCH_SIZE, Run
@@ -86,10 +88,19 @@ def evaluate(
 
     opened = open_model(run)
     for name, wanted in (("at_precision", at_precision), ("at_recall", at_recall)):
+        if wanted is not None and opened.thresholds is not None:
+            raise OptionError(f"{name} is for a model of two classes of which an image has one; this one gives several labels", name)
         if wanted is not None and len(opened.class_names) != 2:
             raise OptionError(f"{name} is for a model of two classes; this one has {len(opened.class_names)}", name)
     index = options.open_images(
-        directory, label_pattern, corrections=corrections, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside
+        directory,
+        label_pattern,
+        corrections=corrections,
+        exclude=exclude,
+        root=root,
+        columns=columns,
+        allow_outside=allow_outside,
+        multi_label=opened.thresholds is not None,
     )
     chosen = options.choose(opened.stream(index, workers=workers), pipeline)
     how: dict[str, Any] = {"workers": workers, "pipeline": chosen.pipeline, "flip": tta == "flip", "positive": positive}
@@ -101,39 +112,24 @@ def evaluate(
     with counting("Evaluating", len(index)) as done:
         result = opened.evaluate(index, progress=done, **how)
     options.tell_changed(index)
-    points = _points(result.binary, at_precision, at_recall)
+    binary = result.binary if isinstance(result, Evaluation) else None
+    points = _points(binary, at_precision, at_recall)
     if as_json:
         report = result.report()
-        if result.binary is not None:
+        if binary is not None:
             report["binary"] |= {name: point._asdict() if point is not None else None for name, _, point in points}
         print(json.dumps({**report, "tta": tta, "pipeline": chosen.pipeline, "engine": computed.name if computed is not None else None}))
         return
     console = output_console()
-    table = Table("class")
-    for name in (*FIGURES, "images"):
-        table.add_column(name, justify="right")
-    report = result.report()
-    for name, scores in report["per_class"].items():
-        table.add_row(Text(printable(name)), *_figures(scores), f"{scores['n']:,}")
-    average = report["macro_average"]
-    table.add_section()
-    table.add_row(Text(f"(mean of {average['classes']:,})", "dim"), *_figures(average), f"{report['images']:,}")
-    console.print(table)
-    if report["images"]:
-        console.print(f"Accuracy {100 * result.accuracy:.2f} % on {quantity(report['images'], 'image')}, loss {result.loss:.4f}")
-        error = f"Calibration error (ECE) {100 * result.ece:.2f} %"
-        if result.temperature != 1:
-            error += f", {100 * result.ece_uncalibrated:.2f} % without the run's temperature of {result.temperature:.3f}"
-        console.print(error, soft_wrap=True)
-        if result.binary is not None:
-            _tell_binary(result.binary, points)
+    if isinstance(result, Evaluation):
+        _tell(result, points)
     else:
-        console.print("Nothing was measured: no image of the model's classes could be read")
+        _tell_labels(result)
     console.print(f"Pipeline: {chosen.pipeline} ({chosen.why})", soft_wrap=True)
     if computed is not None:
         console.print(f"Engine: {computed.name} ({computed.why})", soft_wrap=True)
     for what, classes, count in (
-        ("Left out, as no class of the model", result.unknown_classes, f" ({quantity(result.unknown_images, 'image')})"),
+        ("Left out, as no class of the model", result.unknown_classes, _images_of(result)),
         ("No image here of the model's", result.missing_classes, ""),
     ):
         if classes:
@@ -143,6 +139,63 @@ def evaluate(
         console.print(f"Left out, without a class: {quantity(result.unlabelled, 'image')}")
     if result.skipped:
         console.print(Reasons(result.skipped).table())
+
+
+def _tell(result: Evaluation, points: list[tuple[str, float, OperatingPoint | None]]) -> None:
+    from imgstream.evaluation.metrics import FIGURES
+    from imgstream.terminal.tables import printable
+
+    console, table, report = output_console(), Table("class"), result.report()
+    for name in (*FIGURES, "images"):
+        table.add_column(name, justify="right")
+    for name, scores in report["per_class"].items():
+        table.add_row(Text(printable(name)), *_figures(scores), f"{scores['n']:,}")
+    average = report["macro_average"]
+    table.add_section()
+    table.add_row(Text(f"(mean of {average['classes']:,})", "dim"), *_figures(average), f"{report['images']:,}")
+    console.print(table)
+    if not report["images"]:
+        console.print("Nothing was measured: no image of the model's classes could be read")
+        return
+    console.print(f"Accuracy {100 * result.accuracy:.2f} % on {quantity(report['images'], 'image')}, loss {result.loss:.4f}")
+    error = f"Calibration error (ECE) {100 * result.ece:.2f} %"
+    if result.temperature != 1:
+        error += f", {100 * result.ece_uncalibrated:.2f} % without the run's temperature of {result.temperature:.3f}"
+    console.print(error, soft_wrap=True)
+    if result.binary is not None:
+        _tell_binary(result.binary, points)
+
+
+def _tell_labels(result: LabelsEvaluation) -> None:
+    from imgstream.evaluation.metrics import FIGURES
+    from imgstream.terminal.tables import printable
+
+    console, table, report = output_console(), Table("class"), result.report()
+    for name in (*FIGURES, "average precision", "threshold", "images"):
+        table.add_column(name, justify="right")
+    for name, of in report["per_class"].items():
+        precision = "–" if of["average_precision"] is None else f"{of['average_precision']:.3f}"
+        table.add_row(Text(printable(name)), *_figures(of), precision, f"{of['threshold']:.3f}", f"{of['n']:,}")
+    macro, micro, mean = report["macro_average"], report["micro_average"], report["mean_average_precision"]
+    table.add_section()
+    table.add_row(Text(f"(mean of {macro['classes']:,})", "dim"), *_figures(macro), "–" if mean is None else f"{mean:.3f}", "", "")
+    table.add_row(Text("(all labels)", "dim"), *_figures(micro), "", "", f"{report['images']:,}")
+    console.print(table)
+    if not report["images"]:
+        console.print("Nothing was measured: no image with labels could be read")
+        return
+    figures = result.figures
+    console.print(
+        f"mAP {100 * figures['mAP']:.2f} %, F1 {100 * figures['f1_micro']:.2f} % of all labels and {100 * figures['f1_macro']:.2f} % of "
+        f"the mean class, on {quantity(report['images'], 'image')}, of which {100 * result.exact:.2f} % have exactly their labels",
+        soft_wrap=True,
+    )
+    console.print(f"Loss {result.loss:.4f}, calibration error (ECE) {100 * result.ece:.2f} %")
+
+
+def _images_of(result: Evaluation | LabelsEvaluation) -> str:
+    unknown = getattr(result, "unknown_images", None)
+    return "" if unknown is None else f" ({quantity(unknown, 'image')})"
 
 
 def _points(

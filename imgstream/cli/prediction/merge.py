@@ -21,7 +21,7 @@ def merge(
         Path,
         typer.Option(*options.OUT, metavar="FILE", help="The predictions to write: .csv, .jsonl or .parquet.", rich_help_panel=OUTPUT),
     ],
-    top_k: options.TopK = 1,
+    top_k: options.TopK = None,
     min_score: options.MinScore = 0.0,
     as_json: options.Json = False,
 ) -> None:
@@ -31,8 +31,10 @@ def merge(
         imgstream merge part*.csv.store -o all.csv
         imgstream merge part1.csv part2.csv -o all.parquet --top-k 3
     """
+    import numpy as np
+
     from imgstream.errors import OutputError
-    from imgstream.prediction.job import merge_stores, write_output
+    from imgstream.prediction.job import merge_stores, usual_top_k, write_output
     from imgstream.prediction.store import store_path
     from imgstream.prediction.writers import check_output
     from imgstream.progress import counting
@@ -45,8 +47,11 @@ def merge(
         raise OutputError(f"{output} is what one of the shards was written to: choose another -o")
     options.check_keeps_inputs(output, *stores)
     rows = bad = 0
-    with merge_stores(paths, target, top_k) as store, counting("Writing", store.counts()[0]) as wrote:
-        for row in write_output(store, output, store.get("class_names"), top_k, min_score):
+    with merge_stores(paths, target, top_k or 1) as store, counting("Writing", store.counts()[0]) as wrote:
+        names, kept = store.get("class_names"), store.get("thresholds")
+        thresholds = None if kept is None else np.array(kept, np.float32)
+        top_k = top_k or usual_top_k(len(names), multi_label=thresholds is not None)
+        for row in write_output(store, output, names, top_k, min_score, thresholds):
             rows += 1
             bad += row.error is not None
             if rows % 1000 == 0:

@@ -21,6 +21,8 @@ from imgstream.terminal.console import output_console
 from imgstream.wording import quantity
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from imgstream.export import ExportedModel
     from imgstream.index import ImageIndex
     from imgstream.prediction.job import Summary
@@ -55,7 +57,7 @@ def predict(
         Path,
         typer.Option(*options.OUT, metavar="FILE", help="The predictions to write: .csv, .jsonl or .parquet.", rich_help_panel=OUTPUT),
     ],
-    top_k: options.TopK = 1,
+    top_k: options.TopK = None,
     min_score: options.MinScore = 0.0,
     tta: options.Tta = None,
     fresh: Annotated[
@@ -89,10 +91,13 @@ def predict(
         imgstream predict runs/a,runs/b new_photos/ -o both.csv --tta flip --min-score 0.6
         imgstream predict runs/pets archive/ -o part3.csv --shard 3/16
 
+    Where the run was trained with --multi-label, label has all labels whose score reaches the threshold of their class, as cat|dog, and
+    the scores of all classes, or the best 20, are written too.
+
     Predictions are kept in FILE.store, batch by batch. The same command goes on where it stopped, even after a crash. Given again later, it
     predicts only images that are new or have changed, and writes FILE with all rows.
     """
-    from imgstream.prediction.job import LEAST_RANKS, batch_size_for, write_output
+    from imgstream.prediction.job import LEAST_RANKS, batch_size_for, usual_top_k, write_output
     from imgstream.prediction.store import PredictionStore, store_path
     from imgstream.prediction.writers import check_output
     from imgstream.progress import counting, error_console
@@ -102,13 +107,15 @@ def predict(
     options.check_keeps_inputs(output, *sources, exclude)
     runs = _runs(run)
     index = _index(sources, exclude=exclude, root=root, columns=columns, allow_outside=allow_outside)
-    class_names = runs[0].class_names
+    class_names, thresholds = runs[0].class_names, _thresholds(runs)
+    top_k = top_k or usual_top_k(len(class_names), multi_label=thresholds is not None)
     identity = {"runs": [opened.fingerprint for opened in runs], "tta": tta}
-    ranks = min(len(class_names), max(top_k, LEAST_RANKS))
+    ranks = min(len(class_names), max(top_k, LEAST_RANKS)) if thresholds is None else len(class_names)  # any may reach its threshold
     with PredictionStore(store_path(output), identity, ranks=ranks, fresh=fresh) as store:
         if (batch_size := store.get("batch_size")) is None:
             batch_size = batch_size_for(runs[0].spec.shape)
             store.set("class_names", class_names)
+            store.set("thresholds", None if thresholds is None else thresholds.astype(float).tolist())
             store.set("batch_size", batch_size)
         with counting("Looking for what is new", len(index)) as looked:
             plan = store.plan(index, batch_size, shard or (0, 1), looked)
@@ -122,7 +129,7 @@ def predict(
         first: list[StoredPrediction] = []
         bad = Reasons()
         with counting("Writing", summary.rows) as wrote:
-            for number, row in enumerate(write_output(store, output, class_names, top_k, min_score), 1):
+            for number, row in enumerate(write_output(store, output, class_names, top_k, min_score, thresholds), 1):
                 if len(first) < MOST_ROWS:
                     first.append(row)
                 if row.error is not None:
@@ -253,6 +260,18 @@ def _print(first: list[StoredPrediction], bad: Any, summary: Summary, used: tupl
             if choice is not None:
                 text += f" {what}: {choice[0]} ({choice[1]})."
     console.print(text, soft_wrap=True)
+
+
+def _thresholds(runs: list[Run | ExportedModel]) -> np.ndarray | None:
+    """The mean thresholds of runs that give an image several labels, in the order of the first run's classes."""
+    import numpy as np
+
+    found = [
+        opened.thresholds[[opened.class_names.index(name) for name in runs[0].class_names]]
+        for opened in runs
+        if opened.thresholds is not None and sorted(opened.class_names) == sorted(runs[0].class_names)
+    ]
+    return np.asarray(np.mean(found, axis=0), np.float32) if found else None
 
 
 def _runs(text: str) -> list[Run | ExportedModel]:

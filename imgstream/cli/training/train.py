@@ -103,6 +103,7 @@ def train(
     root: options.Root = None,
     columns: options.Columns = None,
     allow_outside: options.AllowOutside = False,
+    multi_label: options.MultiLabel = False,
     size: options.Size = None,
     fit: Annotated[
         str,
@@ -252,6 +253,7 @@ def train(
         imgstream train photos/ --out runs/calm --exclude quarantine.csv --group duplicates.csv
         imgstream train photos/ --out runs/corrected --corrections corrections.csv
         imgstream train list.csv --root photos/ --columns path=img,label=species --out runs/listed
+        imgstream train tags.csv --multi-label --out runs/tags
         imgstream train photos/ --out runs/mobile --model MobileNetV2 --weights imagenet
         imgstream train photos/ --out runs/quick --weights squeezenet.h5 --head-only
         imgstream train photos/ --out runs/small --minutes 60 --memory 1500MB --checkpoint-every 5min --resume
@@ -285,6 +287,7 @@ def train(
         "root": root,
         "columns": columns,
         "allow_outside": allow_outside,
+        "multi_label": multi_label,
         "size": size,
         "fit": fit,
         "channels": channels,
@@ -346,7 +349,7 @@ def train(
         console.print("This run was finished before: there is nothing left to do.")
     console.print(
         f"Trained {quantity(state['steps'], 'step')} in {duration(state['seconds'])} at {state['images_per_second']:,.0f} images/s. "
-        f"Best validation accuracy {100 * metrics['accuracy']:.2f} % on {quantity(metrics['images'], 'image')}.",
+        f"Best validation {best(metrics)} on {quantity(metrics['images'], 'image')}.",
         soft_wrap=True,
     )
     if "split" in state:
@@ -381,15 +384,23 @@ def _train_folds(directory: str, out: Path, resume: bool, folds: int, asked: dic
         return
     console, spread = output_console(), found.spread()
     for run in found.runs:
-        accuracy = f"{100 * run.metrics['accuracy']:.2f} % on {quantity(run.metrics['images'], 'image')}"
-        console.print(f"{printable(Path(run.path).name)}: {accuracy}", markup=False, soft_wrap=True)
+        text = f"{printable(Path(run.path).name)}: {best(run.metrics)} on {quantity(run.metrics['images'], 'image')}"
+        console.print(text, markup=False, soft_wrap=True)
     console.print(
-        f"Validation accuracy {100 * spread['mean']:.2f} ± {100 * spread['deviation']:.2f} % "
+        f"Validation {found.measure} {100 * spread['mean']:.2f} ± {100 * spread['deviation']:.2f} % "
         f"({100 * spread['least']:.2f} to {100 * spread['most']:.2f}) over {folds} parts",
         soft_wrap=True,
     )
     together = ",".join(printable(run.path) for run in found.runs)
     console.print(f"All of them together: imgstream predict {together} DIR -o OUT.csv", markup=False, soft_wrap=True)
+
+
+def best(metrics: dict[str, Any]) -> str:
+    """What a run reached on its validation images."""
+    if "mAP" in metrics:
+        f1 = f"F1 {100 * metrics['f1_micro']:.2f} % of all labels, {100 * metrics['f1_macro']:.2f} % of the mean class"
+        return f"mAP {100 * metrics['mAP']:.2f} %, {f1}"
+    return f"accuracy {100 * metrics['accuracy']:.2f} %"
 
 
 def is_finished(out: Path) -> bool:
@@ -409,6 +420,7 @@ def summary(run: Run, was_finished: bool) -> dict[str, Any]:
         "steps": state["steps"],
         "epochs": state["epochs"],
         "accuracy": metrics.get("accuracy"),
+        **{name: metrics[name] for name in ("mAP", "f1_micro", "f1_macro") if name in metrics},
         "loss": metrics.get("loss"),
         "images": metrics.get("images"),
         "seconds": state["seconds"],

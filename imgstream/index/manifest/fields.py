@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from imgstream.errors import DatasetError
+from imgstream.index.selection import SEPARATOR
 from imgstream.index.split.path_hash import keys_of
 from imgstream.index.table.table import PARTS
 
@@ -16,6 +17,7 @@ MOST_CLASSES = 1_000_000
 
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?")  # also as pandas writes whole numbers of a column with gaps: 3.0
 _PARTS = {b"": 0, b"train": 1, b"val": 2, b"valid": 2, b"validation": 2, b"test": 3}
+_FLAGS = {b"": 0, b"0": 0, b"0.0": 0, b"false": 0, b"1": 1, b"1.0": 1, b"true": 1}
 _NONE, _UNKNOWN, _NO_TEXT = -1, -2, -3
 
 Bad = list[tuple[str, np.ndarray]]
@@ -78,6 +80,22 @@ class Labels:
         if self._all_whole:  # then a number is a name, not a position
             return self._numbers.get(str(int(match[1])), _UNKNOWN)
         return int(match[1]) if 0 <= int(match[1]) < len(self._numbers) else _UNKNOWN
+
+
+def joined(flags: Mapping[str, pa.Array]) -> tuple[pa.Array, Bad]:
+    """The labels of columns of 0 and 1, by class: binary (n,), such as b"cat|dog", or b"|" where all are 0; and rows with other values."""
+    given = np.stack([_flags(column) for column in flags.values()], 1)
+    kinds, codes = np.unique(given, axis=0, return_inverse=True)
+    names = [name.encode("utf-8", "surrogateescape") for name in flags]
+    texts = [SEPARATOR.encode().join(name for name, flag in zip(names, kind, strict=True) if flag == 1) for kind in kinds.tolist()]
+    column = pa.array([text or SEPARATOR.encode() for text in texts], pa.binary()).take(pa.array(codes.reshape(-1)))
+    return column, [("not 0 or 1", np.any(given < 0, axis=1))]
+
+
+def _flags(column: pa.Array) -> np.ndarray:
+    """int8 (n,): 0, also for an empty value, 1, or -1 for anything else."""
+    codes, values = _encoded(column)
+    return np.array([*(_FLAGS.get(value.strip().lower(), -1) for value in values), 0], np.int8)[codes]
 
 
 def parts(column: pa.Array) -> tuple[np.ndarray, Bad]:

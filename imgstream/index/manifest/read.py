@@ -20,7 +20,7 @@ from imgstream.index.manifest import fields
 from imgstream.index.manifest.csv_rows import read_delimited
 from imgstream.index.manifest.fields import Bad, Labels
 from imgstream.index.manifest.paths import Folders, Root, missing
-from imgstream.index.manifest.rows import BadRow, BadRows, Chunk, Rows, cannot_read, clip, read_json_lines, read_parquet, read_text
+from imgstream.index.manifest.rows import FLAG, BadRow, BadRows, Chunk, Rows, cannot_read, clip, read_json_lines, read_parquet, read_text
 from imgstream.index.names import IMAGE_EXTENSIONS, one_line
 from imgstream.index.table.table import TableInfo
 from imgstream.index.table.table_writer import TableWriter
@@ -50,7 +50,7 @@ class ManifestReport:
     bad_counts: dict[str, int]
     """Number of all bad rows, by reason. A row with "missing file" is kept, and its file found to be bad when it is read. Rows with other
     reasons are left out: "wrong number of columns", "a quote is not closed", "not JSON", "not a value", "no path", "a NUL in the path",
-    "outside the root", "encoding", "unknown label", "unknown split", "bad weight".
+    "outside the root", "encoding", "unknown label", "not 0 or 1", "unknown split", "bad weight".
     """
 
     def lines(self, most: int = 5) -> list[str]:
@@ -106,7 +106,8 @@ def read_manifest(
         root: The folder that paths are relative to; None for the folder that the manifest lies in (for a folder of parts: itself). Paths
             are kept to the byte.
         columns: Field → name of its column, for path, label, split, group and weight; fields not given are found by common names. In CSV
-            and TSV it may be a position, from 0; if all are positions, the file has no header.
+            and TSV it may be a position, from 0; if all are positions, the file has no header. "cat|dog|car" for label: columns of 0 and 1,
+            one for each class; the labels are then such as "cat|dog", for scan(…, multi_label=True).
         class_names: The classes. None for those that the manifest names, in code-point order, or by value if all are whole numbers. With it
             a label is one of them or, unless they are numbers themselves, a position among them.
         allow_outside: Keep paths that lead out of the root. Links are not followed to find out.
@@ -168,6 +169,10 @@ class _TableFiller:
         labels = np.full(len(given), -1, np.int32)
         if "label" in chunk.columns:
             labels, found = self._labels.numbers(chunk.columns["label"])
+            problems += found
+        if flags := {field.removeprefix(FLAG): column for field, column in chunk.columns.items() if field.startswith(FLAG)}:
+            column, found = fields.joined(flags)
+            labels, _ = self._labels.numbers(column)
             problems += found
         if "split" in chunk.columns:
             values["part"], found = fields.parts(chunk.columns["split"])

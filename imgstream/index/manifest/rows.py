@@ -22,7 +22,9 @@ import pyarrow.json
 import pyarrow.parquet
 
 from imgstream.errors import DatasetError
+from imgstream.index.label_sets import label_set
 from imgstream.index.names import as_written, one_line
+from imgstream.index.selection import SEPARATOR
 
 BLOCK = 1 << 22
 """Bytes of text that are read at a time."""
@@ -39,6 +41,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "weight": ("weight", "sample_weight"),
 }
 """What a row may say, and the names of columns that are taken for it; the first of several counts."""
+
+FLAG = "label "
+"""What the field of a column of 0 and 1 begins with, where each class has a column; its name follows."""
 
 UTF_8_MARK = b"\xef\xbb\xbf"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -123,7 +128,7 @@ def choose_columns(file: Path, found: Sequence[str], columns: Mapping[str, str],
     if unknown := sorted(set(columns) - set(FIELDS)):
         raise DatasetError(f"--columns {', '.join(unknown)}: a manifest has {', '.join(FIELDS)}; say --columns path=img,label=species")
     lower = [name.strip().lower() for name in found]
-    chosen = {}
+    chosen: dict[str, int] = {}
     for field, names in FIELDS.items():
         wanted = columns.get(field)
         if wanted is None:
@@ -134,6 +139,9 @@ def choose_columns(file: Path, found: Sequence[str], columns: Mapping[str, str],
             at = lower.index(wanted.lower())
         elif positions and wanted.isdecimal() and int(wanted) < len(found):
             at = int(wanted)
+        elif field == "label" and SEPARATOR in wanted and set(flags := label_set(wanted)) <= set(found):
+            chosen |= {FLAG + name: found.index(name) for name in flags}
+            continue
         else:
             raise DatasetError(f"{one_line(str(file))} has no column {wanted!r} for {field}; it has {_listing(found)}")
         if at is not None:

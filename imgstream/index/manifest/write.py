@@ -14,6 +14,7 @@ from imgstream.files.atomic import atomic_file
 from imgstream.files.csv_output import csv_writer
 from imgstream.index.image_index import ImageIndex
 from imgstream.index.names import one_line
+from imgstream.index.selection import SEPARATOR
 from imgstream.index.table.table import PARTS
 
 
@@ -28,7 +29,7 @@ def write_manifest(index: ImageIndex, file: str | os.PathLike[str], names: Mappi
             f"the images of {one_line(index.root)} lie inside archives or shards, and a manifest is a list of files: write a table, with a "
             "name that ends in .arrow"
         )
-    labels = [*((names or {}).get(name, name) for name in index.class_names), ""]  # -1 is the last one
+    labels = [*((names or {}).get(name, name) or SEPARATOR for name in index.label_names), ""]  # -1 is the last one
     columns = {name: index.table.columns.get(column) for name, column in (("split", "part"), ("group", "group"), ("weight", "weight"))}
     there = {name: column for name, column in columns.items() if column is not None}
     if index.explicit_split is None:

@@ -32,21 +32,40 @@ def in_validation(index: RowSelection, fraction: float, seed: int, group: Groups
     chosen = np.empty(len(index), bool)
     for at, hashes in _hashes(index, seed):
         chosen[at] = hashes < threshold
-        labels = index.labels_at(at)
-        order = np.lexsort((hashes, labels))
-        labels = labels[order]
-        edges = np.flatnonzero(np.diff(labels, prepend=-2, append=classes))  # one class lies between each two edges
-        first, last = order[edges[:-1]], order[edges[1:] - 1]
-        label = labels[edges[:-1]]
-        first, last, label = (values[label >= 0] for values in (first, last, label))
+        places, labels = index.classes_at(at)
+        order = np.lexsort((hashes[places], labels))
+        places, labels = places[order], labels[order]
+        edges = np.flatnonzero(np.diff(labels, prepend=-1, append=classes))  # one class lies between each two edges
+        first, last, label = places[edges[:-1]], places[edges[1:] - 1], labels[edges[:-1]]
         lower = (hashes[first] < lowest[label]) | (lowest_at[label] < 0)
         lowest[label[lower]], lowest_at[label[lower]] = hashes[first[lower]], at[first[lower]]
         higher = (hashes[last] > highest[label]) | (highest_at[label] < 0)
         highest[label[higher]], highest_at[label[higher]] = hashes[last[higher]], at[last[higher]]
     present = lowest_at >= 0
     chosen[highest_at[present & (highest < threshold)]] = False
-    chosen[lowest_at[present & (lowest >= threshold) & (lowest_at != highest_at)]] = True
+    if index.is_multi_label:
+        _fill_validation(index, chosen, lowest_at)
+    else:
+        chosen[lowest_at[present & (lowest >= threshold) & (lowest_at != highest_at)]] = True
     return chosen
+
+
+def _fill_validation(index: RowSelection, chosen: np.ndarray, lowest_at: np.ndarray) -> None:
+    """With several labels an image: give each class without a validation image its image of the lowest hash, `lowest_at`, unless that is
+    the last one for training of a class. Changes `chosen`.
+    """
+    sides = np.zeros((2, len(lowest_at)), np.int64)  # train, val
+    for at in index.chunks():
+        places, labels = index.classes_at(at)
+        np.add.at(sides, (chosen[at][places].astype(np.int64), labels), 1)
+    for label in range(len(lowest_at)):
+        if lowest_at[label] < 0 or sides[1, label]:
+            continue
+        _, classes = index.classes_at(lowest_at[label : label + 1])
+        if (sides[0, classes] > 1).all():
+            chosen[lowest_at[label]] = True
+            sides[0, classes] -= 1
+            sides[1, classes] += 1
 
 
 def folds(index: RowSelection, k: int, seed: int, group: Groups | None = None) -> np.ndarray:
@@ -121,13 +140,13 @@ def _groups_in_validation(index: RowSelection, threshold: np.uint64, seed: int, 
     found = [np.zeros(0, _MEMBER)]
     for at, hashes in _hashes(index, seed, group):
         chosen[at] = hashes < threshold
-        members = np.empty(len(at), _MEMBER)
-        members["hash"], members["label"] = hashes, index.labels_at(at)
+        places, labels = index.classes_at(at)
+        members = np.empty(len(labels), _MEMBER)
+        members["hash"], members["label"] = hashes[places], labels
         found.append(np.unique(members))
         if len(found) > 64:
             found = [np.unique(np.concatenate(found))]
     members = np.unique(np.concatenate(found))  # a row for every class in every group, by hash
-    members = members[members["label"] >= 0]
     moved = _moved(members["hash"], members["label"], members["hash"] < threshold, len(index.class_names))
     if moved:
         there = np.array(sorted(moved), np.uint64)

@@ -3,7 +3,7 @@
 column        Arrow type                          holds
 folder        dictionary<int32, large_binary>     folder relative to the root, "/"-separated, with a trailing "/"; empty for the root itself
 name          large_binary                        file name: root + folder + name is what open() takes, to the byte
-label         int32                               position in class_names, -1 = none
+label         int32                               position in class_names, or in label_sets where there are any; -1 = none
 row           uint32                              in a saved selection: the number of the row in the table that it was selected from
 part          uint8                               where the split is given: position in PARTS, 0 = none
 group         uint64                              where groups are given: a hash of the group's name, 0 = none
@@ -80,6 +80,8 @@ class TableInfo:
     root: str
     """As the user gave it (os.fsdecode), or "" when rows hold full paths."""
     class_names: list[str]
+    label_sets: list[list[int]] = dataclasses.field(default_factory=list)
+    """Where images have several labels: the sets of classes, as positions in class_names, that rows are labelled with. Else empty."""
     skipped_extensions: dict[str, int] = dataclasses.field(default_factory=dict)
     """Number of files that were no images, by lower-case extension with its dot; "" = none."""
     unreadable_folders: list[str] = dataclasses.field(default_factory=list)
@@ -87,6 +89,13 @@ class TableInfo:
     unreadable_count: int = 0
     fingerprint: str = ""
     """Hex digest of rows, labels and class names, not of the root or of FACTS: equal for equal contents in equal order."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a table holds them: without label_sets where there are none."""
+        fields = dataclasses.asdict(self)
+        if not self.label_sets:
+            del fields["label_sets"]
+        return fields
 
 
 class Table:
@@ -108,6 +117,8 @@ class Table:
             raise pa.ArrowInvalid(f"table format {version!r}; this imgstream reads format {FORMAT_VERSION}")
         self._checksum = fields.pop("checksum", None)
         self.info = TableInfo(**fields)
+        if any(not 0 <= member < len(self.info.class_names) for members in self.info.label_sets for member in members):
+            raise pa.ArrowInvalid("a set of labels names a class that there is not")
         self.columns = columns_of(self.batch)
         self.folder_ids, self.folder_offsets, self.folder_data = (self.columns[key] for key in ("folder", "folder offsets", "folder data"))
         self.name_offsets, self.name_data = self.columns["name offsets"], self.columns["name data"]
@@ -179,7 +190,7 @@ class Table:
 
 def write_table(batch: pa.RecordBatch, info: TableInfo, file: Any) -> None:
     """Write the columns of `batch` as a table to `file`, open for bytes."""
-    described = {"format": FORMAT_VERSION, "checksum": checksum(info, columns_of(batch)), **dataclasses.asdict(info)}
+    described = {"format": FORMAT_VERSION, "checksum": checksum(info, columns_of(batch)), **info.to_json()}
     batch = batch.replace_schema_metadata({"imgstream": json.dumps(described)})
     with pa.ipc.new_file(file, batch.schema) as writer:
         writer.write_batch(batch)
@@ -236,7 +247,7 @@ def _texts(columns: dict[str, np.ndarray], name: str) -> Iterator[memoryview]:
 
 def checksum(info: TableInfo, columns: dict[str, np.ndarray]) -> int:
     """CRC-32 of everything that a table holds."""
-    value = zlib.crc32(json.dumps(dataclasses.asdict(info)).encode())
+    value = zlib.crc32(json.dumps(info.to_json()).encode())
     for column, values in columns.items():
         value = zlib.crc32(values.data.cast("B") if values.size else b"", zlib.crc32(column.encode(), value))
     return value

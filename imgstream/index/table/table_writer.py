@@ -113,7 +113,8 @@ class TableWriter:
         if "part" in arrays and not np.any(arrays["part"]):
             del arrays["part"]  # no split is given
         folders, names = self._folders.array(self._folder_count), self._names.array(count)
-        digest = hashlib.blake2b(json.dumps(info.class_names).encode(), digest_size=16)
+        classes = [info.class_names, info.label_sets] if info.label_sets else info.class_names
+        digest = hashlib.blake2b(json.dumps(classes).encode(), digest_size=16)
         for array in (folders, names, *(array for name, array in arrays.items() if name not in FACT_COLUMNS | SPAN_COLUMNS)):
             for buffer in array.buffers()[1:]:
                 digest.update(buffer)

@@ -17,8 +17,11 @@ def draw_loss(axes: Any, history: History) -> None:
 
 
 def draw_accuracy(axes: Any, history: History) -> None:
-    """Training and validation accuracy by step."""
-    _pair(axes, history, "accuracy", "val_accuracy", "accuracy")
+    """Training and validation accuracy by step; where an image may have several labels, the validation's mAP."""
+    if history and "val_mAP" in history[-1]:
+        _pair(axes, history, None, "val_mAP", "mAP")
+    else:
+        _pair(axes, history, "accuracy", "val_accuracy", "accuracy")
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
 
 
@@ -48,9 +51,10 @@ def draw_memory(axes: Any, record: Sequence[tuple[float, float, float]], ceiling
     legend(axes, loc="lower right")
 
 
-def _pair(axes: Any, history: History, train: str, val: str, what: str) -> None:
+def _pair(axes: Any, history: History, train: str | None, val: str, what: str) -> None:
     marked = {"marker": "o", "markersize": 3} if len(history) < 60 else {}
-    axes.plot(*_columns(history, "step", train), color=MUTED, linewidth=1.4, linestyle="--", label="training (augmented)", **marked)
+    if train is not None:
+        axes.plot(*_columns(history, "step", train), color=MUTED, linewidth=1.4, linestyle="--", label="training (augmented)", **marked)
     axes.plot(*_columns(history, "step", val), color=ACCENT, linewidth=2, label="validation", **marked)
     axes.set(xlabel="step", ylabel=what)
     legend(axes)

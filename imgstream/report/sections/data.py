@@ -39,7 +39,7 @@ def classes(index: ImageIndex, parts: Mapping[str, ImageIndex]) -> dict[str, Any
     names, most = index.class_names, max(1, int(counts.max(initial=0)))
     return {
         "images": len(index),
-        "unlabelled": len(index) - int(counts.sum()),
+        "unlabelled": index.unlabelled_count(),
         "classes": len(counts),
         "parts": list(of_parts),
         "bars": [
@@ -151,18 +151,18 @@ def profile_rows(profile: Profile) -> list[tuple[str, str]]:
 
 def sheets(index: ImageIndex, workers: int | None) -> tuple[list[tuple[str | None, int, list[Tile]]], int]:
     """(class, images, some of them) of the largest classes, and how many classes are left out."""
-    labels, counts = index.labels, index.class_counts()
+    (places, labels), counts = index.classes_at(np.arange(len(index))), index.class_counts()
     there = np.flatnonzero(counts)
     named = there if len(there) <= _SHEETS else np.sort(there[np.argsort(-counts[there], kind="stable")[:_SHEETS]])
-    chosen: list[tuple[int, np.ndarray]] = [(int(k), _spread(np.flatnonzero(labels == k))) for k in named]
-    if len(index) > counts.sum():
-        chosen.append((-1, _spread(np.flatnonzero(labels < 0))))
+    chosen: list[tuple[int, np.ndarray]] = [(int(k), _spread(places[labels == k])) for k in named]
+    if unlabelled := index.unlabelled_count():
+        chosen.append((-1, _spread(np.flatnonzero(index.labels < 0))))
     spec = SampleSpec(size=(_SIDE, _SIDE))
     tiles = plain_tiles(index, [row for _, rows in chosen for row in rows.tolist()], spec, side=_SIDE, workers=workers)
     return [
         (
             index.class_names[k] if k >= 0 else None,
-            int(counts[k]) if k >= 0 else len(index) - int(counts.sum()),
+            int(counts[k]) if k >= 0 else unlabelled,
             [tiles[i] for i in rows.tolist()],
         )
         for k, rows in chosen

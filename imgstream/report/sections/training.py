@@ -59,10 +59,12 @@ def training(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     ceiling = settings.get("memory")
     figures = []
     if len(history) > 1:
-        last, best = history[-1], max(row.get("val_accuracy", 0.0) for row in history)
+        last, measure = history[-1], "mAP" if "val_mAP" in history[-1] else "accuracy"
+        best = max(row.get(f"val_{measure}", 0.0) for row in history)
+        said = "Accuracy" if measure == "accuracy" else measure
         for title, draw, alt in (
             ("Loss", draw_loss, f"Loss by step; validation ends at {last.get('val_loss', float('nan')):.3f}."),
-            ("Accuracy", draw_accuracy, f"Accuracy by step; the best validation is {100 * best:.2f} %."),
+            (said, draw_accuracy, f"{said} by step; the best validation is {100 * best:.2f} %."),
             ("Learning rate", draw_rate, "The learning rate by step."),
             ("Speed", draw_speed, "Images trained on a second, by step."),
         ):

@@ -140,7 +140,7 @@
   });
   $$("[data-mark]").forEach((button) => button.addEventListener("click", () => {
     const tile = row[place], data = tile.dataset, action = button.dataset.mark, label = $(".mark-class").value;
-    if (action === "label" && !about.classes.includes(label)) { $(".viewer-marked").textContent = "Choose one of the classes."; $(".mark-class").focus(); return; }
+    if (action === "label" && !(about.several ? label.split("|").map((each) => each.trim()).filter(Boolean) : [label]).every((each) => about.classes.includes(each))) { $(".viewer-marked").textContent = "Choose one of the classes."; $(".mark-class").focus(); return; }
     if (action) marks[keyOf(tile)] = { path: data.path, exact: data.exact || "", was: data.label || "", action, label: action === "label" ? label : "" };
     else delete marks[keyOf(tile)];
     store.set(marks);

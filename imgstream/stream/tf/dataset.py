@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from imgstream.augment import Mix, Policy, Preset
+from imgstream.augment import Mix, OperationPreset, Policy, Preset
 from imgstream.augment.tensorflow_ops import MixPlans, PresetPlans, apply_preset, mix_batch, mix_numbers, plan_mixes, plan_preset
 from imgstream.decode import tensorflow_ops
 from imgstream.errors import BadImage, ImgstreamError
@@ -45,7 +45,7 @@ class Chunk(NamedTuple):
 
     epoch: Tensor  # int64
     positions: Tensor  # int64 (n,), in the index
-    labels: Tensor  # int32 (n,)
+    labels: Tensor  # int32 (n,), or float32 (n, K) where an image may have several
     slots: Tensor
     paths: Tensor
     reductions: Tensor
@@ -140,7 +140,10 @@ class TfPipeline:
     @_in_graph
     def _planned(self, epoch: Tensor, place: Tensor) -> tuple[Tensor, Chunk]:
         """The epoch, which each pass learns with its first chunk, and the chunk that begins at `place` of its order."""
-        chunk = Chunk(*self._call(self._plan_rows, [epoch, place], list(_CHUNK_SIGNATURE)))
+        signature = _CHUNK_SIGNATURE
+        if self._plan.index.is_multi_label:
+            signature = signature._replace(labels=tf.TensorSpec((None, len(self._plan.index.class_names)), tf.float32))
+        chunk = Chunk(*self._call(self._plan_rows, [epoch, place], list(signature)))
         return chunk.epoch, chunk
 
     def _plan_rows(self, epoch: np.int64, place: np.int64) -> Chunk:
@@ -156,7 +159,7 @@ class TfPipeline:
             # With a cache, the reference reader reads all rows, because it uses the cache.
             for_tensorflow = positions if self._plan.cache is None else positions[:0]
             plans = state.planner([index.path_bytes(p) for p in for_tensorflow.tolist()], int(epoch), index.rows_at(positions).tolist())
-        return Chunk(epoch, positions, index.labels_at(positions), *plans)
+        return Chunk(epoch, positions, index.targets_at(positions), *plans)
 
     def _ordered(self, epoch: int, place: int) -> np.ndarray:
         """The chunk's positions in the index. One thread asks for chunks one after another, so a block of positions is kept."""
@@ -218,6 +221,8 @@ class TfPipeline:
         if isinstance(self._augmentation, Policy):
             numbers = tf.TensorSpec((None, 4), tf.float64)
             pixels, draws = self._call(self._transform, [chunk.epoch, chunk.positions, faults, pixels], [samples, numbers])
+        elif isinstance(self._augmentation, OperationPreset):
+            (pixels,) = self._call(self._operate, [faults, draws, pixels], [samples])
         return chunk.positions, chunk.labels, draws, faults, pixels
 
     def _complete(
@@ -276,6 +281,14 @@ class TfPipeline:
                 raise type(error)(f"{error} (at {index.path(position)!r})") from error
         return out, mix_numbers(mixes)
 
+    def _operate(self, faults: np.ndarray, draws: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray]:
+        """Apply the preset's operations, which OpenCV has, to each good sample of a chunk."""
+        preset, out, scratch = self._augmentation, pixels.copy(), np.empty(self._spec.shape, np.uint8)
+        assert isinstance(preset, OperationPreset)
+        for slot in np.flatnonzero(faults == b"").tolist():
+            preset.operate(out[slot], draws[slot], scratch)
+        return (out,)
+
     # ---- good rows, augmented and scaled
 
     @_in_graph
@@ -287,7 +300,7 @@ class TfPipeline:
         good = tf.squeeze(tf.where(faults == b""), 1)
         pixels, labels, draws = (tf.raw_ops.Gather(params=column, indices=good) for column in (pixels, labels, draws))
         pixels.set_shape((None, *spec.shape))
-        if isinstance(augmentation, Preset):
+        if isinstance(augmentation, Preset) and not isinstance(augmentation, OperationPreset):
             signature = list(PresetPlans.signature(spec.channels))
             plans: PresetPlans | MixPlans
             plans = PresetPlans(*self._call(lambda numbers: plan_preset(augmentation, numbers, spec.shape), [draws], signature))

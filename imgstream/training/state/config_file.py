@@ -15,6 +15,8 @@ from imgstream.runs.folder import RunFolder
 
 NAME = "train.yaml"
 _POLICY = "augment.json"
+_IN_A_FILE = {"albumentations": "policy", "keras": "layers", "sub_policies": "sub_policies"}
+"""Kinds of augmentation that are written to a file, and what of them."""
 _HEAD = """\
 # The options of this run. To repeat it: imgstream train --config {path} --out ANOTHER_RUN
 # What the command line says wins over what stands here.
@@ -76,8 +78,8 @@ def _augmentation(folder: RunFolder, saved: dict[str, Any]) -> str:
         return "none"
     if kind == "preset":
         return str(saved["name"])
-    if kind in ("albumentations", "keras"):
-        write_json(folder.path / _POLICY, saved["policy" if kind == "albumentations" else "layers"])
+    if kind in _IN_A_FILE:
+        write_json(folder.path / _POLICY, saved[_IN_A_FILE[kind]])
         return _shown(str((folder.path / _POLICY).absolute()))
     return str(saved.get("source") or f"({saved['name']}, to be given again)")
 

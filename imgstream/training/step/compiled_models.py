@@ -21,10 +21,12 @@ from imgstream.runs.run import device
 from imgstream.spec import SampleSpec
 from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
+from imgstream.training.step.losses import LabelsCrossentropy
 from imgstream.training.step.optimizers import new_optimizer
 from imgstream.training.step.precision import choose_precision
 from imgstream.training.step.replicas import Replicas
 from imgstream.training.step.weight_average import WeightAverage
+from imgstream.wording import innermost
 
 BACKBONE_SHARE = 0.1
 """Learning rate of the backbone, as a share of the head's, when training starts from given weights."""
@@ -45,15 +47,24 @@ class Models:
 
     @classmethod
     def make(
-        cls, settings: TrainSettings, info: ModelInfo, spec: SampleSpec, sizes: Sizes, class_count: int, state: dict[str, Any]
+        cls,
+        settings: TrainSettings,
+        info: ModelInfo,
+        spec: SampleSpec,
+        sizes: Sizes,
+        class_count: int,
+        state: dict[str, Any],
+        positive_weights: np.ndarray | None = None,
     ) -> Models:
-        """Build both models of a run. `state` is its run.json, from which a resumed run takes its precision. Raises ModelError."""
+        """Build both models of a run. `state` is its run.json, from which a resumed run takes its precision; `positive_weights`: see
+        LabelsCrossentropy. Raises ModelError.
+        """
         replicas = Replicas()
         shape = spec.shape if sizes.small is None else (None, None, spec.channels)
         served = served_model(settings, info.name, shape, class_count)
         policy, why = (state["precision"], "as before") if "precision" in state else choose_precision(settings.precision)
         transfer = is_transfer(settings, info)
-        trained = trained_model(served, policy, settings, replicas, is_transfer=transfer)
+        trained = trained_model(served, policy, settings, replicas, is_transfer=transfer, positive_weights=positive_weights)
         return cls(trained, served, policy, why, replicas, transfer)
 
     def new_average(self) -> WeightAverage:
@@ -82,11 +93,20 @@ def served_model(settings: TrainSettings, name: str, shape: tuple[int | None, in
         keras.mixed_precision.set_global_policy(before)
 
 
-def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: Replicas, *, is_transfer: bool = False) -> Any:
+def trained_model(
+    served: Any,
+    policy: str,
+    settings: TrainSettings,
+    replicas: Replicas,
+    *,
+    is_transfer: bool = False,
+    positive_weights: np.ndarray | None = None,
+) -> Any:
     """The compiled clone of `served`, with its weights, that computes in the dtype `policy` on all `replicas`. The training loop sets its
     learning rate.
 
-    With `is_transfer`, all but the head learns at BACKBONE_SHARE of the rate. Raises ModelError when the model cannot be cloned.
+    With `is_transfer`, all but the head learns at BACKBONE_SHARE of the rate. `positive_weights`: see LabelsCrossentropy.
+    Raises ModelError when the model cannot be cloned.
     """
     with replicas.scope():
         try:
@@ -94,7 +114,7 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
             model = keras.models.clone_model(served, clone_function=lambda layer: _clone(layer, policy), recursive=not whole)
             model.set_weights(served.get_weights())
         except Exception as error:  # layers of others may raise anything
-            raise ModelError(f"{served.name} cannot be trained: it cannot be cloned ({str(error).splitlines()[0]})") from error
+            raise ModelError(f"{served.name} cannot be trained: it cannot be cloned ({innermost(error)})") from error
         shares = None
         if is_transfer:
             head = {v.path for v in model.get_layer("logits").trainable_variables}
@@ -102,8 +122,12 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
         compiles = keras.backend.backend() == "jax" or device().endswith("gpu")
         model.compile(
             new_optimizer(policy, shares),
-            keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            _loss(settings, positive_weights),
+            metrics=[
+                keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)  # of logits
+                if settings.multi_label
+                else keras.metrics.CategoricalAccuracy(name="accuracy")
+            ],
             jit_compile="auto" if compiles else False,  # TensorFlow on a CPU: XLA trains these models at two thirds of the speed
             auto_scale_loss=False,
         )
@@ -114,6 +138,12 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
             images = np.zeros((1, *(n or 32 for n in model.input_shape[1:])), np.float32)
             model.test_on_batch(images, np.zeros((1, model.output_shape[-1]), np.float32))
     return model
+
+
+def _loss(settings: TrainSettings, positive_weights: np.ndarray | None) -> Any:
+    if settings.multi_label:
+        return LabelsCrossentropy(settings.label_smoothing, positive_weights)
+    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)
 
 
 def _seed(seed: int) -> None:

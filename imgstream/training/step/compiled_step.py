@@ -36,7 +36,7 @@ class StepResult:
 
     @property
     def accuracy(self) -> float:
-        """Share of the batch whose class was right, 0 to 1, whatever the weights."""
+        """Share of the batch whose class was right, 0 to 1, whatever the weights; with several labels an image, of all its classes."""
         return self._read[1]
 
 

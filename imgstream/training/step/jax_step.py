@@ -11,6 +11,7 @@ import numpy as np
 from imgstream.models.scaling import scaled
 from imgstream.spec import SampleSpec
 from imgstream.training.step.compiled_step import StepResult
+from imgstream.training.step.losses import right_share
 from imgstream.training.step.replicas import Replicas, filled
 from imgstream.training.step.weight_average import WeightAverage
 
@@ -76,6 +77,6 @@ class JaxStep:
             value + share * (of_variable[id(weight)].astype(value.dtype) - value)
             for value, weight in zip(averages, self._average.weights, strict=True)
         ]
-        right = (logits.argmax(-1) == labels.argmax(-1)) & (keras.ops.arange(len(labels)) < count)
+        right = right_share(model, logits, labels) * (keras.ops.arange(len(labels)) < count)
         result = keras.ops.stack([loss.astype("float32"), right.sum() / count])
         return (list(trained), list(others), list(optimizer_state), averages), result

@@ -11,6 +11,7 @@ import tensorflow as tf
 from imgstream.models.scaling import scaled
 from imgstream.spec import SampleSpec
 from imgstream.training.step.compiled_step import StepResult
+from imgstream.training.step.losses import right_share
 from imgstream.training.step.replicas import filled
 from imgstream.training.step.weight_average import WeightAverage
 
@@ -45,8 +46,8 @@ class TensorFlowStep:
                 return True
 
             tf.cond(share > 0, move_average, lambda: False)
-            right = (tf.argmax(logits, axis=-1) == tf.argmax(labels, axis=-1)) & (tf.range(tf.shape(labels)[0]) < count)
-            accuracy = tf.reduce_sum(tf.cast(right, tf.float32)) / tf.cast(count, tf.float32)
+            counted = tf.cast(tf.range(tf.shape(labels)[0]) < count, tf.float32)
+            accuracy = tf.reduce_sum(right_share(model, logits, labels) * counted) / tf.cast(count, tf.float32)
             return tf.stack([tf.cast(loss, tf.float32), accuracy])
 
         function = tf.function(step, jit_compile=model.jit_compile, autograph=False)
