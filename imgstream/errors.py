@@ -3,6 +3,7 @@
 ImgstreamError                 everything imgstream raises on purpose; the command line prints it as one line, exit 1
 ├── SpecError (ValueError)     an impossible SampleSpec, or an impossible argument of Stream
 ├── NoImagesError (ValueError) nothing to read under the folder that was given
+│   └── NoFolderError          no such folder, for image_dataset_from_directory (FileNotFoundError)
 ├── DatasetError               images that cannot be used as asked (one class, no labels, too many bad files)
 │   └── OptionError            an impossible value, or options that do not go together; on the command line exit 2
 ├── AugmentError               an augmentation that cannot be loaded, or that broke a sample
@@ -46,6 +47,10 @@ class SpecError(ImgstreamError, ValueError):
 
 class NoImagesError(ImgstreamError, ValueError):
     """A folder, list of files or pattern without images."""
+
+
+class NoFolderError(NoImagesError, FileNotFoundError):
+    """A folder that is not there: as Keras' image_dataset_from_directory tells of it."""
 
 
 class DatasetError(ImgstreamError):

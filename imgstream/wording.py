@@ -28,3 +28,9 @@ def amount(count: float) -> str:
             return f"{count:,.0f} {unit}" if unit in ("bytes", "kB") else f"{count:,.1f} {unit}"
         count /= 1000
     return f"{count:,.1f} TB"
+
+
+def innermost(error: BaseException) -> str:
+    """What an error of Keras says at its heart, on one line: Keras wraps one message in another, each with the whole configuration."""
+    text = str(error).rpartition("Exception encountered: ")[2]
+    return " ".join(text.split("\n\n")[0].split())[:500] or type(error).__name__

@@ -12,6 +12,7 @@ import keras
 
 from imgstream.augment.keras_layers import KerasLayers, mend_shear
 from imgstream.errors import AugmentError
+from imgstream.wording import innermost
 
 _MOST = 16 << 20
 """Bytes of a description of layers."""
@@ -78,7 +79,7 @@ def from_description(data: Any, name: str) -> KerasLayers:
     except AugmentError:
         raise
     except Exception as error:  # Keras raises nearly everything on a damaged description
-        raise AugmentError(f"Keras cannot make the layers that {name} describes: {type(error).__name__}: {error}") from None
+        raise AugmentError(f"Keras cannot make the layers that {name} describes: {innermost(error)}") from None
 
 
 def _check(data: Any, name: str) -> None:

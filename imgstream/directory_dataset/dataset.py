@@ -96,7 +96,8 @@ def image_dataset_from_directory(
 
     Raises:
         SpecError: An argument is impossible. It is a ValueError.
-        NoImagesError: There is no such folder, or no image in it. It is a ValueError.
+        NoFolderError: There is no such folder. It is a FileNotFoundError, and a NoImagesError.
+        NoImagesError: There is no image in it. It is a ValueError.
         OutputError: There is no room for the list of files.
     """
     arguments.check_labels(labels, label_mode, class_names)

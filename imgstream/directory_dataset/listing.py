@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imgstream.errors import NoImagesError, SpecError
+from imgstream.errors import NoFolderError, NoImagesError, SpecError
 from imgstream.index import IMAGE_EXTENSIONS, ImageIndex
 from imgstream.index.folder.sorted_names import Spool
 from imgstream.index.folder.walk import Walk
@@ -53,10 +53,13 @@ def list_directory(
 
     Raises:
         SpecError: There is no such class, or another number of files than of labels.
-        NoImagesError: There is no such folder, or no file in it.
+        NoFolderError: There is no such folder.
+        NoImagesError: There is no file in it.
         OutputError: There is no room for the list.
     """
     root = os.fsencode(directory)
+    if not os.path.lexists(root):
+        raise NoFolderError(f"No images found in directory {os.fsdecode(root)}: there is no such folder")
     inferred = isinstance(labels, str)
     classes = _classes(root, class_names) if inferred else None
     extensions = tuple(extension.lower().encode() for extension in (IMAGE_EXTENSIONS if formats is None else formats))

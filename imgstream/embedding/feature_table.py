@@ -111,7 +111,7 @@ class _Rows:
 
     def table(self) -> FeatureTable:
         """The table of all that was added. Raises DatasetError when that is nothing."""
-        if not self._labels:
+        if not sum(map(len, self._labels)):
             raise DatasetError(f"none of the {len(self._index):,} images under {self._index.root!r} can be read and has a label")
         mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         features = np.frombuffer(mapped, np.float32).reshape(-1, self._dimensions)

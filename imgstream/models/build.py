@@ -17,6 +17,7 @@ from imgstream.models.architecture_names import network_of_layers, network_of_na
 from imgstream.models.model_files import file_of, is_model_path, load_whole, read_config
 from imgstream.models.weights import load_weights
 from imgstream.spec import SampleSpec, Scale
+from imgstream.wording import innermost
 
 MODEL_NAMES = (
     *("cnn", "SqueezeNet"),
@@ -146,7 +147,7 @@ def _application(name: str, shape: tuple[int | None, int | None, int], class_cou
         )
     except Exception as error:
         if weights != "imagenet":
-            raise ModelError(f"{name} cannot be built for images of {shape[0]}x{shape[1]}: {error}") from error
+            raise ModelError(f"{name} cannot be built for images of {shape[0]}x{shape[1]}: {innermost(error)}") from error
         raise ModelError(_not_fetched(name, str(error))) from error
     return _with_head(body, class_count, name)
 
@@ -187,7 +188,7 @@ def _from_file(name: str, shape: tuple[int | None, int | None, int], class_count
         return _with_head(body, class_count, body.name)
     except Exception as error:
         if takes[:2] == tuple(shape[:2]):
-            raise ModelError(f"the head of the model in {path} cannot be replaced: {str(error).splitlines()[0]}") from error
+            raise ModelError(f"the head of the model in {path} cannot be replaced: {innermost(error)}") from error
         raise ModelError(f"{path} takes images of {takes[0]}x{takes[1]} only, not {shape[0]}x{shape[1]}: train with that --size") from error
 
 

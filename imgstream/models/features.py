@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from imgstream.errors import ModelError
+from imgstream.wording import innermost
 
 
 def head(model: Any) -> Any | None:
@@ -42,7 +43,7 @@ def features(model: Any) -> Any:
     try:
         return keras.Model(model.inputs[0], found, name=model.name)
     except ValueError as error:
-        raise ModelError(f"{model.name} cannot be taken apart: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{model.name} cannot be taken apart: {innermost(error)}") from error
 
 
 def with_features(model: Any) -> Any:

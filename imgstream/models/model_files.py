@@ -20,6 +20,7 @@ import h5py
 from imgstream.errors import ModelError
 from imgstream.files.compiled_programs import keep_programs
 from imgstream.models.allowed_layers import check_config, needs_hub
+from imgstream.wording import innermost
 
 RUN_MODEL = "model.keras"
 """The model's file in a run folder."""
@@ -99,7 +100,7 @@ def load_whole(path: Path) -> Any:
         wanted = re.search(r"(?:Could not locate class|Unknown layer:?|Could not find class) '?\"?([\w>]+)", str(error))
         if wanted:
             raise ModelError(f"{path} needs {wanted.group(1)}, a custom object: only models of Keras' own layers can be loaded") from error
-        raise ModelError(f"the model in {path} cannot be loaded: {first_line(error)}") from error
+        raise ModelError(f"the model in {path} cannot be loaded: {innermost(error)}") from error
     if not getattr(model, "inputs", None) or not model.layers:
         raise ModelError(f"{path} was never given the shape of its input: build the model before it is saved")
     return model

@@ -154,5 +154,9 @@ def find_rate(
 
 def _chance(index: ImageIndex, settings: TrainSettings) -> float:
     counts = index.class_counts()
+    if settings.multi_label:  # of each class's decision
+        shares = (1 - settings.label_smoothing) * counts / len(index) + settings.label_smoothing / 2
+        shares = np.clip(shares, 1e-7, 1 - 1e-7)
+        return float(-(shares * np.log(shares) + (1 - shares) * np.log(1 - shares)).sum())
     targets = (1 - settings.label_smoothing) * counts / counts.sum() + settings.label_smoothing / len(counts)
     return float(-(targets * np.log(targets)).sum())

@@ -323,9 +323,13 @@ def test_what_cannot_be_is_a_value_error_that_says_so(photos: Path, arguments: d
     assert isinstance(raised.value, ims.ImgstreamError)
 
 
-def test_a_folder_without_images_or_that_is_not_there_is_a_value_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is no such folder"):
-        ours(tmp_path / "nowhere")
+def test_a_folder_that_is_not_there_is_the_error_that_keras_raises_and_ours(tmp_path: Path) -> None:
+    for kind in (FileNotFoundError, ims.NoImagesError):
+        with pytest.raises(kind, match=r"No images found in directory .*nowhere: there is no such folder"):
+            ours(tmp_path / "nowhere")
+
+
+def test_a_folder_without_images_is_a_value_error(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "notes.txt").touch()
     with pytest.raises(ValueError, match=r"No images found in directory .* Allowed formats: .*found 1 \.txt"):

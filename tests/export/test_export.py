@@ -104,7 +104,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_model_that_gives_something_else_is_not_put_in_place(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "imgstream.export.export.serving_model", lambda model, spec, temperature: serving_model(model, spec, 3 * temperature)
+        "imgstream.export.export.serving_model",
+        lambda model, spec, temperature, **how: serving_model(model, spec, 3 * temperature, **how),
     )
     with pytest.raises(ModelError, match="golden samples differ"):
         export_run(run, tmp_path / "m", format="savedmodel")

@@ -43,6 +43,7 @@ def lr(
     root: options.Root = None,
     columns: options.Columns = None,
     allow_outside: options.AllowOutside = False,
+    multi_label: options.MultiLabel = False,
     label_pattern: options.LabelPattern = None,
     workers: options.Workers = None,
     seed: Annotated[
@@ -81,6 +82,7 @@ def lr(
             root=root,
             columns=columns,
             allow_outside=allow_outside,
+            multi_label=multi_label,
             label_pattern=label_pattern,
             workers=workers,
             seed=seed,

@@ -26,6 +26,7 @@ from imgstream.training.step.optimizers import new_optimizer
 from imgstream.training.step.precision import choose_precision
 from imgstream.training.step.replicas import Replicas
 from imgstream.training.step.weight_average import WeightAverage
+from imgstream.wording import innermost
 
 BACKBONE_SHARE = 0.1
 """Learning rate of the backbone, as a share of the head's, when training starts from given weights."""
@@ -117,7 +118,7 @@ def trained_model(
             model = keras.models.clone_model(served, clone_function=lambda layer: _clone(layer, policy), recursive=not whole)
             model.set_weights(served.get_weights())
         except Exception as error:  # layers of others may raise anything
-            raise ModelError(f"{served.name} cannot be trained: it cannot be cloned ({str(error).splitlines()[0]})") from error
+            raise ModelError(f"{served.name} cannot be trained: it cannot be cloned ({innermost(error)})") from error
         shares = None
         if is_transfer:
             head = {v.path for v in model.get_layer("logits").trainable_variables}
