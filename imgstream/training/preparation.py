@@ -127,7 +127,9 @@ def prepare(
         tell(f"Size: {spec.size[0]}x{spec.size[1]}, twice that of the images; --size asks for another")
     train, val, split_report = split(index, settings)
     sizes = Sizes.of(spec.size) if info.any_size and not transfer else Sizes(spec.size, None)
-    models = Models.make(settings, info, spec, sizes, len(index.class_names), state or {})
+    models = Models.make(settings, info, spec, sizes, index.class_names, state or {})
+    if state is not None and models.teacher is not None and state.get("teacher") != models.teacher.fingerprints:
+        raise RunError(f"{folder.path} learns from {settings.teacher}, which is another model now. Put it back, or choose another --out")
     cache = settings.pixel_cache(spec.size)
     pipeline = choose_pipeline(
         Stream(train, spec, augment=augmentation, **_reading(settings, cache)),
@@ -176,6 +178,7 @@ def _plan(
         workers=settings.workers or cpu_count(),
         pipeline=pipeline,
         on_gpu=device().endswith("gpu"),
+        teachers=models.teacher.sizes if models.teacher is not None else (),
     )
     return plan(
         footprint,

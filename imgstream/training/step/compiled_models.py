@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -21,6 +22,7 @@ from imgstream.runs.run import device
 from imgstream.spec import SampleSpec
 from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
+from imgstream.training.step.distillation import DistillationLoss, LabelAccuracy, Teacher, target_width
 from imgstream.training.step.optimizers import new_optimizer
 from imgstream.training.step.precision import choose_precision
 from imgstream.training.step.replicas import Replicas
@@ -42,19 +44,30 @@ class Models:
     replicas: Replicas
     is_transfer: bool
     """Whether training starts from pretrained weights."""
+    teacher: Teacher | None = None
+    """What `trained` learns from beside the labels."""
 
     @classmethod
     def make(
-        cls, settings: TrainSettings, info: ModelInfo, spec: SampleSpec, sizes: Sizes, class_count: int, state: dict[str, Any]
+        cls, settings: TrainSettings, info: ModelInfo, spec: SampleSpec, sizes: Sizes, class_names: Sequence[str], state: dict[str, Any]
     ) -> Models:
-        """Build both models of a run. `state` is its run.json, from which a resumed run takes its precision. Raises ModelError."""
+        """Build both models of a run, and open its teachers. `state` is its run.json, from which a resumed run takes its precision. Raises
+        ModelError, and RunError for a teacher that cannot be loaded.
+        """
         replicas = Replicas()
         shape = spec.shape if sizes.small is None else (None, None, spec.channels)
-        served = served_model(settings, info.name, shape, class_count)
+        teacher = None
+        if settings.teacher_runs:
+            teacher = Teacher(settings.teacher_runs, class_names, spec, settings.teacher_temperature)
+        served = served_model(settings, info.name, shape, len(class_names))
         policy, why = (state["precision"], "as before") if "precision" in state else choose_precision(settings.precision)
         transfer = is_transfer(settings, info)
         trained = trained_model(served, policy, settings, replicas, is_transfer=transfer)
-        return cls(trained, served, policy, why, replicas, transfer)
+        return cls(trained, served, policy, why, replicas, transfer, teacher)
+
+    def targets(self, images: np.ndarray, labels: np.ndarray, batch_size: int) -> np.ndarray:
+        """What `trained` learns from: `labels`, float32 (B, K), and beside them what the teacher says of `images`, uint8 (B, H, W, C)."""
+        return labels if self.teacher is None else np.concatenate([labels, self.teacher(images, batch_size)], axis=1)
 
     def new_average(self) -> WeightAverage:
         """A moving average of the weights of `trained`, beside them."""
@@ -102,8 +115,8 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
         compiles = keras.backend.backend() == "jax" or device().endswith("gpu")
         model.compile(
             new_optimizer(policy, shares),
-            keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            _loss(settings),
+            metrics=[(LabelAccuracy if settings.teacher_runs else keras.metrics.CategoricalAccuracy)(name="accuracy")],
             jit_compile="auto" if compiles else False,  # TensorFlow on a CPU: XLA trains these models at two thirds of the speed
             auto_scale_loss=False,
         )
@@ -112,8 +125,14 @@ def trained_model(served: Any, policy: str, settings: TrainSettings, replicas: R
             len(replicas) > 1 and keras.backend.backend() == "tensorflow"
         ):  # Keras builds metrics from the first batch, and cannot do so from one that is distributed
             images = np.zeros((1, *(n or 32 for n in model.input_shape[1:])), np.float32)
-            model.test_on_batch(images, np.zeros((1, model.output_shape[-1]), np.float32))
+            model.test_on_batch(images, np.zeros((1, target_width(model)), np.float32))
     return model
+
+
+def _loss(settings: TrainSettings) -> Any:
+    if settings.teacher_runs:
+        return DistillationLoss(settings.label_smoothing, settings.teacher_weight, settings.teacher_temperature)
+    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)
 
 
 def _seed(seed: int) -> None:

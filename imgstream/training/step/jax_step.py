@@ -76,6 +76,6 @@ class JaxStep:
             value + share * (of_variable[id(weight)].astype(value.dtype) - value)
             for value, weight in zip(averages, self._average.weights, strict=True)
         ]
-        right = (logits.argmax(-1) == labels.argmax(-1)) & (keras.ops.arange(len(labels)) < count)
+        right = (logits.argmax(-1) == labels[:, : logits.shape[-1]].argmax(-1)) & (keras.ops.arange(len(labels)) < count)
         result = keras.ops.stack([loss.astype("float32"), right.sum() / count])
         return (list(trained), list(others), list(optimizer_state), averages), result
