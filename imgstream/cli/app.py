@@ -10,7 +10,7 @@ import typer
 from imgstream.cli.data import cache, check, index, pack, report, show, sort
 from imgstream.cli.help import DATA, HELP, PREDICTION, TRAINING, Command, Group
 from imgstream.cli.prediction import embed, evaluate, export, merge, predict
-from imgstream.cli.training import bench, lr, train
+from imgstream.cli.training import bench, lr, shrink, train
 from imgstream.versions import versions
 
 app = typer.Typer(
@@ -59,7 +59,7 @@ def _options(
 
 _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     DATA: (index.index, check.check, report.report, show.show, sort.sort, pack.pack),
-    TRAINING: (train.train, lr.lr, bench.bench),
+    TRAINING: (train.train, shrink.shrink, lr.lr, bench.bench),
     PREDICTION: (predict.predict, evaluate.evaluate, embed.embed, merge.merge, export.export),
 }
 for group, functions in _COMMANDS.items():

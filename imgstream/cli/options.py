@@ -141,9 +141,28 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="NAME|FILE|RUN|hub:PRESET",
-        help="cnn (ours), SqueezeNet, one of keras.applications, a saved model, or a run, of which all but the last layer is taken; or a "
-        "backbone of KerasHub by its preset, or the folder of one (default: the model that the weights belong to, or cnn).",
+        help="cnn, cnn-small or cnn-tiny (ours), SqueezeNet, one of keras.applications, a saved model, or a run, of which all but the last "
+        "layer is taken; or a backbone of KerasHub by its preset, or the folder of one (default: the model that the weights belong to, or "
+        "cnn).",
         rich_help_panel=MODEL,
+    ),
+]
+Teacher = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher",
+        metavar="RUN[,RUN]",
+        help="Learn from what this run says too, or several: how a small model gets what large ones know.",
+        rich_help_panel=TRAINING,
+    ),
+]
+TeacherWeight = Annotated[
+    float, typer.Option("--teacher-weight", metavar="SHARE", help="The teacher's share in the loss.", rich_help_panel=TRAINING)
+]
+TeacherTemperature = Annotated[
+    float,
+    typer.Option(
+        "--teacher-temperature", metavar="T", help="The higher, the more a teacher's less likely classes count.", rich_help_panel=TRAINING
     ),
 ]
 BatchSize = Annotated[

@@ -10,21 +10,23 @@ from keras import layers
 WIDTHS = (32, 64, 128, 256)
 
 
-def build_cnn(shape: tuple[int | None, int | None, int], class_count: int) -> keras.Model:
+def build_cnn(shape: tuple[int | None, int | None, int], class_count: int, share: float = 1.0, name: str = "cnn") -> keras.Model:
     """Images float32 (B, H, W, C) → logits float32 (B, class_count).
 
     A strided stem, then a residual block (He et al., "Deep residual learning", 2015) for each width, with BatchNorm, global average pooling
-    and a linear head. `shape` may leave height and width open (None). Residual branches do not start at zero: in a model this shallow that
-    cost five points of accuracy in the first five epochs (docs/decisions/0005-progressive-resizing.md).
+    and a linear head. `share`: of the channels of WIDTHS; half of them have a quarter of the weights. `shape` may leave height and width
+    open (None). Residual branches do not start at zero: in a model this shallow that cost five points of accuracy in the first five epochs
+    (docs/decisions/0005-progressive-resizing.md).
     """
     inputs = keras.Input(shape, name="image")
-    x = _conv(inputs, WIDTHS[0], 3, strides=2)
+    widths = [max(1, round(share * width)) for width in WIDTHS]
+    x = _conv(inputs, widths[0], 3, strides=2)
     x = layers.Activation("relu")(_norm(x))
-    for stage, width in enumerate(WIDTHS):
+    for stage, width in enumerate(widths):
         x = _block(x, width, strides=2 if stage else 1)
     x = layers.GlobalAveragePooling2D()(x)
     outputs = layers.Dense(class_count, dtype="float32", name="logits")(x)
-    return keras.Model(inputs, outputs, name="cnn")
+    return keras.Model(inputs, outputs, name=name)
 
 
 def _block(x: Any, width: int, strides: int) -> Any:

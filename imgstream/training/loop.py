@@ -242,9 +242,10 @@ class TrainingLoop:
         weights = self.train.index.weights_at(batch.positions)
         if self._class_weights is not None:
             weights = (1 if weights is None else weights) * (labels @ self._class_weights)
+        targets = self.models.targets(batch.images, labels, self.train.batch_size)
         self._callbacks.on_train_batch_begin(batch.number)
         rate, share = self._peak * one_cycle(self._progress), self.average.share(state.step + 1)
-        result = self._compiled_step(batch.images, labels, weights, rate=rate, share=share)
+        result = self._compiled_step(batch.images, targets, weights, rate=rate, share=share)
         cost = self.sizes.cost(self._progress)
         state.step, state.work = state.step + 1, state.work + cost
         self._record.step = state.step

@@ -122,6 +122,8 @@ def prepare(
         raise ModelError("head_only trains only the head of a model with weights: give them with --weights, or give a saved --model")
     if processes.count > 1 and (settings.cache != "off" or settings.pipeline == "tf"):
         raise OptionError("several processes train without a cache and with the pipeline python: leave out cache and pipeline", "cache")
+    if processes.count > 1 and settings.teacher is not None:
+        raise OptionError("several processes train without a teacher: leave it out, or train in one process", "teacher")
     if state is None:
         index = processes.same_index(lambda: labelled(source, settings, scanned, tell))
         spec = sample_spec(settings, info, index, tell)
@@ -139,7 +141,9 @@ def prepare(
     if processes.count > 1 and state is None:
         before = {"precision": processes.from_first(choose_precision(settings.precision)[0])}
     weights = positive_weights(train) if settings.multi_label and settings.balance else None
-    models = Models.make(settings, info, spec, sizes, len(index.class_names), before, weights)
+    models = Models.make(settings, info, spec, sizes, index.class_names, before, weights)
+    if state is not None and models.teacher is not None and state.get("teacher") != models.teacher.fingerprints:
+        raise RunError(f"{folder.path} learns from {settings.teacher}, which is another model now. Put it back, or choose another --out")
     cache = settings.pixel_cache(spec.size)
     pipeline = choose_pipeline(
         Stream(train, spec, augment=augmentation, **_reading(settings, cache)),
@@ -193,6 +197,7 @@ def _plan(
         pipeline=pipeline,
         on_gpu=device().endswith("gpu"),
         pixel_bytes=spec.pixel_type.itemsize,
+        teachers=models.teacher.sizes if models.teacher is not None else (),
     )
     return plan(
         footprint,

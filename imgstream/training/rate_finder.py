@@ -114,7 +114,7 @@ def find_rate(
     index = labelled(source, settings, None, None)
     train_index, _, _ = split(index, settings)
     spec = sample_spec(settings, info, index, lambda text: None)
-    models = Models.make(settings, info, spec, Sizes(spec.size, None), len(train_index.class_names), {})
+    models = Models.make(settings, info, spec, Sizes(spec.size, None), train_index.class_names, {})
     batch_size = settings.batch_size or DEFAULT_BATCH_SIZE
     take_step = new_step(models.trained, models.new_average(), models.replicas, batch_size, spec)
     usual = peak_learning_rate(batch_size, is_transfer=models.is_transfer)
@@ -136,7 +136,7 @@ def find_rate(
     for step, (images, labels, *weights) in enumerate(itertools.islice(batches, steps)):
         rate = usual * LOWEST * (HIGHEST / LOWEST) ** (step / max(1, steps - 1))
         targets = np.eye(len(train_index.class_names), dtype=np.float32)[labels] if labels.ndim == 1 else labels
-        loss = take_step(images, targets, weights[0] if weights else None, rate=rate, share=0.0).loss
+        loss = take_step(images, models.targets(images, targets, batch_size), weights[0] if weights else None, rate=rate, share=0.0).loss
         loss /= (float(np.mean(weights[0])) if weights else 1.0) or 1.0  # Keras divides by the images, not by what they weigh
         if not math.isfinite(loss):
             break

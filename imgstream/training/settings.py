@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 from typing import Any
 
@@ -64,6 +65,14 @@ class TrainSettings:
     """Train only the head: the backbone stays as it is, and training takes seconds once the features are computed."""
     features: str | None = None
     """With head_only: a file that `imgstream embed` wrote, to take the features from instead of computing them."""
+    teacher: str | None = None
+    """A run of the same classes, or several, with commas between, to learn from beside the labels: of several the mean counts."""
+    teacher_weight: float = 0.9
+    """The teacher's share in the loss, above 0 and up to 1; the rest is the labels'. 0.9, and the temperature, are those of Tian,
+    Krishnan and Isola, "Contrastive representation distillation", 2020.
+    """
+    teacher_temperature: float = 4.0
+    """What the logits of both are divided by, from 0.1 to 100: the higher, the more the classes count that are less likely."""
     augment: Any = "standard"
     epochs: int | None = None
     """Passes over the training images; if `minutes` is not given either, DEFAULT_EPOCHS, or FINE_TUNING_EPOCHS with weights."""
@@ -117,6 +126,8 @@ class TrainSettings:
             ("gpu_memory", self.gpu_memory, 1, 10**18),
             ("label_smoothing", self.label_smoothing, 0, 0.9),
             ("max_bad", self.max_bad, 0, 1),
+            ("teacher_weight", self.teacher_weight, 0.001, 1),
+            ("teacher_temperature", self.teacher_temperature, 0.1, 100),
         ):
             if value is not None and not (math.isfinite(value) and low <= value <= high):
                 raise OptionError(f"{name} must be from {low} to {high}; got {value}", name)
@@ -132,6 +143,10 @@ class TrainSettings:
             raise OptionError(f"precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}", "precision")
         if self.features is not None and not self.head_only:
             raise OptionError("features are what a head alone is trained on: give head_only with them", "head_only")
+        if self.teacher is not None and self.multi_label:
+            raise OptionError("a teacher is one of models that give an image one label: leave out one of them", "teacher", "multi_label")
+        if self.teacher is not None and self.head_only:
+            raise OptionError("a teacher teaches in steps, and head_only takes none: give one of them", "teacher", "head_only")
         if self.pipeline not in CHOICES:
             raise OptionError(f"pipeline must be one of {', '.join(CHOICES)}; got {self.pipeline!r}", "pipeline")
         if self.fold is not None:
@@ -150,6 +165,13 @@ class TrainSettings:
         if not match or not 1 <= int(match[1]) <= int(match[2]) or not 2 <= int(match[2]) <= 100:
             raise OptionError(f"fold is k/n, the k-th of n parts, such as 1/5; got {self.fold!r}", "fold")
         return int(match[1]) - 1, int(match[2])
+
+    @property
+    def teacher_runs(self) -> tuple[str, ...]:
+        """The runs to learn from; () without a teacher."""
+        if self.teacher is None:
+            return ()
+        return (self.teacher,) if os.path.exists(self.teacher) else tuple(path for path in self.teacher.split(",") if path)
 
     @property
     def planned_epochs(self) -> int | None:

@@ -158,6 +158,8 @@ def _run(
         chosen: dict[str, Any] = {"pipeline": pipeline, "pipeline_why": why, "split": prepared.split.to_json()}
         chosen |= {"model": prepared.info.name, "precision": models.policy}
         chosen |= {"batch_size": memory.batch_size, "validation_batch": memory.validation_batch}
+        if models.teacher is not None:
+            chosen["teacher"] = models.teacher.fingerprints
         folder.write_state({"state": "running", "created": _now(), "versions": versions(*_PACKAGES), **chosen})
     with MemoryRecord(folder.memory, settings.memory) as record:
         train_stream, val_stream = prepared.train_stream(), prepared.val_stream()

@@ -61,7 +61,8 @@ def try_steps(models: Models, train: Stream) -> tuple[float, float]:
     marks = [time.monotonic()]
     for batch in itertools.islice(batches, _STEPS):
         labels = np.eye(classes, dtype=np.float32)[batch.labels] if batch.labels.ndim == 1 else batch.labels
-        result = take_step(batch.images, labels, train.index.weights_at(batch.positions), rate=0.0, share=0.0)
+        targets = models.targets(batch.images, labels, train.batch_size)
+        result = take_step(batch.images, targets, train.index.weights_at(batch.positions), rate=0.0, share=0.0)
         _ = result.loss  # waits for it
         marks.append(time.monotonic())
         if len(marks) > 2 and marks[-1] - marks[1] > _STEPS_SECONDS:
@@ -107,7 +108,7 @@ def _step_on_zeros(models: Models, spec: SampleSpec, size: int) -> tuple[float, 
 
     def steps(count: int) -> float:
         began = time.monotonic()
-        results = [take_step(images, labels, None, rate=0.0, share=0.0) for _ in range(count)]
+        results = [take_step(images, models.targets(images, labels, size), None, rate=0.0, share=0.0) for _ in range(count)]
         _ = results[-1].loss  # waits for it
         return time.monotonic() - began
 

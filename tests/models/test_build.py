@@ -22,16 +22,29 @@ def test_cnn_gives_logits_of_the_classes_for_any_size_and_either_number_of_chann
         assert model.layers[-1].get_config()["activation"] == "linear"
 
 
-def test_every_name_but_our_own_two_is_of_keras_applications_and_is_found_in_any_case() -> None:
+def test_a_smaller_cnn_has_a_share_of_the_channels_and_so_its_square_of_the_weights() -> None:
+    whole, half, quarter = (build_model(name, (None, None, 3), 2) for name in ("cnn", "cnn-small", "cnn-tiny"))
+    assert [model.layers[-2].output.shape[-1] for model in (whole, half, quarter)] == [256, 128, 64]
+    assert whole.count_params() > 3.8 * half.count_params() > 3.8 * 3.7 * quarter.count_params()
+
+
+def test_every_name_but_our_own_is_of_keras_applications_and_is_found_in_any_case() -> None:
     for name in MODEL_NAMES:
-        assert name in ("cnn", "SqueezeNet") or hasattr(keras.applications, name)
+        assert name in ("cnn", "cnn-small", "cnn-tiny", "SqueezeNet") or hasattr(keras.applications, name)
         assert model_info(name.upper()).name == name
 
 
 @pytest.mark.parametrize(
     ("name", "scale"),
     [
-        *(("cnn", "signed"), ("MobileNetV2", "signed"), ("ResNet50V2", "signed"), ("DenseNet121", "imagenet"), ("EfficientNetB0", "raw")),
+        *(
+            ("cnn", "signed"),
+            ("cnn-tiny", "signed"),
+            ("MobileNetV2", "signed"),
+            ("ResNet50V2", "signed"),
+            ("DenseNet121", "imagenet"),
+            ("EfficientNetB0", "raw"),
+        ),
         *(("SqueezeNet", "caffe"), ("VGG16", "caffe"), ("VGG19", "caffe"), ("ResNet50", "caffe"), ("ResNet152", "caffe")),
     ],
 )

@@ -138,6 +138,9 @@ def train(
             "--features", metavar="FILE", help="With --head-only: the features that imgstream embed wrote.", rich_help_panel=MODEL
         ),
     ] = None,
+    teacher: options.Teacher = None,
+    teacher_weight: options.TeacherWeight = 0.9,
+    teacher_temperature: options.TeacherTemperature = 4.0,
     augment: options.Augment = "standard",
     epochs: Annotated[
         int | None,
@@ -257,7 +260,8 @@ def train(
         imgstream train tags.csv --multi-label --out runs/tags
         imgstream train photos/ --out runs/mobile --model MobileNetV2 --weights imagenet
         imgstream train photos/ --out runs/quick --weights squeezenet.h5 --head-only
-        imgstream train photos/ --out runs/small --minutes 60 --memory 1500MB --checkpoint-every 5min --resume
+        imgstream train photos/ --out runs/small --model cnn-small --teacher runs/pets --minutes 15
+        imgstream train photos/ --out runs/frugal --minutes 60 --memory 1500MB --checkpoint-every 5min --resume
         imgstream train photos/ --out runs/pets --minutes 15 --dry-run
         imgstream train photos/ --out runs/folds --fold all --folds 5 --minutes 50
         imgstream train --config runs/pets/train.yaml --out runs/longer --minutes 60
@@ -298,6 +302,9 @@ def train(
         "weights": weights,
         "head_only": head_only,
         "features": features,
+        "teacher": teacher,
+        "teacher_weight": teacher_weight,
+        "teacher_temperature": teacher_temperature,
         "augment": augment,
         "epochs": epochs,
         "minutes": minutes,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from imgstream.errors import ModelError
@@ -89,11 +90,13 @@ class Footprint:
         on_gpu: bool = False,
         pixel_bytes: int = 1,
         baseline: int | None = None,
+        teachers: Sequence[tuple[Any, tuple[int, int, int]]] = (),
     ) -> Footprint:
         """The footprint of the compiled model `trained` and its float32 twin `served`, for samples of `shape` (height, width, channels).
 
         `small`: (height, width) that training starts with. `baseline`: bytes that the process takes now, with both models built; None asks
-        the system. `pixel_bytes`: of a channel. `on_gpu`: activations are in the GPU's memory, and are not counted.
+        the system. `pixel_bytes`: of a channel. `on_gpu`: activations are in the GPU's memory, and are not counted. `teachers`: models
+        that compute each training batch too, with the shapes of their samples.
         """
         if baseline is None:
             baseline = anonymous_bytes() or _BASELINE
@@ -103,12 +106,13 @@ class Footprint:
         item = max(pixel_bytes, _LOADED[pipeline])
         pixels = item * math.prod(shape)
         small_pixels = 0 if small is None else item * math.prod((*small, shape[2]))
+        taught = max((forward_bytes(model, of_teacher) for model, of_teacher in teachers), default=0)
         return cls(
             fixed=baseline + _WASTE * graphs + _WEIGHT_COPIES * weights + _DENSE_COPIES * dense,
             sample=pixels + small_pixels,
             full_sample=pixels,
             values=math.prod(shape),
-            activations=0.0 if on_gpu else _ACTIVATIONS * training_bytes(trained, shape),
+            activations=0.0 if on_gpu else _ACTIVATIONS * training_bytes(trained, shape) + taught,
             forward=0.0 if on_gpu else forward_bytes(served, shape),
             workers=workers,
             ahead=4 if pipeline == "python" else 6,

@@ -63,6 +63,9 @@ def _value(name: str, value: Any) -> Any:
         return value if isinstance(value, int) else "x".join(map(str, value))
     if name == "columns":
         return ",".join(f"{field}={column}" for field, column in value.items())
+    if name == "teacher":
+        paths = [value] if os.path.exists(value) else str(value).split(",")
+        return _shown(",".join(os.path.abspath(path) for path in paths))
     text = os.fsdecode(value) if isinstance(value, os.PathLike) else value
     if isinstance(text, str) and (
         (name in _PATHS and os.path.exists(text))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -21,6 +22,7 @@ from imgstream.runs.run import device
 from imgstream.spec import SampleSpec
 from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
+from imgstream.training.step.distillation import DistillationLoss, LabelAccuracy, Teacher, target_width
 from imgstream.training.step.losses import LabelsCrossentropy
 from imgstream.training.step.optimizers import new_optimizer
 from imgstream.training.step.precision import choose_precision
@@ -44,6 +46,8 @@ class Models:
     replicas: Replicas
     is_transfer: bool
     """Whether training starts from pretrained weights."""
+    teacher: Teacher | None = None
+    """What `trained` learns from beside the labels."""
 
     @classmethod
     def make(
@@ -52,20 +56,27 @@ class Models:
         info: ModelInfo,
         spec: SampleSpec,
         sizes: Sizes,
-        class_count: int,
+        class_names: Sequence[str],
         state: dict[str, Any],
         positive_weights: np.ndarray | None = None,
     ) -> Models:
-        """Build both models of a run. `state` is its run.json, from which a resumed run takes its precision; `positive_weights`: see
-        LabelsCrossentropy. Raises ModelError.
+        """Build both models of a run, and open its teachers. `state` is its run.json, from which a resumed run takes its precision;
+        `positive_weights`: see LabelsCrossentropy. Raises ModelError, and RunError for a teacher that cannot be loaded.
         """
         replicas = Replicas()
         shape = spec.shape if sizes.small is None else (None, None, spec.channels)
-        served = served_model(settings, info.name, shape, class_count)
+        teacher = None
+        if settings.teacher_runs:
+            teacher = Teacher(settings.teacher_runs, class_names, spec, settings.teacher_temperature)
+        served = served_model(settings, info.name, shape, len(class_names))
         policy, why = (state["precision"], "as before") if "precision" in state else _precision(settings, spec)
         transfer = is_transfer(settings, info)
         trained = trained_model(served, policy, settings, replicas, is_transfer=transfer, positive_weights=positive_weights)
-        return cls(trained, served, policy, why, replicas, transfer)
+        return cls(trained, served, policy, why, replicas, transfer, teacher)
+
+    def targets(self, images: np.ndarray, labels: np.ndarray, batch_size: int) -> np.ndarray:
+        """What `trained` learns from: `labels`, float32 (B, K), and beside them what the teacher says of `images`, pixels (B, H, W, C)."""
+        return labels if self.teacher is None else np.concatenate([labels, self.teacher(images, batch_size)], axis=1)
 
     def new_average(self) -> WeightAverage:
         """A moving average of the weights of `trained`, beside them."""
@@ -127,11 +138,7 @@ def trained_model(
         model.compile(
             new_optimizer(policy, shares),
             _loss(settings, positive_weights),
-            metrics=[
-                keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)  # of logits
-                if settings.multi_label
-                else keras.metrics.CategoricalAccuracy(name="accuracy")
-            ],
+            metrics=[_accuracy(settings)],
             jit_compile="auto" if compiles else False,  # TensorFlow on a CPU: XLA trains these models at two thirds of the speed
             auto_scale_loss=False,
         )
@@ -140,13 +147,21 @@ def trained_model(
             len(replicas) > 1 and keras.backend.backend() == "tensorflow"
         ):  # Keras builds metrics from the first batch, and cannot do so from one that is distributed
             images = np.zeros((1, *(n or 32 for n in model.input_shape[1:])), np.float32)
-            model.test_on_batch(images, np.zeros((1, model.output_shape[-1]), np.float32))
+            model.test_on_batch(images, np.zeros((1, target_width(model)), np.float32))
     return model
+
+
+def _accuracy(settings: TrainSettings) -> Any:
+    if settings.multi_label:
+        return keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)  # of logits
+    return (LabelAccuracy if settings.teacher_runs else keras.metrics.CategoricalAccuracy)(name="accuracy")
 
 
 def _loss(settings: TrainSettings, positive_weights: np.ndarray | None) -> Any:
     if settings.multi_label:
         return LabelsCrossentropy(settings.label_smoothing, positive_weights)
+    if settings.teacher_runs:
+        return DistillationLoss(settings.label_smoothing, settings.teacher_weight, settings.teacher_temperature)
     return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)
 
 

@@ -49,8 +49,8 @@ class CompiledStep(Protocol):
     """Whether images of another height and width need another program, which takes as long to compile as the first."""
 
     def __call__(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, *, rate: float, share: float) -> StepResult:
-        """Take a step on images, (B, H, W, C): pixels, or float32 that are scaled already; labels, float32 (B, K); and weights,
-        float32 (B,), None for ones.
+        """Take a step on images, (B, H, W, C): pixels, or float32 that are scaled already; labels, float32 (B, K), or the targets (B, 2 K)
+        of a DistillationLoss; and weights, float32 (B,), None for ones.
 
         `rate`: the learning rate. `share`: how far the average moves towards the new weights (WeightAverage.share).
         """

@@ -29,8 +29,11 @@ class LabelsCrossentropy(keras.losses.Loss):
 
 
 def right_share(model: Any, logits: Any, labels: Any) -> Any:
-    """float32 (B,): 1 for images whose class is right; where they may have several labels, the share of the classes that are right."""
+    """float32 (B,): 1 for images whose class is right; where they may have several labels, the share of the classes that are right.
+
+    `labels`: what the step was given, which holds a teacher's opinion behind them.
+    """
     ops = keras.ops
     if isinstance(model.loss, LabelsCrossentropy):
         return ops.mean(ops.cast((logits > 0) == (labels > 0.5), "float32"), axis=-1)
-    return ops.cast(ops.argmax(logits, axis=-1) == ops.argmax(labels, axis=-1), "float32")
+    return ops.cast(ops.argmax(logits, axis=-1) == ops.argmax(labels[:, : logits.shape[-1]], axis=-1), "float32")

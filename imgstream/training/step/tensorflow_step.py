@@ -11,6 +11,7 @@ import tensorflow as tf
 from imgstream.models.scaling import scaled
 from imgstream.spec import SampleSpec
 from imgstream.training.step.compiled_step import StepResult
+from imgstream.training.step.distillation import target_width
 from imgstream.training.step.losses import right_share
 from imgstream.training.step.replicas import filled
 from imgstream.training.step.weight_average import WeightAverage
@@ -51,7 +52,7 @@ class TensorFlowStep:
             return tf.stack([tf.cast(loss, tf.float32), accuracy])
 
         function = tf.function(step, jit_compile=model.jit_compile, autograph=False)
-        labels, number = tf.TensorSpec((None, model.output_shape[-1]), tf.float32), tf.TensorSpec((), tf.float32)
+        labels, number = tf.TensorSpec((None, target_width(model)), tf.float32), tf.TensorSpec((), tf.float32)
         others = (labels, tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.int32), number, number)
 
         @functools.cache
