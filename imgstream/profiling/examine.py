@@ -69,9 +69,9 @@ def examine(
     tell("starting Keras")
     from imgstream.profiling.training_step import TrainingStep
     from imgstream.runs.run import device
+    from imgstream.training.memory.gpu import gpu_name
     from imgstream.training.schedule import Sizes
     from imgstream.training.settings import TrainSettings
-    from imgstream.training.step.gpu_memory import gpu_name
 
     began = time.perf_counter()
     tell(f"compiling {info.name}")

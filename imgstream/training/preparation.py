@@ -21,6 +21,7 @@ from imgstream.stream import Stream, choose_pipeline
 from imgstream.stream.pipeline_selection import PipelineSelection
 from imgstream.stream.plan import Pipeline, cpu_count
 from imgstream.training.data import labelled, positive_weights, sample_spec, split
+from imgstream.training.memory.gpu import limit_gpu
 from imgstream.training.memory.plan import Footprint, MemoryPlan, plan
 from imgstream.training.processes.group import Processes
 from imgstream.training.processes.part_stream import PartStream
@@ -28,7 +29,6 @@ from imgstream.training.schedule import Sizes
 from imgstream.training.settings import TrainSettings
 from imgstream.training.state.resuming import check_same, tell_changes
 from imgstream.training.step.compiled_models import Models, is_transfer
-from imgstream.training.step.gpu_memory import limit_gpu
 from imgstream.training.step.precision import choose_precision
 from imgstream.training.trial import fastest_batch
 

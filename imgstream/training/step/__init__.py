@@ -12,5 +12,4 @@ precision.py        float32 or mixed precision
 weight_average.py   the moving average of the weights
 losses.py           the loss of images that may have several labels
 replicas.py         several devices, and batches filled up to a size
-gpu_memory.py       limits the memory taken of each GPU
 """

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from imgstream.errors import ModelError
-from imgstream.training.step.gpu_memory import limit_gpu
+from imgstream.training.memory.gpu import limit_gpu
 
 
 class Calls:
