@@ -219,6 +219,10 @@ def million(folder: Path, count: int) -> None:
         index = ims.scan(folder / "shards")
         opening.append(time.perf_counter() - began)
     print(f"opened again in {1e3 * statistics.median(opening):.0f} ms")
+    os.utime(folder / "shards/train-00000.tfrecord")
+    began = time.perf_counter()
+    index = ims.scan(folder / "shards")
+    print(f"one of {-(-count // a_shard)} shards has changed: listed again in {time.perf_counter() - began:.1f} s")
     stream = ims.Stream(index, ims.SampleSpec(size=(16, 16)), shuffle=True, batch_size=BATCH)
     began, memory = time.perf_counter(), []
     for number, _ in enumerate(islice(stream.batches(), 4000)):

@@ -15,6 +15,7 @@ import numpy as np
 
 from imgstream.augment import from_json
 from imgstream.check import examine
+from imgstream.decode.depth import depth_of
 from imgstream.errors import AugmentError, ImgstreamError, RunError
 from imgstream.evaluation.drift import Profile, compare
 from imgstream.files.atomic import write_text
@@ -287,7 +288,7 @@ def _data(
         found["augmentation"], found["augment"] = [], None
         augment = _augment_of(run)
         if augment is not None:
-            spec = SampleSpec(size=(96, 96)) if run is None else run.spec
+            spec = SampleSpec(size=(96, 96), levels=depth_of(index).levels) if run is None else run.spec
             found["augment"] = getattr(augment, "name", str(augment))
             found["augmentation"] = data.augmentation(index, spec, augment, workers)
     return found

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from imgstream.decode.depth import depth_of
 from imgstream.errors import NoImagesError
 from imgstream.index import ImageIndex
 from imgstream.index.selection import SEPARATOR
@@ -22,7 +23,9 @@ _SIDE = 160
 def index(value: ImageIndex, *, n: int, seed: int) -> Chart:
     """`n` images chosen by `seed`, each under its label and its name."""
     chosen = np.sort(permute(np.arange(min(n, len(value))), len(value), seed, 0))
-    stream = Stream(value.take(chosen), SampleSpec(size=(_SIDE, _SIDE)), batch_size=max(1, min(n, 32)), dtype="uint8")
+    some = value.take(chosen)
+    spec = SampleSpec(size=(_SIDE, _SIDE), levels=depth_of(some).levels)
+    stream = Stream(some, spec, batch_size=max(1, min(n, 32)), dtype="uint8")
     images, titles = [], []
     for batch in stream.traced_batches():
         labels = stream.index.labels_at(batch.positions)

@@ -69,6 +69,7 @@ def test_alpha_is_dropped_at_depth_too(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels(path, (0, 65_535))[..., 0], ALL_12_BITS)
 
 
+@pytest.mark.slow
 def test_images_larger_than_a_band_are_whole(tmp_path: Path) -> None:
     values = np.arange(1100 * 1300, dtype=np.uint32).reshape(1100, 1300)
     grey, colour = (values % 65_521).astype(np.uint16), np.dstack([(values * k % 65_521).astype(np.uint16) for k in (1, 2, 3)])

@@ -63,7 +63,7 @@ def test_the_images_are_taken_as_an_exported_model_takes_them(scale: Any, channe
 
 def of_spec(spec: SampleSpec) -> Any:
     """What is looked at of a run."""
-    return SimpleNamespace(spec=spec, class_names=["dark", "light"])
+    return SimpleNamespace(spec=spec, class_names=["dark", "light"], thresholds=None)
 
 
 def test_each_class_has_its_share_however_few_images_it_has(two_classes: Path, tmp_path: Path) -> None:

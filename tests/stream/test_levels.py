@@ -64,6 +64,7 @@ def test_the_pipelines_agree_on_deep_images(
     assert len(np.unique(a)) > 1000
 
 
+@pytest.mark.slow
 def test_the_batches_of_pixels_are_the_floats_before_scaling(index: ims.ImageIndex) -> None:
     stream = ims.Stream(index, SPEC, batch_size=4)
     floats, deep, eight = (batches(stream.replace(dtype=dtype))[0] for dtype in ("float32", "uint16", "uint8"))

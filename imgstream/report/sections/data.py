@@ -12,6 +12,7 @@ import numpy as np
 
 from imgstream.check import Findings
 from imgstream.check.clusters import Clusters
+from imgstream.decode.depth import depth_of
 from imgstream.errors import AugmentError, BadImage
 from imgstream.evaluation.drift import Profile
 from imgstream.index import ImageIndex
@@ -104,7 +105,7 @@ def _grouped(findings: Findings, workers: int | None) -> list[tuple[str, str, li
         title: [clusters[n][:_IN_GROUP].tolist() for n in itertools.islice(numbers, _GROUPS)] for title, _, clusters, numbers in chosen
     }
     wanted = [row for groups in first.values() for rows in groups for row in rows]
-    spec = SampleSpec(size=(_SIDE, _SIDE), fit="pad")
+    spec = SampleSpec(size=(_SIDE, _SIDE), fit="pad", levels=findings.depth.levels)
     tiles = plain_tiles(findings.index, wanted, spec, side=_SIDE, workers=workers)
     return [
         (title, said, numbers, sum(len(clusters[n]) for n in numbers), [[tiles[row] for row in rows] for rows in first[title]])
@@ -157,7 +158,7 @@ def sheets(index: ImageIndex, workers: int | None) -> tuple[list[tuple[str | Non
     chosen: list[tuple[int, np.ndarray]] = [(int(k), _spread(places[labels == k])) for k in named]
     if unlabelled := index.unlabelled_count():
         chosen.append((-1, _spread(np.flatnonzero(index.labels < 0))))
-    spec = SampleSpec(size=(_SIDE, _SIDE))
+    spec = SampleSpec(size=(_SIDE, _SIDE), levels=depth_of(index).levels)
     tiles = plain_tiles(index, [row for _, rows in chosen for row in rows.tolist()], spec, side=_SIDE, workers=workers)
     return [
         (

@@ -143,6 +143,7 @@ def test_check_json_is_one_object_with_the_documented_fields(planted: Path, caps
             "near_duplicates",
             "conflicting_labels",
             "across_splits",
+            "depth",
             "extreme_aspects",
         ),
     }
