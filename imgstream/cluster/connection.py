@@ -59,21 +59,23 @@ def connected(on: str, parts: int | None = None) -> Iterator[Cluster]:
         text = " ".join(str(error).split())
         raise ClusterError(f"{where} cannot be reached: {text}. {_ADVICE}") from error
     try:
-        yield _shared(ray, parts)
+        machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
+        yield Cluster(ray, *share_out(machines, parts), len(machines))
     finally:
         ray.shutdown()
 
 
-def _shared(ray: Any, parts: int | None) -> Cluster:
-    machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
+def share_out(machines: list[dict[str, float]], parts: int | None) -> tuple[int, int, int]:
+    """(workers, cores of each, GPUs of each) for machines with these resources, as Ray counts them: CPU and GPU. See `connected`.
+
+    Raises OptionError when there are not enough cores.
+    """
     gpus = [int(machine.get("GPU", 0)) for machine in machines]
     if any(gpus):
-        workers = min(parts or sum(gpus), sum(gpus))
         cores = min(int(machine.get("CPU", 0)) // n for machine, n in zip(machines, gpus, strict=True) if n)
-        return Cluster(ray, workers, max(1, cores), 1, len(machines))
+        return min(parts or sum(gpus), sum(gpus)), max(1, cores), 1
     cores_of = [n for machine in machines if (n := int(machine.get("CPU", 0)))]
     if sum(cores_of) < (parts or 1):
-        raise OptionError(f"parts {parts}: the cluster has {quantity(sum(cores_of), 'core')}, and a worker needs one. Give fewer", "parts")
-    wanted = parts or sum(n // min(cores_of) for n in cores_of)
-    each = next(n for n in range(max(cores_of), 0, -1) if sum(m // n for m in cores_of) >= wanted)
-    return Cluster(ray, wanted, each, 0, len(machines))
+        raise OptionError(f"parts {parts or 1}: the cluster has {quantity(sum(cores_of), 'core')}, and a worker needs one", "parts")
+    workers = parts or sum(n // min(cores_of) for n in cores_of)
+    return workers, next(n for n in range(max(cores_of), 0, -1) if sum(m // n for m in cores_of) >= workers), 0
