@@ -96,11 +96,12 @@ class BucketServer:
         self._ready.set()
         self._loop.run_forever()
         server.close()
-        self._loop.run_until_complete(asyncio.sleep(0))  # those that are just being accepted
-        while self.open:
+        quiet = 0
+        while quiet < 5:  # what is just being accepted opens some turns of the loop later
+            quiet = 0 if self.open or asyncio.all_tasks(self._loop) else quiet + 1
             for transport in list(self.open):
                 transport.abort()
-            self._loop.run_until_complete(asyncio.sleep(0.001))  # they close in callbacks
+            self._loop.run_until_complete(asyncio.sleep(0.001))
         self._loop.close()
 
     def answer(self, method: str, target: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes, bool]:
