@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import functools
 import importlib
 import os
 import pickle
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,10 +112,26 @@ def joined() -> Processes:
     if keras.backend.backend() != "jax":
         raise OptionError(f"several processes train together on JAX only: set KERAS_BACKEND=jax (it is {keras.backend.backend()})")
     try:
-        keras.distribution.initialize()
+        with _quiet_stdout():
+            keras.distribution.initialize()
     except Exception as error:  # RuntimeError, ValueError and those of gRPC
         raise ClusterError(f"process {rank} cannot join the others at {address}: {str(error).splitlines()[0]}") from error
     return Processes(int(rank), int(count))
+
+
+@contextlib.contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """Gloo, which connects the processes, tells of it on stdout: that is where results go."""
+    sys.stdout.flush()
+    before, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)  # C++ has a buffer of its own
+        os.dup2(before, 1)
+        os.close(before)
+        os.close(nowhere)
 
 
 @contextlib.contextmanager
