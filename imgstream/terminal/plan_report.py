@@ -27,9 +27,10 @@ def plan_lines(plan: DryRun) -> list[str]:
             else f"about {plan.steps / batch:,.1f} epochs in {plan.minutes:g} minutes"
         )
         work = f"{passes}, {quantity(plan.steps, 'step')} of {plan.step_seconds:.3g} s at the full size"
+    taught = f"; it learns from {printable(plan.teacher)} too" if plan.teacher else ""
     begun = "a new run" if plan.resumed_from_step is None else f"the run that is there goes on from step {plan.resumed_from_step:,}"
     return [
-        f"Model: {printable(plan.model)}, {plan.parameters:,} parameters, from {begins}; precision {plan.precision}",
+        f"Model: {printable(plan.model)}, {plan.parameters:,} parameters, from {begins}; precision {plan.precision}{taught}",
         f"Classes: {len(plan.classes):,}: {classes}{more}",
         printable(str(plan.split)),
         f"Samples: {first}{height}x{width}; augmentation: {printable(plan.augment.get('name') or plan.augment['kind'])}",
