@@ -18,6 +18,8 @@ from imgstream.wording import quantity
 
 _AS_BEFORE = ("val", "val_share", "group", "fold", "label_smoothing", "balance", "cache", "cache_limit", "seed", "max_bad")
 """What decides on the split and on the loss: images that were held out stay so."""
+_PATHS = ("val", "group", "cache")
+"""Of these, what train.yaml has as absolute paths: the run may have been trained from another folder."""
 
 
 def shrink_run(
@@ -55,26 +57,29 @@ def shrink_run(
     if not 0 < keep < 1:
         raise OptionError(f"keep is the share of the channels that stay, above 0 and below 1; got {keep:g}", "keep")
     folder, before = RunFolder(out), run.folder.read_json("settings.json")
+    recorded = Path(run.path) / NAME
+    config = read_config(recorded) if recorded.exists() else {}  # the first runs had none
     if augment is None:
-        augment = _augmentation(run)
+        augment = _augmentation(run, config)
     file = folder.path / f"pruned-{keep:g}.keras"
     if not (folder.path / "run.json").exists():
-        folder.check_new(None)
+        folder.check_new(config.get("directory"))
         smaller = pruned(run.model, keep)
         _write(smaller, folder, file, run)
         if notice is not None:
             was, now = run.model.count_params(), smaller.count_params()
             notice(f"Pruned: {quantity(was, 'weight')} before, {now:,} now, {100 * now / was:.0f} %")
     kept = {name: before[name] for name in _AS_BEFORE if name in before}
+    kept |= {name: config[name] for name in _PATHS if name in config}
     kept |= {"size": run.spec.size, "fit": run.spec.fit, "channels": run.spec.channels}
     return train(
         run.folder.index, out=out, resume=resume, notice=notice, **{**kept, "augment": augment, **options, "model": os.fspath(file)}
     )
 
 
-def _augmentation(run: Run) -> str:
+def _augmentation(run: Run, config: dict[str, Any]) -> str:
     """That of the run, as --augment takes it. Raises OptionError where it is code, which is run only where the user names it."""
-    found = str(read_config(Path(run.path) / NAME).get("augment", "standard"))
+    found = str(config.get("augment", "standard"))
     if found.startswith("(") or ".py:" in found:
         raise OptionError(f"augment: {run.path} was trained with {found}, which is code: name it again, or take another one", "augment")
     return found

@@ -47,6 +47,8 @@ class DryRun:
     weights: str
     """The weights to start from: none, imagenet, or a file."""
     head_only: bool
+    teacher: str | None
+    """The runs to learn from beside the labels."""
     augment: Any
     precision: str
     pipeline: str
@@ -134,6 +136,7 @@ def _planned(prepared: Preparation, passed: float) -> DryRun:
         parameters=prepared.models.served.count_params(),
         weights=settings.weights,
         head_only=settings.head_only,
+        teacher=",".join(settings.teacher_runs) or None,
         augment=prepared.recorded["augment"],
         precision=prepared.models.policy,
         pipeline=prepared.pipeline.pipeline,

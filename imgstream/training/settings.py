@@ -145,6 +145,8 @@ class TrainSettings:
             raise OptionError("features are what a head alone is trained on: give head_only with them", "head_only")
         if self.teacher is not None and self.multi_label:
             raise OptionError("a teacher is one of models that give an image one label: leave out one of them", "teacher", "multi_label")
+        if self.teacher is not None and not self.teacher_runs:
+            raise OptionError(f"teacher is a run, or several with commas between; got {self.teacher!r}", "teacher")
         if self.teacher is not None and self.head_only:
             raise OptionError("a teacher teaches in steps, and head_only takes none: give one of them", "teacher", "head_only")
         if self.pipeline not in CHOICES:
@@ -171,7 +173,8 @@ class TrainSettings:
         """The runs to learn from; () without a teacher."""
         if self.teacher is None:
             return ()
-        return (self.teacher,) if os.path.exists(self.teacher) else tuple(path for path in self.teacher.split(",") if path)
+        text = os.fsdecode(self.teacher)
+        return (text,) if os.path.exists(text) else tuple(path for path in text.split(",") if path)
 
     @property
     def planned_epochs(self) -> int | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,13 @@ def test_to_keep_all_or_nothing_is_no_way_to_shrink(trained: Path, tmp_path: Pat
     assert not (tmp_path / "half").exists()
 
 
-def test_a_folder_of_other_things_is_left_alone(trained: Path, two_classes: Path) -> None:
-    before = sorted(two_classes.rglob("*"))
-    with pytest.raises(RunError, match="is no run folder"):
-        shrink_run(ims.load_run(trained), keep=0.5, out=two_classes)
-    assert sorted(two_classes.rglob("*")) == before
+def test_a_folder_of_images_or_of_other_things_is_left_alone(trained: Path, two_classes: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    for folder, says in ((two_classes, "lies in the folder of images"), (tmp_path, "is no run folder")):
+        before = sorted(folder.rglob("*"))
+        with pytest.raises(RunError, match=says):
+            shrink_run(ims.load_run(trained), keep=0.5, out=folder)
+        assert sorted(folder.rglob("*")) == before
 
 
 def test_a_run_is_shrunk_and_trained_on_the_same_images_with_the_same_ones_held_out(trained: Path, tmp_path: Path) -> None:
@@ -56,3 +59,12 @@ def test_the_command_tells_what_became_smaller(trained: Path, tmp_path: Path) ->
     assert told["weights"] < told["weights_before"]
     assert told["bytes"] == (tmp_path / "half" / "model.keras").stat().st_size
     assert ims.load_run(told["run"]).state["teacher"] == [ims.load_run(trained).fingerprint]
+
+
+def test_an_augmentation_that_is_code_has_to_be_named_again(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    file = tmp_path / "run" / "train.yaml"
+    file.write_text(file.read_text().replace("augment: standard", "augment: mine.py:draw"))
+    with pytest.raises(OptionError, match=r"trained with mine.py:draw, which is code: name it again"):
+        shrink_run(ims.load_run(tmp_path / "run"), keep=0.5, out=tmp_path / "half")
+    assert not (tmp_path / "half").exists()

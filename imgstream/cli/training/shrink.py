@@ -41,7 +41,7 @@ def shrink(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Make a run's network smaller and faster: cut whole channels out of it, and train what is left.
+    """Make a run's model smaller and faster: cut whole channels out of it, and train what is left.
 
     Examples:
         imgstream shrink runs/pets --keep 0.5 --minutes 5 -o runs/pets-half

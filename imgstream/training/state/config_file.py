@@ -46,6 +46,8 @@ def write_config(folder: RunFolder, source: Source, recorded: dict[str, Any]) ->
     `recorded`: the contents of settings.json. Paths are absolute; where images were given as an index or a list, it names the run's table.
     """
     left_out = {"format", *(["cache_limit"] if recorded["cache"] == "off" else [])}
+    if recorded["teacher"] is None:
+        left_out |= {"teacher_weight", "teacher_temperature"}
     options = {
         name: _value(name, value)
         for name, value in recorded.items()
@@ -64,8 +66,8 @@ def _value(name: str, value: Any) -> Any:
     if name == "columns":
         return ",".join(f"{field}={column}" for field, column in value.items())
     if name == "teacher":
-        paths = [value] if os.path.exists(value) else str(value).split(",")
-        return _shown(",".join(os.path.abspath(path) for path in paths))
+        paths = [value] if os.path.exists(value) else os.fsdecode(value).split(",")
+        return _shown(",".join(os.path.abspath(os.fsdecode(path)) for path in paths))
     text = os.fsdecode(value) if isinstance(value, os.PathLike) else value
     if isinstance(text, str) and (
         (name in _PATHS and os.path.exists(text))

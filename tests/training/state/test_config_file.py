@@ -118,6 +118,17 @@ def test_a_function_is_run_only_where_the_command_line_names_it(
     assert not (tmp_path / "ran").exists()
 
 
+def test_teachers_are_named_by_their_whole_paths_and_their_share_only_where_there_are_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = written(tmp_path, teacher="runs/a,runs/b", teacher_weight=0.5)
+    assert (options["teacher"], options["teacher_weight"]) == (f"{tmp_path}/runs/a,{tmp_path}/runs/b", 0.5)
+    (tmp_path / "one,run").mkdir()
+    assert written(tmp_path, teacher=Path("one,run"))["teacher"] == str(tmp_path / "one,run")
+    assert not {"teacher", "teacher_weight", "teacher_temperature"} & written(tmp_path).keys()
+
+
 def test_a_list_beside_the_reader_is_named_by_its_whole_path(two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corrections.csv").write_text("path,label\n")

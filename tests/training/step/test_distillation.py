@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -82,6 +85,11 @@ def test_a_head_alone_has_no_steps_to_be_taught_in() -> None:
         TrainSettings(teacher="runs/big", head_only=True, weights="squeezenet.h5")
 
 
+def test_no_run_is_no_teacher() -> None:
+    with pytest.raises(OptionError, match="several with commas between; got ','"):
+        TrainSettings(teacher=",")
+
+
 def test_a_step_tells_the_accuracy_of_the_labels_and_the_loss_that_keras_has() -> None:
     settings = TrainSettings(teacher="runs/big", label_smoothing=0.0)
     inputs = keras.Input(SPEC.shape)
@@ -129,3 +137,21 @@ def test_a_run_learns_from_its_teacher_alone_and_goes_on_with_the_same_one_only(
     (tmp_path / "big").symlink_to(tmp_path / "whole")
     with pytest.raises(RunError, match="which is another model now"):
         ims.train(two_classes, out=tmp_path / "other", progress=False, resume=True, **options)
+
+
+ON_JAX = """
+import sys, keras, imgstream as ims, imgstream.models.cnn
+assert keras.backend.backend() == "jax"
+imgstream.models.cnn.WIDTHS = (8,)
+photos, big, out = sys.argv[1:]
+options = {"size": (32, 32), "batch_size": 8, "epochs": 8, "model": "cnn-small", "teacher": big, "teacher_weight": 1.0}
+print(ims.train(photos, out=out, progress=False, **options).metrics["accuracy"])
+"""
+
+
+@pytest.mark.slow
+def test_a_run_learns_from_its_teacher_on_jax_too(trained: Path, two_classes: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ON_JAX, str(two_classes), str(trained), str(tmp_path / "small")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "KERAS_BACKEND": "jax"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert float(done.stdout) == 1.0
