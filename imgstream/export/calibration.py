@@ -53,25 +53,31 @@ class CalibrationImages:
         return samples
 
     def measured(self, runtime: Runtime, temperature: float) -> dict[str, Any]:
-        """Accuracy of the run and of its int8 model, `runtime`, on the images that the ranges were not taken from.
-
-        Raises ModelError when more than a point is lost.
-        """
+        """Accuracy of the run and of its int8 model, `runtime`, on the images that the ranges were not taken from."""
         spec, names = self._run.spec, self._run.class_names
         before = evaluate(self._run.program, names, Stream(self._measured_on, spec, dtype="uint8"))
         after = evaluate(ExportedLogits(runtime, spec), names, Stream(self._measured_on, spec, dtype="uint8"), temperature=temperature)
-        if before.accuracy - after.accuracy > MOST_LOST:
-            raise ModelError(
-                f"int8 loses {100 * (before.accuracy - after.accuracy):.1f} points of accuracy: {100 * before.accuracy:.1f} % before, "
-                f"{100 * after.accuracy:.1f} % after, of {quantity(int(before.confusion.counts.sum()), 'image')}; 1 is allowed. Nothing "
-                "was written. Take --precision float16, or calibrate on images like those that it will see"
-            )
         return {
             "calibrated_on": len(self.pixels),
             "measured_on": int(before.confusion.counts.sum()),
             "accuracy_before": before.accuracy,
             "accuracy_after": after.accuracy,
         }
+
+
+def loses_too_much(measured: dict[str, Any]) -> bool:
+    """Whether more than a point is lost, by what CalibrationImages.measured gave."""
+    return bool(measured["accuracy_before"] - measured["accuracy_after"] > MOST_LOST)
+
+
+def refusal(measured: dict[str, Any]) -> ModelError:
+    """The error that says what int8 loses."""
+    before, after = measured["accuracy_before"], measured["accuracy_after"]
+    return ModelError(
+        f"int8 loses {100 * (before - after):.1f} points of accuracy: {100 * before:.1f} % before, {100 * after:.1f} % after, of "
+        f"{quantity(measured['measured_on'], 'image')}; 1 is allowed, and with half of the model in float32 more is lost, too. Nothing was "
+        "written. Take --precision float16, or calibrate on images like those that it will see"
+    )
 
 
 def _stratified(index: ImageIndex, class_names: list[str]) -> np.ndarray:

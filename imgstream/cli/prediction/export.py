@@ -106,4 +106,7 @@ def _print(exported: Exported) -> None:
             f"{quantity(lost['measured_on'], 'image')}; ranges from {lost['calibrated_on']:,} others.",
             soft_wrap=True,
         )
+        if "parts_in_float32" in lost:
+            left = len(lost["parts_in_float32"])
+            console.print(f"In int8 throughout it lost more than a point: {left} of {lost['parts']} parts stay in float32.", soft_wrap=True)
     console.print(f"Beside it: {', '.join(printable(str(file)) for file in exported.files[-2:])}", markup=False, soft_wrap=True)
