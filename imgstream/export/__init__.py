@@ -3,6 +3,7 @@
 serving.py         the model with its scaling before it and its temperature behind it
 encoded_images.py  the sample of decode/sample.py in a SavedModel: encoded images in
 calibration.py     the images that int8 is calibrated on, and what it loses
+partly_int8.py     leaves parts of a model in float32 where int8 loses too much
 logits.py          the logits of an exported model
 description.py     what an exported model says of itself, inside and beside
 export.py          writes an exported model, after it has been tried
@@ -12,6 +13,7 @@ exported_model.py  ExportedModel: opened, it evaluates and predicts as a run doe
 
 from __future__ import annotations
 
+from imgstream.export.calibration import before_and_after
 from imgstream.export.engines import ENGINES, ConvertedModel, EngineSelection, select_engine
 from imgstream.export.export import Exported, export_run
 from imgstream.export.exported_model import ExportedModel, is_exported, open_model
@@ -22,6 +24,7 @@ __all__ = [
     "EngineSelection",
     "Exported",
     "ExportedModel",
+    "before_and_after",
     "export_run",
     "is_exported",
     "open_model",

@@ -46,9 +46,8 @@ class CalibrationImages:
             )
 
     def measured(self, runtime: Runtime, temperature: float, raw: bool) -> dict[str, Any]:
-        """Accuracy of the run and of its int8 model, `runtime`, on the images that the ranges were not taken from.
-
-        Raises ModelError when more than a point is lost.
+        """Accuracy of the run and of its int8 model, `runtime`, on the images that the ranges were not taken from; of models that give
+        several labels, their mean average precision.
         """
         spec, names = self._run.spec, self._run.class_names
         thresholds = self._run.thresholds
@@ -59,18 +58,35 @@ class CalibrationImages:
         )
         measure, had = next(iter(before.figures.items()))
         has = after.figures[measure]
-        if had - has > MOST_LOST:
-            raise ModelError(
-                f"int8 loses {100 * (had - has):.1f} points of {measure}: {100 * had:.1f} % before, "
-                f"{100 * has:.1f} % after, of {quantity(before.images, 'image')}; 1 is allowed. Nothing "
-                "was written. Take --precision float16, or calibrate on images like those that it will see"
-            )
         return {
             "calibrated_on": len(self.pixels),
             "measured_on": before.images,
+            "measure": measure,
             f"{measure}_before": had,
             f"{measure}_after": has,
         }
+
+
+def before_and_after(measured: dict[str, Any]) -> tuple[str, float, float]:
+    """(name of the measure, of the run, of its int8 model), of what CalibrationImages.measured gave."""
+    measure = measured["measure"]
+    return measure, measured[f"{measure}_before"], measured[f"{measure}_after"]
+
+
+def loses_too_much(measured: dict[str, Any]) -> bool:
+    """Whether more than a point is lost, by what CalibrationImages.measured gave."""
+    _, before, after = before_and_after(measured)
+    return before - after > MOST_LOST
+
+
+def refusal(measured: dict[str, Any]) -> ModelError:
+    """The error that says what int8 loses."""
+    measure, before, after = before_and_after(measured)
+    return ModelError(
+        f"int8 loses {100 * (before - after):.1f} points of {measure}: {100 * before:.1f} % before, {100 * after:.1f} % after, of "
+        f"{quantity(measured['measured_on'], 'image')}; 1 is allowed, and with half of the model in float32 more is lost, too. Nothing was "
+        "written. Take --precision float16, or calibrate on images like those that it will see"
+    )
 
 
 def _stratified(index: ImageIndex, class_names: list[str]) -> np.ndarray:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imgstream.errors import ModelError, OptionError, OutputError
-from imgstream.export.calibration import CalibrationImages
+from imgstream.export.calibration import CalibrationImages, loses_too_much, refusal
 from imgstream.export.description import (
     DESCRIPTION,
     LABELS,
@@ -26,6 +27,7 @@ from imgstream.export.description import (
     write_beside,
 )
 from imgstream.export.logits import difference_of, model_input
+from imgstream.export.partly_int8 import leave_parts_out
 from imgstream.export.serving import check_backend, raw_model, serving_model
 from imgstream.files.atomic import check_target, sync_folder, translated
 from imgstream.files.digests import digests
@@ -33,7 +35,7 @@ from imgstream.index import Source
 from imgstream.models.forward import Forward
 from imgstream.runs import Run
 from imgstream.runs.golden import FLOAT32_TOLERANCE, OTHER_TOLERANCE, golden_files, golden_pixels
-from imgstream.runtimes import FORMATS, Format, Precision
+from imgstream.runtimes import FORMATS, Format, Precision, Runtime
 from imgstream.runtimes.packages import need
 from imgstream.runtimes.savedmodel import SavedModel
 from imgstream.spec import SampleSpec
@@ -83,8 +85,8 @@ def export_run(
         output: A file that ends as its format does (.tflite, .onnx, .xml); or a folder: a SavedModel, or with `format` the one for a file
             model.tflite, model.onnx or model.xml.
         format: One of FORMATS; None takes it from the ending of `output`.
-        precision: float32; float16 for weights of half the size; or int8 for weights and intermediate results in 8 bits, which is refused
-            where it loses more than a point of accuracy on images.
+        precision: float32; float16 for weights of half the size; or int8 for weights and intermediate results in 8 bits: where that loses
+            more than a point of accuracy on images, parts of the model stay in float32, and if that does not help, it is refused.
         calibrate: Images of the run's classes that int8 takes its ranges from, and others to measure with; None for those that the run was
             trained on.
         raw: Leave out scaling, temperature and softmax.
@@ -125,8 +127,15 @@ def export_run(
     with _workplace(target) as folder:
         made = folder / (target.name if chosen.ending else "model")
         with translated(made):
-            _write(chosen, served, made, precision, spec, None if images is None else model_input(images.pixels, spec, raw))
-        runtime = chosen.open(made)
+            inputs = None if images is None else model_input(images.pixels, spec, raw)
+            _write(chosen, served, made, precision, spec, inputs)
+        runtime, measured = chosen.open(made), None
+        if images is not None and inputs is not None:
+            divisor = run.temperature if raw else 1.0
+            measured = images.measured(runtime, divisor, raw)
+            if loses_too_much(measured):
+                runtime, measured = _partly_int8(chosen, served, made, inputs, lambda each: images.measured(each, divisor, raw), measured)
+                made = runtime.path
         difference = _difference(runtime(model_input(pixels, spec, raw)), expected, raw, run)
         tolerance = {"float32": FLOAT32_TOLERANCE, "float16": OTHER_TOLERANCE, "int8": math.inf}[precision]  # int8 has another measure
         if not difference <= tolerance:
@@ -140,8 +149,8 @@ def export_run(
                 raise ModelError(f"the SavedModel reads golden files otherwise than {run.path}: {encoded:.1e} of the largest logit")
         patterns = runtime(drawn_patterns(spec, raw))
         report = {**description.report, "golden_difference": difference}
-        if images is not None:
-            report["int8"] = images.measured(runtime, run.temperature if raw else 1.0, raw)
+        if measured is not None:
+            report["int8"] = measured
         description = dataclasses.replace(description, patterns=patterns.astype(float).tolist(), report=report)
         with translated(made):
             chosen.describe(made, {DESCRIPTION: description.text(), LABELS: labels_text(description.class_names)})
@@ -187,6 +196,35 @@ def _write(chosen: Format, served: Any, made: Path, precision: Precision, spec: 
         chosen.write_endpoints(served, made, {ENCODED: encoded_endpoint(served, spec)})
     else:
         chosen.write(served, made, precision, images)
+
+
+def _partly_int8(
+    chosen: Format,
+    served: Any,
+    made: Path,
+    inputs: np.ndarray,
+    accuracy_of: Callable[[Runtime], dict[str, Any]],
+    measured: dict[str, Any],
+) -> tuple[Runtime, dict[str, Any]]:
+    """A model that stays in float32 in part, in a folder beside `made`, and its accuracy. Raises ModelError with `measured`, the accuracy
+    of one that does not, when none is good enough.
+    """
+    numbers = itertools.count()
+
+    def quantize(some: np.ndarray, parts: Collection[int]) -> Runtime:
+        path = made.parent / f"trial-{next(numbers)}" / made.name
+        with translated(path):
+            path.parent.mkdir()
+            chosen.write(served, path, "int8", some, parts)
+        return chosen.open(path)
+
+    def expected(some: np.ndarray) -> np.ndarray:
+        return np.asarray(served(some, training=False), np.float32)
+
+    found = leave_parts_out(quantize, inputs, expected, accuracy_of)
+    if found is None:
+        raise refusal(measured)
+    return found
 
 
 def _difference_of_encoded(chosen: SavedModel, made: Path, run: Run, logits: np.ndarray) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imgstream.errors import ModelError
-from imgstream.runtimes.int8 import litert_options
+from imgstream.runtimes.int8 import litert_options, partly_quantized_litert
 from imgstream.runtimes.packages import need
 from imgstream.runtimes.runtime import Chunk, Format, Precision, Runtime, converting, opening
 
@@ -23,7 +23,9 @@ class LiteRT(Format):
     name, title, ending, extra = "litert", "LiteRT", ".tflite", "litert"
     modules = runs_on = ("ai_edge_litert",)
 
-    def write(self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None) -> None:  # noqa: D102
+    def write(  # noqa: D102
+        self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None, in_float: Collection[int] = ()
+    ) -> None:
         with converting(self.title):
             how: dict[str, Any] = {}
             if precision == "float16":
@@ -32,6 +34,9 @@ class LiteRT(Format):
                 how = {"optimizations": [tf.lite.Optimize.DEFAULT], "target_spec": {"supported_types": [tf.float16]}}
             elif precision == "int8":
                 assert images is not None
+                if in_float:
+                    path.write_bytes(partly_quantized_litert(model, path.with_name(path.name + ".saved"), images, in_float))
+                    return
                 how = litert_options(images)
             model.export(path, format="litert", verbose=False, **how)
 

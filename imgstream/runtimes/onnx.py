@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ class Onnx(Format):
     modules = ("onnx", "tf2onnx", "onnxruntime")
     runs_on = ("onnxruntime",)
 
-    def write(self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None) -> None:  # noqa: D102
+    def write(  # noqa: D102
+        self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None, in_float: Collection[int] = ()
+    ) -> None:
         onnx = need("onnx", self.extra)
         need("tf2onnx", self.extra)
         with converting(self.title):
@@ -39,7 +41,7 @@ class Onnx(Format):
             onnx.save(graph, path)
             if precision == "int8":
                 assert images is not None
-                quantize_onnx(path, images)
+                quantize_onnx(path, images, in_float)
 
     def describe(self, path: Path, metadata: Mapping[str, str]) -> None:  # noqa: D102
         onnx = need("onnx", self.extra)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ class OpenVino(Format):
     name, title, ending, extra = "openvino", "OpenVINO", ".xml", "openvino"
     modules = runs_on = ("openvino",)
 
-    def write(self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None) -> None:  # noqa: D102
+    def write(  # noqa: D102
+        self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None, in_float: Collection[int] = ()
+    ) -> None:
         openvino = need("openvino", self.extra)
         with converting(self.title):
             saved = path.with_name(path.name + ".saved")
@@ -37,7 +39,7 @@ class OpenVino(Format):
             graph.outputs[0].tensor.set_names({model.output_names[0]})
             if precision == "int8":
                 assert images is not None
-                graph = quantized_openvino(graph, images)
+                graph = quantized_openvino(graph, images, in_float)
             openvino.save_model(graph, path, compress_to_fp16=precision == "float16")
 
     def describe(self, path: Path, metadata: Mapping[str, str]) -> None:  # noqa: D102

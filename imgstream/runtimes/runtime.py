@@ -6,7 +6,7 @@ import abc
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,9 +87,9 @@ class Format(abc.ABC):
     """In which it is written."""
 
     @abc.abstractmethod
-    def write(self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None) -> None:
+    def write(self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None, in_float: Collection[int] = ()) -> None:
         """Write a Keras model of one input and one output to `path`. `images`, as the model takes them, (n, H, W, C): what int8 takes its
-        ranges from. Raises ModelError.
+        ranges from; `in_float`: which of its int8.PARTS equal parts, from input to output, stay in float32. Raises ModelError.
         """
 
     @abc.abstractmethod

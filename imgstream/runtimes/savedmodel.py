@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ class SavedModel(Format):
     modules = runs_on = ("tensorflow",)
     precisions = ("float32",)
 
-    def write(self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None) -> None:  # noqa: D102
+    def write(  # noqa: D102
+        self, model: Any, path: Path, precision: Precision, images: np.ndarray | None = None, in_float: Collection[int] = ()
+    ) -> None:
         self.write_endpoints(model, path, {})
 
     def write_endpoints(self, model: Any, path: Path, endpoints: Mapping[str, tuple[Callable[..., Any], Any]]) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from imgstream.export.description import Description, check_beside, digests_besi
 from imgstream.export.serving import raw_model, serving_model
 from imgstream.runs import Run
 from imgstream.runtimes import FORMATS
+from imgstream.runtimes.packages import is_installed
 from imgstream.spec import SampleSpec
 
 every_format = pytest.mark.parametrize("name", FORMATS)
@@ -217,3 +220,38 @@ def test_a_description_of_another_version_or_of_nothing_is_refused(exported: Cal
     ):
         with pytest.raises(ModelError, match=words):
             Description.parse(text, Path("m"))
+
+
+_KILLED = """
+import os, sys
+from imgstream.cli import main
+from imgstream.export import export
+left, replace = int(sys.argv.pop(1)), os.replace
+def put(*arguments):
+    def killed(source, place):
+        global left
+        if not left:
+            os.kill(os.getpid(), 9)
+        left -= 1
+        replace(source, place)
+    os.replace = killed
+    return original(*arguments)
+original, export._put = export._put, put
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "left"), [("m.tflite", 2), ("m.xml", 3), ("saved", 2)])
+def test_an_export_that_is_killed_while_it_puts_its_files_in_place_leaves_no_model_and_is_made_whole_by_the_same_command(
+    target: str, left: int, run: Run, two_classes: Path, tmp_path: Path
+) -> None:
+    name = {"m.tflite": "litert", "m.xml": "openvino", "saved": "savedmodel"}[target]
+    if not is_installed(FORMATS[name].modules):
+        pytest.skip("needs pip install 'imgstream[export]'")
+    command = [sys.executable, "-c", _KILLED, str(left), "export", run.path, "-o", tmp_path / target]
+    done = subprocess.run(command, check=False, capture_output=True)
+    assert (done.returncode, done.stdout) == (-9, b"")
+    assert not (tmp_path / target).exists()
+    export_run(run, tmp_path / target)
+    assert open_model(tmp_path / target).evaluate(two_classes).accuracy == run.evaluate(two_classes).accuracy

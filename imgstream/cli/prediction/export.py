@@ -103,9 +103,15 @@ def _print(exported: Exported) -> None:
     )
     console.print(f"Golden samples differ by {exported.difference:.0e} of the largest logit from what the run gives.", soft_wrap=True)
     if (lost := told.report.get("int8")) is not None:
+        from imgstream.export import before_and_after
+
+        measure, before, after = before_and_after(lost)
         console.print(
-            f"Accuracy {100 * lost['accuracy_after']:.2f} %, {100 * lost['accuracy_before']:.2f} % before, on "
+            f"{measure[:1].upper()}{measure[1:]} {100 * after:.2f} %, {100 * before:.2f} % before, on "
             f"{quantity(lost['measured_on'], 'image')}; ranges from {lost['calibrated_on']:,} others.",
             soft_wrap=True,
         )
+        if "parts_in_float32" in lost:
+            left = len(lost["parts_in_float32"])
+            console.print(f"In int8 throughout it lost more than a point: {left} of {lost['parts']} parts stay in float32.", soft_wrap=True)
     console.print(f"Beside it: {', '.join(printable(str(file)) for file in exported.files[-2:])}", markup=False, soft_wrap=True)

@@ -21,6 +21,8 @@ from imgstream.cli import main
 from imgstream.prediction import job
 from imgstream.prediction.store import PredictionStore
 from imgstream.runs.folder import RunFolder
+from imgstream.runtimes import FORMATS
+from imgstream.runtimes.packages import is_installed
 
 BATCH = 8
 
@@ -141,13 +143,18 @@ main(sys.argv[1:])
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("engine", "name"), [("keras", None), ("openvino", "openvino"), ("onnxruntime", "onnx"), ("litert", "litert")])
 def test_a_command_that_is_killed_goes_on_to_the_same_bytes(
-    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    engine: str, name: str | None, trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(capsys, "predict", trained, photos, "-o", tmp_path / "calm.csv")[0] == 0
+    if name is not None and not is_installed(FORMATS[name].modules):
+        pytest.skip("needs pip install 'imgstream[export]'")
+    how = ["--engine", engine]
+    assert run(capsys, "predict", trained, photos, "-o", tmp_path / "calm.csv", *how)[0] == 0
     output = tmp_path / "out.csv"
-    done = subprocess.run([sys.executable, "-c", _KILLED, "predict", trained, photos, "-o", output], check=False, capture_output=True)
-    assert (done.returncode, done.stdout, done.stderr) == (-9, b"", b"")
+    command = [sys.executable, "-c", _KILLED, "predict", trained, photos, "-o", output, *how]
+    done = subprocess.run(command, check=False, capture_output=True)
+    assert (done.returncode, done.stdout) == (-9, b"")
     assert not output.exists()
     code, out, err = run(capsys, "predict", trained, photos, "-o", output)
     assert code == 0
