@@ -73,7 +73,7 @@ def golden_pixels(file: Path, spec: SampleSpec) -> np.ndarray:
 def _read(file: Path) -> tuple[list[bytes], np.ndarray, str]:
     """The encoded samples, their logits, and the device that computed these."""
     try:
-        with np.load(file, allow_pickle=False) as golden:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as golden:  # NumPy leaves a damaged file open
             if int(golden["format"]) != 1:
                 raise RunError(f"{file} has format {int(golden['format'])}; this imgstream reads format 1")
             encoded = [golden[f"input_{kind.lower()}"].tobytes() for kind in KINDS]

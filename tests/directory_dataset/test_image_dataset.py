@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import imgstream as ims
+from imgstream.errors import NoImagesError
 
 tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
@@ -324,7 +325,7 @@ def test_what_cannot_be_is_a_value_error_that_says_so(photos: Path, arguments: d
 
 
 def test_a_folder_that_is_not_there_is_the_error_that_keras_raises_and_ours(tmp_path: Path) -> None:
-    for kind in (FileNotFoundError, ims.NoImagesError):
+    for kind in (FileNotFoundError, NoImagesError):
         with pytest.raises(kind, match=r"No images found in directory .*nowhere: there is no such folder"):
             ours(tmp_path / "nowhere")
 

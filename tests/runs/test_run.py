@@ -107,7 +107,7 @@ def test_a_name_where_nothing_lies_is_an_error_of_predict_embed_and_evaluate(tra
             with pytest.raises(NoImagesError, match="nwe_photos: there is no such folder or file"):
                 call(source)
         with pytest.raises(DatasetError, match="is a URL"):
-            call("gs://bucket/photos")
+            call("ftp://host/photos")
 
 
 def test_evaluation_matches_classes_by_name_and_tells_folders_that_are_none(trained: Path, two_classes: Path, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def step_of(file: Path) -> int:
 def restore(file: Path, model: Any, average: WeightAverage) -> tuple[dict[str, Any], list[np.ndarray] | None]:
     """Restore the model, its optimizer and the average from a checkpoint; return (state, best). Raises RunError if it does not fit."""
     try:
-        with np.load(file, allow_pickle=False) as data:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as data:  # NumPy leaves a damaged file open
             state = json.loads(data["state"].tobytes())
             variables = _variables(model)
             held = sum(name.startswith("variable_") for name in data.files)

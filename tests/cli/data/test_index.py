@@ -209,7 +209,7 @@ def test_what_cannot_be_listed_or_written_exits_with_1_and_one_line(
     for arguments, words in (
         ([tmp_path / "gone.csv"], "there is no such folder or file"),
         ([tmp_path / "photso"], "there is no such folder or file (there is " + str(photos) + ")"),
-        (["s3://bucket/photos"], "is a URL: copy what is there to a disk"),
+        (["ftp://host/photos"], "is a URL of a kind that is not read"),
         (
             [tmp_path / "photos.rar"],
             "is an archive that is not read: unpack it, and give the folder. imgstream reads a folder, a manifest (.csv",

@@ -379,8 +379,8 @@ def test_a_name_where_nothing_lies_and_what_is_not_read_are_told_before_any_outp
     for sources, words in (
         ([tmp_path / "nwe photos"], f"nwe photos: there is no such folder or file (there is {photos}). Check the path"),
         ([photos / "00.jpg", tmp_path / "nwe"], "nwe: there is no such folder or file"),
-        (["s3://bucket/photos"], "s3://bucket/photos is a URL"),
-        (["https://example.org/cat.jpg", photos / "00.jpg"], "https://example.org/cat.jpg is a URL"),
+        (["ftp://host/photos"], "ftp://host/photos is a URL"),
+        (["ftp://host/cat.jpg", photos / "00.jpg"], "ftp://host/cat.jpg is a URL"),
         ([tmp_path / "photos.zip"], "is no zip file, or was cut off"),
         ([tmp_path / "photos.rar", photos / "00.jpg"], "is an archive that is not read"),
         (["train.tfrecord"], "train.tfrecord: there is no such folder or file"),

@@ -54,5 +54,5 @@ def test_numpys_own_names_of_dtypes_are_taken(two_classes: Path) -> None:
 
 
 def test_a_dtype_that_no_batch_has_is_an_error(two_classes: Path) -> None:
-    with pytest.raises(SpecError, match='dtype must be "float32", scaled samples, or "uint8", pixels; got \'float16\''):
+    with pytest.raises(SpecError, match='dtype must be "float32", scaled samples, or "uint8" or "uint16", pixels; got \'float16\''):
         ims.Stream(ims.scan(two_classes), dtype="float16")  # type: ignore[arg-type]
