@@ -164,7 +164,7 @@ def test_the_fewest_parts_that_follow_one_another_and_make_up_for_the_loss_are_l
         lambda images, parts: Lossy(spoilt, parts),  # type: ignore[arg-type, return-value]
         np.zeros((40, 4, 4, 3), np.uint8),
         lambda images: np.zeros((len(images), 2)),
-        lambda runtime: {"accuracy_before": 0.9, "accuracy_after": 0.9 - 0.02 * runtime.wrong},  # type: ignore[attr-defined]
+        lambda runtime: {"measure": "accuracy", "accuracy_before": 0.9, "accuracy_after": 0.9 - 0.02 * runtime.wrong},  # type: ignore[attr-defined]
     )
     assert found is not None
     assert found[1]["parts_in_float32"] == left_out
@@ -175,7 +175,7 @@ def test_nothing_is_left_out_where_half_of_the_model_is_not_enough() -> None:
         lambda images, parts: Lossy({0, 7}, parts),  # type: ignore[arg-type, return-value]
         np.zeros((40, 4, 4, 3), np.uint8),
         lambda images: np.zeros((len(images), 2)),
-        lambda runtime: {"accuracy_before": 0.9, "accuracy_after": 0.9 - 0.02 * runtime.wrong},  # type: ignore[attr-defined]
+        lambda runtime: {"measure": "accuracy", "accuracy_before": 0.9, "accuracy_after": 0.9 - 0.02 * runtime.wrong},  # type: ignore[attr-defined]
     )
     assert found is None
 

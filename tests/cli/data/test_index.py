@@ -212,7 +212,7 @@ def test_what_cannot_be_listed_or_written_exits_with_1_and_one_line(
         (["ftp://host/photos"], "is a URL of a kind that is not read"),
         (
             [tmp_path / "photos.rar"],
-            "is an archive that is not read: unpack it, and give the folder. imgstream reads a folder, a manifest (.csv",
+            "is an archive that is not read: unpack it, and give the folder. imgstream reads a folder",
         ),
         ([tmp_path / "photos.zip"], "there is no such folder or file (there is " + str(photos) + ")"),
         ([tmp_path / "empty.csv"], "No images"),
