@@ -14,6 +14,7 @@ import pytest
 import imgstream as ims
 from imgstream.prediction.readers import PredictedRow
 from imgstream.report.report import report_page
+from imgstream.runs.reporting import report_run
 
 HOSTILE = "<script>alert(1)</script> & \"quotes' \u202e"
 
@@ -75,6 +76,16 @@ def test_the_quality_of_a_run_is_what_evaluate_measures(page: Seen) -> None:
     assert "truncated" in page.text
     assert "light taken for dark" in page.text
     assert "1 without a label of the model's left out" in page.text
+
+
+def test_the_accuracy_of_the_whole_validation_stands_before_that_of_a_sample(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgstream.report.measure._BATCH_SIZE", 4)
+    run = ims.load_run(trained)
+    told = Seen(report_run(run, run.folder, None, tmp_path / "page.html", most=4).read_text(encoding="utf-8")).text
+    assert f"{100 * run.metrics['accuracy']:.1f} % when it was trained, of {run.metrics['images']} images" in told
+    assert "images in the sample 4" in told
 
 
 def test_the_wrong_label_is_suggested_with_where_the_model_looked(page: Seen) -> None:
