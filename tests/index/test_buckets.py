@@ -151,16 +151,16 @@ def test_a_folder_marker_is_no_row(bucket: BucketServer) -> None:
     [
         ("s3://photos/nothing", NoImagesError, "there is no object whose key begins so"),
         ("s3://photos/text", NoImagesError, "Looked for .jpg .* found 1 .csv, 1 without extension"),
-        ("s3://photos/shards", NoImagesError, "Archives and shards are read from a disk"),
+        ("s3://photos/arrays", NoImagesError, "Arrays are read from a disk"),
         ("s3://elsewhere", DatasetError, "there is no such bucket"),
-        ("s3://photos/x.tar", DatasetError, "copy this file to a disk"),
+        ("s3://photos/x.npz", DatasetError, "copy this file to a disk"),
         ("s3://photos/list.csv", DatasetError, "copy this file to a disk"),
         ("https://a.org/photos", DatasetError, "Give a manifest"),
         ("ftp://a.org/photos", DatasetError, "of a kind that is not read"),
     ],
 )
 def test_what_cannot_be_listed_is_a_clear_error(bucket: BucketServer, source: str, error: type[Exception], said: str) -> None:
-    store(bucket, "text/a.csv", "text/b", "shards/a.tar")
+    store(bucket, "text/a.csv", "text/b", "arrays/X.npy")
     with pytest.raises(error, match=said):
         scan(source)
 
