@@ -79,14 +79,17 @@ def kind_of(path: AnyPath) -> Kind:
 
 
 def _kind_of_address(address: str) -> Kind:
+    path = address.partition("?")[0] if address.startswith("http") else address
     if named_as_image(address.partition("?")[0]):
         return "image"
     if is_pattern(address) or form_of(address) in FORMS_IN_BUCKETS:
         return "shards"
-    if form_of(address) is not None or address.lower().endswith((*MANIFEST_EXTENSIONS, ".arrow")):
+    if path.lower().endswith(MANIFEST_EXTENSIONS):
+        return "manifest"
+    if form_of(address) is not None or address.lower().endswith(".arrow"):
         raise DatasetError(
-            f"{one_line(address)}: of a bucket, images, archives and shards ({', '.join(FORMS_IN_BUCKETS)}) are read; copy this file to a "
-            "disk, and give it"
+            f"{one_line(address)}: of a bucket, images, archives and shards ({', '.join(FORMS_IN_BUCKETS)}) and manifests are read; copy "
+            "this file to a disk, and give it"
         )
     if not address.startswith(LISTED_SCHEMES):
         raise DatasetError(

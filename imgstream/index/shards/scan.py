@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from imgstream.errors import BadImage, DatasetError, DatasetWarning, NoImagesError
 from imgstream.files.addresses import Address, is_address
-from imgstream.files.object_file import open_object
+from imgstream.files.object_file import RANGE, open_object
 from imgstream.files.reader import FileVersion, file_version
 from imgstream.files.spans import STORED, Container
 from imgstream.index.folder.scan import compile_pattern, name_classes, place_for
@@ -53,8 +53,6 @@ _READERS: dict[Form, Reader] = {
 _ARCHIVES: tuple[Form, ...] = ("tar", "zip", "npz")
 _BUFFERS: dict[Form, int] = {"tfrecord": 1 << 20, "tar": 1 << 14, "zip": 1 << 14, "parquet": 1 << 16, "npy": 1 << 14, "npz": 1 << 14}
 """Bytes read at a time: a TFRecord file is read whole, of an archive little more than the heads of its members."""
-_RANGE = 8 << 20
-"""The same of an object: what a request takes to be answered is as long as several MB take to come."""
 _KEPT_WHILE_UNCHANGED: tuple[Form, ...] = ("tfrecord", "parquet")
 """Forms that are read as a whole to be listed: when other shards of the source change, their rows are those of the earlier listing."""
 _LARGE_PAGE = 4_000_000
@@ -292,7 +290,7 @@ class _Listing:
 
 def _opened(path: bytes, container: Container, buffering: int) -> BinaryIO:
     if is_address(path):
-        return open_object(Address(path, container.size, container.modified), _RANGE)
+        return open_object(Address(path, container.size, container.modified), RANGE)
     return open(path, "rb", buffering=buffering)
 
 

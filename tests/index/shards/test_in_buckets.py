@@ -227,7 +227,7 @@ def test_a_shard_that_cannot_be_read_is_an_error_that_says_what_to_set(
 def test_a_shard_that_is_written_again_while_it_is_listed_is_an_error(
     bucket: BucketServer, tfrecord: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scan_module, "_RANGE", 1000)
+    monkeypatch.setattr(scan_module, "RANGE", 1000)
     stored = bucket.buckets["photos"]
 
     def rewrite(request: str) -> int:
@@ -262,5 +262,7 @@ def test_damage_in_a_bucket_is_damage_on_a_disk(bucket: BucketServer, members: M
 
 
 def test_arrays_in_a_bucket_are_refused(bucket: BucketServer) -> None:
-    with pytest.raises(DatasetError, match=r"X\.npy: of a bucket, images, archives and shards \(tfrecord, tar, zip, parquet\) are read"):
+    with pytest.raises(
+        DatasetError, match=r"X\.npy: of a bucket, images, archives and shards \(tfrecord, tar, zip, parquet\) and manifests are read"
+    ):
         ims.scan("s3://photos/X.npy")
