@@ -95,13 +95,16 @@ class BucketServer:
         self._port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
-        server.close()
+        # What was accepted becomes a transport a turn later, which a closed server does not allow: its socket would stay open.
+        self._loop.remove_reader(server.sockets[0].fileno())
         quiet = 0
         while quiet < 5:  # what is just being accepted opens some turns of the loop later
             quiet = 0 if self.open or asyncio.all_tasks(self._loop) else quiet + 1
             for transport in list(self.open):
                 transport.abort()
             self._loop.run_until_complete(asyncio.sleep(0.001))
+        server.close()
+        self._loop.run_until_complete(server.wait_closed())
         self._loop.close()
 
     def answer(self, method: str, target: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes, bool]:

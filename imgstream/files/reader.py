@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 from imgstream.errors import BadImage
 from imgstream.files import objects
 from imgstream.files.addresses import UNKNOWN, Address
-from imgstream.files.spans import Container, Span
+from imgstream.files.spans import Container, Span, is_remote
 from imgstream.files.unpacking import inflated, unpacked_page, value_in_page
 from imgstream.formats.header import Header, read_header
 from imgstream.formats.limits import check_limits, megapixels
@@ -79,10 +79,10 @@ class FileReader:
         Raises BadImage for a file that cannot be read, is no image, or declares more than `max_pixels` pixels.
         """
         self.waited, self.header = False, None
-        if isinstance(path, Address):
-            data, self.version = _fetched(path, max_pixels)
-        elif isinstance(path, Span) and path.container.is_packed:
+        if isinstance(path, Span) and path.container.is_packed:
             data = self._unpacked(path, max_pixels)
+        elif is_remote(path):
+            data, self.version = _fetched(path, max_pixels)
         else:
             with _opened(path) as (descriptor, self.version, start):
                 data = self._read(descriptor, start, self.version.size, max_pixels)
@@ -105,17 +105,21 @@ class FileReader:
     def _unpacked(self, span: Span, max_pixels: int) -> memoryview:
         page, array = span.container.page, span.container.slice_form
         if array is not None:  # as a file of it alone would be
-            with _opened(span) as (descriptor, self.version, start):
-                return self._fill(descriptor, start, span.length, header_bytes(*array))
+            return self._region(span, header_bytes(*array))
         if page is None:
-            with _opened(span) as (descriptor, self.version, start):
-                data = self._fill(descriptor, start, span.length)
-            return inflated(data, max_pixels)
+            return inflated(self._region(span), max_pixels)
         if self._page[0] != span.container:  # rows that follow one another share it
-            with _opened(span) as (descriptor, self.version, start):
-                self._page = span.container, unpacked_page(self._fill(descriptor, start, page.size), page)
+            self._page = span.container, unpacked_page(self._region(span), page)
         self.version = FileVersion(span.length, span.container.modified)
         return value_in_page(self._page[1], span.offset, span.length)
+
+    def _region(self, span: Span, before: bytes = b"") -> memoryview:
+        """What is read from the container of a packed image, behind the bytes `before`."""
+        if is_remote(span):
+            data, self.version = _fetched(span, DEFAULT_MAX_PIXELS)
+            return memoryview(b"".join((before, data))) if before else data
+        with _opened(span) as (descriptor, self.version, start):
+            return self._fill(descriptor, start, span.region[1], before)
 
     def _read(self, descriptor: int, start: int, size: int, max_pixels: int) -> memoryview:
         if size > LARGEST_KEPT:
@@ -144,20 +148,64 @@ class FileReader:
         return data[:done].toreadonly()
 
 
-def fetched_ahead(address: Address) -> objects.Got:
-    """What a read of `address` begins with: its bytes, unless there are many. Raises BadImage."""
-    return objects.get(address, LARGEST_KEPT if address.size != UNKNOWN else MOST_UNLISTED)
+def fetched_ahead(path: Address | Span) -> objects.Got:
+    """What a read of `path` begins with: its bytes, unless there are many. Raises BadImage."""
+    if isinstance(path, Span):
+        return _part_of(path, 0, path.region[1])
+    return objects.get(path, LARGEST_KEPT if path.size != UNKNOWN else MOST_UNLISTED)
 
 
-def _fetched(address: Address, max_pixels: int) -> tuple[memoryview, FileVersion]:
-    """An object's bytes and version: from where they are on their way, if they are. Raises BadImage."""
+def size_ahead(path: Address | Span) -> int:
+    """How many bytes fetched_ahead may give."""
+    if isinstance(path, Span):
+        return path.region[1]
+    return MOST_UNLISTED if path.size == UNKNOWN else path.size
+
+
+def _part_of(path: Address | Span, start: int, size: int) -> objects.Got:
+    """Bytes of an object, or of the region of a part of one, which counts as all of it. Raises BadImage."""
+    if not isinstance(path, Span):
+        return objects.get_part(path, start, size)
+    container = path.container
+    first, length = _region_of(path, FileVersion(container.size, container.modified))
+    got = objects.get_part(Address(container.path), first + start, min(size, length - start))
+    _region_of(path, FileVersion(got.size, got.modified))
+    return got._replace(size=length)
+
+
+def _region_of(span: Span, version: FileVersion) -> tuple[int, int]:
+    """Start and number of the bytes to be read, if the container has this version. Raises BadImage."""
+    container = span.container
+    if fault := container.fault:
+        raise BadImage(*fault)
+    if version != (container.size, container.modified):
+        raise BadImage("read error", f"{os.fsdecode(container.path)} has changed since it was listed; list it again")
+    start, size = span.region
+    if start < 0 or start + size > version.size:
+        raise BadImage("truncated", f"its {size:,} bytes end behind the end of {os.fsdecode(container.path)}")
+    if not span.length:
+        raise BadImage("empty", "0 bytes")
+    return start, size
+
+
+def _fetched(path: Address | Span, max_pixels: int) -> tuple[memoryview, FileVersion]:
+    """The bytes and version of an object, or of the region of a part of one: from where they are on their way, if they are. Raises
+    BadImage.
+    """
     got = None
-    if address.ahead is not None:
+    if path.ahead is not None:
         with contextlib.suppress(CancelledError):  # of a pass that was left
-            got = address.ahead.result()
-        address.ahead = None  # its bytes are freed with the reader's next file
-    if got is None:
-        got = objects.get(address, LARGEST_KEPT)
+            got = path.ahead.result()
+        path.ahead = None  # its bytes are freed with the reader's next file
+    if isinstance(path, Span):
+        if got is None and path.region[1] > LARGEST_KEPT and not path.container.is_packed:
+            _check_first(_part_of(path, 0, _FIRST_PART).data, path.length, max_pixels)
+        got = got or fetched_ahead(path)
+        return got.data, FileVersion(path.length, got.modified)
+    return _whole(path, got or objects.get(path, LARGEST_KEPT), max_pixels)
+
+
+def _whole(address: Address, got: objects.Got, max_pixels: int) -> tuple[memoryview, FileVersion]:
     if not got.size:
         raise BadImage("empty", "0 bytes")
     if not got.data and got.size > LARGEST_KEPT:
@@ -181,7 +229,7 @@ def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
     if isinstance(path, Span) and path.container.is_packed:
         whole, header = FileReader().read(path, max_pixels)
         return header, len(whole)
-    if isinstance(path, Address):
+    if is_remote(path):
         return _declared_by_object(path, max_pixels)
     with _opened(path) as (descriptor, version, start):
         size = version.size
@@ -202,9 +250,9 @@ def read_declared(path: bytes | str, max_pixels: int) -> tuple[Header, int]:
     raise BadImage("truncated", f"{size:,} bytes when it was opened, but only {len(data):,} could be read")
 
 
-def _declared_by_object(address: Address, max_pixels: int) -> tuple[Header, int]:
+def _declared_by_object(path: Address | Span, max_pixels: int) -> tuple[Header, int]:
     for part in _HEADER_PARTS:
-        got = objects.get_part(address, 0, part)
+        got = _part_of(path, 0, part)
         try:
             header = read_header(got.data, got.size)
         except BadImage as error:
@@ -213,7 +261,7 @@ def _declared_by_object(address: Address, max_pixels: int) -> tuple[Header, int]
         else:
             check_limits(header, got.size, max_pixels)
             return header, got.size
-    whole, header = FileReader().read(address, max_pixels)
+    whole, header = FileReader().read(path, max_pixels)
     return header, len(whole)
 
 
@@ -223,10 +271,10 @@ def read_digest(path: bytes | str, start: int = 0) -> bytes:
     if isinstance(path, Span) and path.container.is_packed:
         digest.update(FileReader().read(path, DEFAULT_MAX_PIXELS)[0][start:])
         return digest.digest()
-    if isinstance(path, Address):
-        size = objects.describe(path).size
+    if is_remote(path):
+        size = path.length if isinstance(path, Span) else objects.describe(path).size
         for at in range(start, size, _DIGESTED):
-            digest.update(objects.get_part(path, at, min(_DIGESTED, size - at)).data)
+            digest.update(_part_of(path, at, min(_DIGESTED, size - at)).data)
         return digest.digest()
     with _opened(path) as (descriptor, version, first):
         if first + start:
@@ -254,8 +302,6 @@ class _opened:  # noqa: N801  # used as a function: `with _opened(path) as (desc
         self._path = path if self._span is None else self._span.container.path
 
     def __enter__(self) -> tuple[int, FileVersion, int]:
-        if self._span is not None and (fault := self._span.container.fault):
-            raise BadImage(*fault)
         try:
             self._descriptor = os.open(self._path, _FLAGS)
         except OSError as error:
@@ -268,25 +314,15 @@ class _opened:  # noqa: N801  # used as a function: `with _opened(path) as (desc
                 raise BadImage("not a regular file", _file_type(status.st_mode))
             version, start = FileVersion(status.st_size, status.st_mtime_ns), 0
             if self._span is not None:
-                version, start = self._of_span(self._span, version)
+                start, _ = _region_of(self._span, version)
+                os.lseek(self._descriptor, start, os.SEEK_SET)
+                version = FileVersion(self._span.length, version.modified)
         except BaseException as error:
             os.close(self._descriptor)
             if isinstance(error, OSError):
                 _fail(error, self._path)
             raise
         return self._descriptor, version, start
-
-    def _of_span(self, span: Span, version: FileVersion) -> tuple[FileVersion, int]:
-        container = span.container
-        if version != (container.size, container.modified):
-            raise BadImage("read error", f"{os.fsdecode(container.path)} has changed since it was listed; list it again")
-        start, size = span.region
-        if start < 0 or start + size > version.size:
-            raise BadImage("truncated", f"its {size:,} bytes end behind the end of {os.fsdecode(container.path)}")
-        if not span.length:
-            raise BadImage("empty", "0 bytes")
-        os.lseek(self._descriptor, start, os.SEEK_SET)
-        return FileVersion(span.length, version.modified), start
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         os.close(self._descriptor)
@@ -298,6 +334,8 @@ def file_version(path: bytes | str) -> FileVersion | None:
     """The version of the file at `path`, without opening it; None if that cannot be told. That of an object is from when it was listed."""
     if isinstance(path, Address):
         return FileVersion(0, 0) if path.size == UNKNOWN else FileVersion(path.size, path.modified)
+    if is_remote(path) and isinstance(path, Span):
+        return FileVersion(path.length, path.container.modified)
     try:
         status = os.stat(path.container.path if isinstance(path, Span) else path)
     except (OSError, ValueError):
@@ -310,7 +348,7 @@ def read_ahead(path: bytes) -> bool:
 
     False, without doing anything, where the system cannot tell.
     """
-    if _NO_WAIT is None or isinstance(path, Address):
+    if _NO_WAIT is None or is_remote(path):
         return False
     try:
         with _opened(path) as (descriptor, version, start):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from imgstream.errors import REASONS
+from imgstream.files.addresses import Address, absolute
 
 STORED, DEFLATED = "stored", "deflated"
 """How the bytes of an image are kept in a container: as they are, or as raw DEFLATE data, as in most .zip files. See also page_form."""
@@ -35,7 +35,7 @@ def page_form(codec: str, at: int, size: int, unpacked: int) -> str:
 
 
 class Container(NamedTuple):
-    """A file that holds many images, and how some of them are kept in it."""
+    """A file that holds many images, and how some of them are kept in it. The path of one that is an object in a bucket is an Address."""
 
     path: bytes
     size: int  # bytes, when it was listed
@@ -87,6 +87,8 @@ class Span(bytes):
     """Where its bytes begin in the container."""
     length: int
     """Number of its bytes there."""
+    ahead: Any = None
+    """See Address.ahead; of the bytes of its region."""
 
     def __new__(cls, path: bytes, container: Container, offset: int, length: int) -> Span:
         """`path`: what it is called."""
@@ -106,7 +108,12 @@ class Span(bytes):
     @property
     def address(self) -> bytes:
         """What no two images share: two records of a shard may have one name."""
-        return b"%s\0%s\0%d+%d" % (os.path.abspath(self.container.path), _in_utf8(self.container.kept), self.offset, self.length)
+        return b"%s\0%s\0%d+%d" % (absolute(self.container.path), _in_utf8(self.container.kept), self.offset, self.length)
+
+
+def is_remote(path: str | bytes) -> TypeGuard[Address | Span]:
+    """Whether what is at a path has to be asked for: an object, or a part of one."""
+    return isinstance(path, Address) or (isinstance(path, Span) and isinstance(path.container.path, Address))
 
 
 def _in_utf8(kept: str) -> bytes:

@@ -32,7 +32,7 @@ _FOLDER, _NAME = b"\2", b"\1"
 key that obstore reads has control characters.
 """
 _EXTENSIONS_KEPT = 1000
-_FROM_SHARDS = {".tar", ".zip", ".tfrecord", ".tfrecords", ".parquet", ".npy", ".npz"}
+_ARRAYS = {".npy", ".npz"}
 
 
 def scan_bucket(
@@ -138,8 +138,8 @@ class _Objects:
         if not found:
             return f"No images under {one_line(self.root)}: there is no object whose key begins so. Check the address"
         advice = ""
-        if set(self.others) & _FROM_SHARDS:
-            advice = ". Archives and shards are read from a disk, or from a bucket one at a time: give the address of one, or copy them"
+        if set(self.others) & _ARRAYS:
+            advice = ". Arrays are read from a disk: copy them"
         return f"No images under {one_line(self.root)}. Looked for {' '.join(IMAGE_EXTENSIONS)}; found {', '.join(found)}{advice}"
 
 

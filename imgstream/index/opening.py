@@ -54,8 +54,8 @@ def scan(
     folder of such files gives the images inside them, each to be read by itself (see scan_shards). A table (.arrow) is one that
     ImageIndex.save or imgstream index -o wrote. A file, or an iterable of paths of files, gives these without labels; one that is missing
     is found to be bad when it is read. An index gives itself. Bad rows of a manifest, and classes whose names look alike, are each a
-    DatasetWarning. A prefix of a bucket (s3://, gs://, az://) gives the images below it as a folder would (see scan_bucket); it needs the
-    extra [cloud].
+    DatasetWarning. A prefix of a bucket (s3://, gs://, az://) gives the images below it as a folder would (see scan_bucket), or those
+    inside its shards; archives, shards and patterns of them may be addresses too. They need the extra [cloud].
 
     Args:
         source: What to list.

@@ -227,6 +227,7 @@ class RowSelection:
         for container in self._table.containers():
             name = container.path
             path = os.path.join(os.fsencode(self.root), name) if name else os.fsencode(self.root)
+            path = Address(path, container.size, container.modified) if is_address(path) else path
             found.append((name + b"/" if name else b"", container._replace(path=path)))
         return found
 

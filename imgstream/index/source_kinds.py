@@ -13,7 +13,7 @@ from imgstream.errors import DatasetError, NoImagesError
 from imgstream.files.addresses import LISTED_SCHEMES, SCHEMES, is_address
 from imgstream.index.manifest.read import MANIFEST_EXTENSIONS, is_manifest
 from imgstream.index.names import IMAGE_EXTENSIONS, one_line
-from imgstream.index.shards.files import SHARD_NAMES, form_of, is_pattern, is_shards
+from imgstream.index.shards.files import FORMS_IN_BUCKETS, SHARD_NAMES, are_below, form_of, is_pattern, is_shards
 
 Kind = Literal["folder", "bucket", "manifest", "shards", "table", "image"]
 AnyPath = str | bytes | os.PathLike[str]
@@ -38,8 +38,9 @@ _NAMES_COMPARED = 1000
 def kind_of(path: AnyPath) -> Kind:
     """What is at `path`. Any other file is an image, whatever its name, and so is a missing one whose name ends as an image's does.
 
-    An address is a bucket's prefix, or one image. Raises DatasetError for what is not read (another URL, an archive, packed samples),
-    NoImagesError where there is nothing, as after a typing error.
+    An address is a bucket's prefix, with images or shards below it, or one object, which is what its name says. Raises DatasetError for
+    what is not read (another URL, an archive, packed samples) and a bucket that cannot be listed, NoImagesError where there is nothing, as
+    after a typing error.
     """
     name = os.fsdecode(path)
     if is_address(name):
@@ -78,18 +79,24 @@ def kind_of(path: AnyPath) -> Kind:
 
 
 def _kind_of_address(address: str) -> Kind:
+    path = address.partition("?")[0] if address.startswith("http") else address
     if named_as_image(address.partition("?")[0]):
         return "image"
-    if form_of(address) is not None or address.lower().endswith((*MANIFEST_EXTENSIONS, ".arrow")):
+    if is_pattern(address) or form_of(address) in FORMS_IN_BUCKETS:
+        return "shards"
+    if path.lower().endswith(MANIFEST_EXTENSIONS):
+        return "manifest"
+    if form_of(address) is not None or address.lower().endswith(".arrow"):
         raise DatasetError(
-            f"{one_line(address)}: of a bucket, images are read, each of them an object; copy this file to a disk, and give it"
+            f"{one_line(address)}: of a bucket, images, archives and shards ({', '.join(FORMS_IN_BUCKETS)}) and manifests are read; copy "
+            "this file to a disk, and give it"
         )
     if not address.startswith(LISTED_SCHEMES):
         raise DatasetError(
             f"{one_line(address)}: a web server does not say which images it has. Give a manifest with an address in each row, such as a "
             ".txt with one a line"
         )
-    return "bucket"
+    return "shards" if are_below(address) else "bucket"
 
 
 def checked(paths: Iterable[AnyPath]) -> Iterator[AnyPath]:

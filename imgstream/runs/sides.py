@@ -28,7 +28,9 @@ def sides(
     (k, n), or a `val_share` by hash. Raises what opening `val` raises.
     """
     if val is not None:
-        return index, open_index(val, label_pattern if kind_of(val) in ("folder", "shards") else None, multi_label=index.is_multi_label)
+        return index, open_index(
+            val, label_pattern if kind_of(val) in ("folder", "bucket", "shards") else None, multi_label=index.is_multi_label
+        )
     if fold is not None:
         k, n = fold
         return index.folds(n, seed, group=group)[k]

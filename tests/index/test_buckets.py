@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from bucket_server import BucketServer, Stored
 from imgstream.errors import BadImage, DatasetError, DatasetWarning, NoImagesError
-from imgstream.files import objects
+from imgstream.files import object_file, objects
 from imgstream.files.addresses import Address
 from imgstream.files.reader import FileReader, FileVersion, file_version, read_declared, read_digest
 from imgstream.index import ImageIndex, open_index, scan, scan_folder
 from imgstream.index.buckets import scan_bucket
 from imgstream.index.header_scan import scan_headers
+from imgstream.index.manifest.read import read_manifest
 
 LIMIT = 1_000_000
 KEYS = ["cats/1.jpg", "cats/b/2.PNG", "cats/a.jpg", "cats-and/1.jpg", "dogs/ü.jpg", "dogs/notes.txt", "dogs/.h.jpg", ".x/1.jpg", "top.jpg"]
@@ -151,16 +152,17 @@ def test_a_folder_marker_is_no_row(bucket: BucketServer) -> None:
     [
         ("s3://photos/nothing", NoImagesError, "there is no object whose key begins so"),
         ("s3://photos/text", NoImagesError, "Looked for .jpg .* found 1 .csv, 1 without extension"),
-        ("s3://photos/shards", NoImagesError, "Archives and shards are read from a disk"),
+        ("s3://photos/arrays", NoImagesError, "Arrays are read from a disk"),
         ("s3://elsewhere", DatasetError, "there is no such bucket"),
-        ("s3://photos/x.tar", DatasetError, "copy this file to a disk"),
-        ("s3://photos/list.csv", DatasetError, "copy this file to a disk"),
+        ("s3://photos/x.npz", DatasetError, "copy this file to a disk"),
+        ("s3://photos/table.arrow", DatasetError, "copy this file to a disk"),
+        ("s3://photos/list.csv", DatasetError, "list.csv cannot be read: there is no such object"),
         ("https://a.org/photos", DatasetError, "Give a manifest"),
         ("ftp://a.org/photos", DatasetError, "of a kind that is not read"),
     ],
 )
 def test_what_cannot_be_listed_is_a_clear_error(bucket: BucketServer, source: str, error: type[Exception], said: str) -> None:
-    store(bucket, "text/a.csv", "text/b", "shards/a.tar")
+    store(bucket, "text/a.csv", "text/b", "arrays/X.npy")
     with pytest.raises(error, match=said):
         scan(source)
 
@@ -260,3 +262,50 @@ def test_another_server_is_read_the_same_way(monkeypatch: pytest.MonkeyPatch, tw
             scan("s3://elsewhere")
     finally:
         server.stop()
+
+
+LISTED = {
+    "list.csv": b"path,label,split\ncats/1.jpg,cat,train\n../dogs/2.jpg,dog,val\ns3://photos/p/dogs/1.jpg,dog,val\n",
+    "list.jsonl": b'{"path": "cats/1.jpg", "label": "cat"}\n{"path": "dogs/1.jpg", "label": "dog"}\n',
+    "list.txt": b"cats/1.jpg\ndogs/1.jpg\n",
+}
+
+
+@pytest.mark.parametrize("name", LISTED)
+@pytest.mark.parametrize("source", ["s3://photos", "endpoint"])
+def test_a_manifest_in_a_bucket_names_what_lies_beside_it(bucket: BucketServer, name: str, source: str) -> None:
+    bucket.key_id = None
+    source = source.replace("endpoint", f"{bucket.endpoint}/photos")
+    store(bucket, "p/cats/1.jpg", "p/dogs/1.jpg")
+    store(bucket, f"p/{name}", data=LISTED[name])
+    found, report = read_manifest(f"{source}/p/{name}")
+    assert [found.path(row) for row in range(2)] == [
+        f"{source}/p/cats/1.jpg",
+        "s3://photos/p/dogs/1.jpg" if name == "list.csv" else f"{source}/p/dogs/1.jpg",
+    ]
+    assert labels(found) == ([None, None] if name == "list.txt" else ["cat", "dog"])
+    assert report.bad_counts == ({"outside the root": 1} if name == "list.csv" else {})
+
+
+def test_a_large_manifest_is_copied_by_ranges_and_read_as_the_same_file(
+    bucket: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_file, "RANGE", 1000)
+    store(bucket, "p/list.csv", data=b"path,label\n" + b"".join(b"a/%d.jpg,%d\n" % (row, row % 3) for row in range(500)))
+    (tmp_path / "list.csv").write_bytes(bucket.buckets["photos"]["p/list.csv"].data)
+    found, local = scan("s3://photos/p/list.csv"), read_manifest(tmp_path / "list.csv", check_files=False)[0]
+    assert relative(found) == relative(local)
+    assert labels(found) == labels(local)
+    assert bucket.requests["GET p/list.csv"] > 5
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"", "list.csv is empty"), (b"\0\1\2\n", "list.csv is no CSV"), (b"path\n/etc/a.jpg\n", "rows of s3://photos/p/list.csv")],
+)
+def test_an_error_in_a_manifest_names_its_address(bucket: BucketServer, data: bytes, said: str) -> None:
+    store(bucket, "p/list.csv", data=data)
+    with pytest.raises((NoImagesError, DatasetError)) as error:
+        scan("s3://photos/p/list.csv")
+    assert said in str(error.value)
+    assert "s3://photos/p/list.csv" in str(error.value)

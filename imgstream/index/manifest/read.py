@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from imgstream.errors import DatasetError, NoImagesError
+from imgstream.errors import BadImage, DatasetError, ImgstreamError, NoImagesError, OutputError
 from imgstream.files.addresses import absolute, is_address
+from imgstream.files.object_file import copy_object
 from imgstream.index.folder.scan import place_for
 from imgstream.index.image_index import ImageIndex
 from imgstream.index.manifest import fields
@@ -104,7 +106,8 @@ def read_manifest(
     of at least 0, empty is 1. A .txt has no columns: it is a path a line or, if it holds NULs, a path before each NUL.
 
     Args:
-        file: The manifest. Paths may be addresses (s3://, gs://, az://, https://, http://), which are kept as they are.
+        file: The manifest. Paths may be addresses (s3://, gs://, az://, https://, http://), which are kept as they are. The file itself may
+            be behind one: it is copied first, into the folder for temporary files.
         root: The folder, or prefix of a bucket, that paths are relative to; None for the folder that the manifest lies in (for a folder of
             parts: itself). Paths are kept to the byte.
         columns: Field → name of its column, for path, label, split, group and weight; fields not given are found by common names. In CSV
@@ -125,12 +128,47 @@ def read_manifest(
         NoImagesError: No row can be used.
         OutputError: There is no room for the table anywhere, or `output` cannot be written.
     """
-    source, columns = Path(file), dict(columns or {})
-    folder = _checked(source)
-    base = os.fspath(root) if root is not None else os.fspath(source if folder else source.parent)
+    of_index: dict[str, Any] = {"columns": columns, "class_names": class_names, "allow_outside": allow_outside}
+    given = os.fspath(file)
+    if not is_address(given):
+        source = Path(file)
+        base = os.fspath(root if root is not None else source if _checked(source) else source.parent)
+        return _read(source, base, os.fspath(source), check_files=check_files, output=output, progress=progress, **of_index)
+    path = given.partition("?")[0] if given.startswith("http") else given
+    base = os.fspath(root) if root is not None else path.rpartition("/")[0]
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "manifest" + os.path.splitext(path)[1])
+        try:
+            with copy.open("wb") as target:
+                copy_object(given, target)
+        except BadImage as error:
+            raise DatasetError(f"{one_line(given)} cannot be read: {error.detail}") from None
+        except OSError as error:
+            raise OutputError(f"{one_line(given)} cannot be copied to {folder}: {error.strerror or error}") from None
+        try:
+            return _read(copy, base, given, check_files=check_files, output=output, progress=progress, **of_index)
+        except ImgstreamError as error:
+            error.args = (str(error).replace(str(copy), one_line(given)), *error.args[1:])
+            raise
+
+
+def _read(
+    source: Path,
+    base: str,
+    given: str,
+    *,
+    columns: Mapping[str, str] | None,
+    class_names: Sequence[str] | None,
+    allow_outside: bool,
+    check_files: bool,
+    output: str | os.PathLike[str] | None,
+    progress: Callable[[int], None] | None,
+) -> tuple[ImageIndex, ManifestReport]:
+    """See read_manifest; `base`: the root, `given`: what the manifest is called."""
+    columns, folder = dict(columns or {}), _checked(source)
     base = base.rstrip("/") if is_address(base) else base
     options = (absolute(base), sorted(columns.items()), class_names and list(class_names), allow_outside)
-    kept_at = place_for(os.fsencode(source), repr(options))
+    kept_at = place_for(os.fsencode(given), repr(options))
     bad = BadRows()
     rows = _READERS[".parquet" if folder else source.suffix.lower()](source, columns, bad)
     optional = {"split": "part", "group": "group", "weight": "weight"}

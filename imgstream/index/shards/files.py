@@ -5,10 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
 
-from imgstream.errors import NoImagesError
+from imgstream.errors import BadImage, DatasetError, NoImagesError
+from imgstream.files.addresses import LISTED_SCHEMES, Address, is_address, split_address
+from imgstream.files.objects import Listed, describe, list_objects, require
+from imgstream.files.spans import Container
 from imgstream.index.folder.walk import PARTS
 from imgstream.index.names import IMAGE_EXTENSIONS, one_line
 from imgstream.index.shards.arrays import is_array_of_images
@@ -27,6 +31,8 @@ _FORMS: dict[Form, re.Pattern[str]] = {
 _PART_IN_NAME = re.compile(rf"(?:^|[-_.])({'|'.join(name.decode() for name in PARTS)})(?=[-_.])", re.IGNORECASE)
 _PATTERN = re.compile(r"[*?[]")
 _LOOKED_AT = 10_000  # entries of a folder, none of which is a shard, before it is taken to hold none
+FORMS_IN_BUCKETS: tuple[Form, ...] = ("tfrecord", "tar", "zip", "parquet")
+"""What is read of a bucket: of an array's labels, no address is known."""
 SHARD_NAMES = ".tfrecord .tar .zip, .parquet with image bytes, .npy and .npz of many images"
 
 
@@ -39,6 +45,8 @@ class Shards(NamedTuple):
     """Their paths relative to the root, in byte order; of one file: empty."""
     parts: list[str] | None
     """For each the part of the split that its name or folder says: train, val or test; None where not all say one."""
+    objects: Sequence[Container] = ()
+    """Of those in a bucket: each, with its size and version, in the same order."""
 
 
 def form_of(name: str) -> Form | None:
@@ -57,7 +65,9 @@ def is_shard(path: str, *, in_folder: bool = False) -> bool:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a name has wildcards, and is not that of a file."""
+    """Whether a name has wildcards, and is not that of a file. An address with them is that of archives or shards."""
+    if is_address(name):
+        return name.startswith(LISTED_SCHEMES) and bool(_PATTERN.search(name)) and ("*" in name or form_of(name) is not None)
     return bool(_PATTERN.search(name)) and not os.path.lexists(name)
 
 
@@ -74,7 +84,11 @@ def is_shards(name: str) -> bool:
 
 
 def find_shards(source: str) -> Shards:
-    """The files of a source that is_shards. Raises NoImagesError where there are none any more."""
+    """The files of a source that is_shards, or those behind an address. Raises NoImagesError where there are none, DatasetError for a
+    bucket that cannot be listed.
+    """
+    if is_address(source):
+        return _find_objects(source)
     if is_pattern(source):
         root = os.path.dirname(source[: _PATTERN.search(source).start()])  # type: ignore[union-attr]
         found = [path for path in glob.glob(source, recursive=True) if is_shard(path)]
@@ -85,8 +99,76 @@ def find_shards(source: str) -> Shards:
     if not os.path.isdir(source):
         return Shards(source, [b""], None)
     names = sorted(os.fsencode(name) for name in _in_folder(source))
+    return Shards(source, names, _parts(names))
+
+
+def _find_objects(source: str) -> Shards:
+    """Those behind an address: of one, of a pattern, or below a prefix, flat or with one level of folders."""
+    require(source)
+    if form_of(source) is not None and not is_pattern(source):
+        try:
+            found = describe(Address(os.fsencode(source)))
+        except BadImage as error:
+            raise DatasetError(f"{one_line(source)} cannot be read: {error.detail}") from None
+        return Shards(source, [b""], None, [Container(b"", found.size, found.modified)])
+    root, wanted = source.rstrip("/"), ""
+    if is_pattern(source):
+        root = source[: _PATTERN.search(source).start()].rpartition("/")[0]  # type: ignore[union-attr]
+        wanted = source[len(root) + 1 :]
+    objects = sorted(
+        Container(os.fsencode(name), listed.size, listed.modified)
+        for page in _below(root)
+        for name, listed in page
+        if _is_wanted(name, wanted)
+    )
+    if not objects:
+        raise NoImagesError(f"No images: {one_line(source)} is no archive or shard in a bucket ({', '.join(FORMS_IN_BUCKETS)})")
+    names = [container.path for container in objects]
+    return Shards(root, names, None if wanted else _parts(names), objects)
+
+
+def are_below(prefix: str) -> bool:
+    """Whether archives or shards are below a prefix of a bucket, flat or with one level of folders, and no images: by the first thousand
+    objects that hold either. Raises DatasetError.
+    """
+    require(prefix)
+    for page in _below(prefix.rstrip("/")):
+        if any(name.lower().endswith(IMAGE_EXTENSIONS) for name, _ in page):
+            return False
+        if any(_is_wanted(name, "") for name, _ in page):
+            return True
+    return False
+
+
+def _below(prefix: str) -> Iterator[list[tuple[str, Listed]]]:
+    key = split_address(prefix)[1]
+    start = len(key) + bool(key)
+    return ([(listed.key[start:], listed) for listed in page] for page in list_objects(prefix))
+
+
+def _is_wanted(name: str, pattern: str) -> bool:
+    """Whether an object is an archive or shard, and its name matches a pattern, "*" of which stays within a folder; of no pattern, whether
+    it has at most one folder. Hidden ones are not.
+    """
+    parts = name.split("/")
+    if form_of(name) not in FORMS_IN_BUCKETS or any(part.startswith(".") for part in parts):
+        return False
+    if not pattern:
+        return len(parts) <= 2
+    return name == pattern or _matches(parts, pattern.split("/"))
+
+
+def _matches(parts: list[str], patterns: list[str]) -> bool:
+    if "**" in patterns:
+        at = patterns.index("**")
+        before, behind = patterns[:at], patterns[at + 1 :]
+        return _matches(parts[:at], before) and any(_matches(parts[i:], behind) for i in range(at, len(parts)))
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+
+
+def _parts(names: list[bytes]) -> list[str] | None:
     parts = [_part(os.fsdecode(name)) for name in names]
-    return Shards(source, names, None if None in parts else [part for part in parts if part])
+    return None if None in parts else [part for part in parts if part]
 
 
 def _in_folder(folder: str) -> Iterator[str]:

@@ -10,11 +10,14 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
-from imgstream.errors import DatasetError, DatasetWarning, NoImagesError
+from imgstream.errors import BadImage, DatasetError, DatasetWarning, NoImagesError
+from imgstream.files.addresses import Address, is_address
+from imgstream.files.object_file import RANGE, open_object
 from imgstream.files.reader import FileVersion, file_version
 from imgstream.files.spans import STORED, Container
 from imgstream.index.folder.scan import compile_pattern, name_classes, place_for
@@ -75,7 +78,7 @@ def scan_shards(
 
     Args:
         source: A .tfrecord, .tar or .zip, a .parquet with image bytes, an .npy or .npz of many images, a pattern such as train-*.tfrecord,
-            or a folder of such files.
+            or a folder of such files. All but arrays may lie in a bucket: s3://photos/train-*.tfrecord, s3://photos/shards.
         label_pattern: See scan_folder.
         columns: Names of what holds image, label and path, in place of the usual ones.
         full: Read every file again.
@@ -95,8 +98,8 @@ def scan_shards(
     if unknown := sorted(set(reading.columns) - set(FIELDS)):
         raise DatasetError(f"columns of shards name {', '.join(FIELDS)}; {unknown[0]!r} is none of them")
     shards = find_shards(given)
-    containers = [_described(shards.root, name) for name in shards.names]
-    beside = [_labels_version(shards.root, name) for name in shards.names]
+    containers = list(shards.objects) or [_described(shards.root, name) for name in shards.names]
+    beside = [None if shards.objects else _labels_version(shards.root, name) for name in shards.names]
     options = repr(("shards", label_pattern, sorted(reading.columns.items()), beside))
     place = place_for(os.fsencode(given), options)
     earlier = None if place is None or full else _earlier(place)
@@ -230,7 +233,7 @@ class _Listing:
     def _records(self, container: Container, reading: Reading) -> Iterator[Record]:
         path = os.path.join(os.fsencode(self._shards.root), container.path) if container.path else os.fsencode(self._shards.root)
         try:
-            with open(path, "rb", buffering=_BUFFERS[self._form(container)]) as file:
+            with _opened(path, container, _BUFFERS[self._form(container)]) as file:
                 yield from _READERS[self._form(container)](file, container.size, reading)
         except Damaged as error:
             if len(self._containers) == 1:
@@ -238,6 +241,8 @@ class _Listing:
             yield Record(None, 0, 0, kept=f"corrupt: {one_line(path)} {error}")
         except NotReadable as error:
             raise DatasetError(f"{one_line(path)} {error}") from None
+        except BadImage as error:  # of a request
+            raise DatasetError(f"{one_line(path)} cannot be read: {error.detail}") from None
         except OSError as error:
             raise DatasetError(f"{one_line(path)} cannot be read: {error.strerror or error}") from error
 
@@ -281,6 +286,12 @@ class _Listing:
         if not self._is_labelled:
             return folders.astype(np.int32)
         return self._labels.numbers(pa.array([None if label is None else shown(label).encode() for label in own], pa.binary()))[0]
+
+
+def _opened(path: bytes, container: Container, buffering: int) -> BinaryIO:
+    if is_address(path):
+        return open_object(Address(path, container.size, container.modified), RANGE)
+    return open(path, "rb", buffering=buffering)
 
 
 def _tell_repeated(table: Table, source: str) -> None:

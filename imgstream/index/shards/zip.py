@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import BinaryIO, NamedTuple
 
+from imgstream.files.object_file import ObjectFile
 from imgstream.files.spans import DEFLATED, STORED
 from imgstream.index.shards.records import LONGEST, Damaged, NotReadable, Reading, Record, is_hidden, named_as_image, normal
 
@@ -35,10 +36,11 @@ def read_zip(file: BinaryIO, size: int, reading: Reading) -> Iterator[Record]:
     directory = _directory(file, size)
     entries = _entries(file, directory, reading)
     while chunk := list(islice(entries, _TOGETHER)):
+        starts = _data_of(file, [entry.offset for entry in chunk if entry.kept in (STORED, DEFLATED)])
         for entry in chunk:
             if entry.kept not in (STORED, DEFLATED):
                 yield entry
-            elif begins := data_at(file, entry.offset):
+            elif begins := next(starts):
                 yield entry._replace(offset=begins)
             else:
                 yield entry._replace(length=0, kept="corrupt: no member of the archive is where its directory says")
@@ -123,7 +125,18 @@ def data_at(file: BinaryIO, at: int) -> int:
     if at >= _FARTHEST:
         return 0
     file.seek(at)
-    head = file.read(_LOCAL.size)
+    return _behind(file.read(_LOCAL.size), at)
+
+
+def _data_of(file: BinaryIO, offsets: list[int]) -> Iterator[int]:
+    """data_at each; of an object, whose heads are asked for together."""
+    raw = getattr(file, "raw", None)
+    if not isinstance(raw, ObjectFile):
+        return (data_at(file, at) for at in offsets)
+    return map(_behind, raw.parts(offsets, _LOCAL.size), offsets)
+
+
+def _behind(head: bytes, at: int) -> int:
     if len(head) < _LOCAL.size or head[:4] != b"PK\3\4":
         return 0
     *_, named, extra = _LOCAL.unpack(head)

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from imgstream.errors import BadImage, CacheWarning, ImgstreamError
-from imgstream.files.addresses import Address
+from imgstream.files.spans import is_remote
 from imgstream.stalls import OpenFile
 from imgstream.stream.workers.objects_ahead import ObjectsAhead
 from imgstream.stream.workers.processes import FAILED, MESSAGE_BYTES, Result, Task, shared_open_files
@@ -91,7 +91,7 @@ class _Worker:
     def _next(self) -> Task | None:
         """The next task; None when there are no more. Tasks with objects are taken some time before they are made, and these asked for."""
         with self._lock:
-            while len(self._ready) < self._most_ready and (not self._ready or isinstance(self._ready[-1].paths[0], Address)):
+            while len(self._ready) < self._most_ready and (not self._ready or is_remote(self._ready[-1].paths[0])):
                 try:
                     data = self._tasks.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT)
                 except BlockingIOError:
@@ -106,7 +106,7 @@ class _Worker:
 
     def _expect(self, task: Task) -> None:
         self._ready.append(task)
-        if not isinstance(task.paths[0], Address):
+        if not is_remote(task.paths[0]):
             return
         if self._objects is None:
             self._objects = ObjectsAhead(self._job.needs_file())
