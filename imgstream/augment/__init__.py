@@ -5,7 +5,7 @@ operation_presets.py randaugment, trivialaugment and sub-policies of a file
 operations.py      their operations, with OpenCV
 tensorflow_ops.py  the presets in TensorFlow, on a whole batch
 policy.py          albumentations policies and functions (image, rng) -> image
-keras_layers.py    Keras layers, with random numbers by the sample's key
+keras_layers.py    Keras layers, with random numbers by the sample's key; or on whole batches, by the step's
 keras_files.py     finds them in lists, models and files, and puts them into JSON
 torch_modules.py   transforms of torchvision and kornia
 aug_mix.py         the random numbers of Keras' AugMix

@@ -9,6 +9,7 @@ samples: they are done when the batch is complete, as the presets' mixing is.
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from imgstream.augment.aug_mix import draw_transformation
 from imgstream.augment.policy import Policy
 from imgstream.augment.presets import Mix
 from imgstream.errors import AugmentError
+from imgstream.wording import innermost
 
 _TRIED = (16, 16, 3)
 """Shape of the image that a layer is tried on."""
@@ -145,6 +147,59 @@ class _GraphChain:
 
         with tf.device("CPU"):
             return np.asarray(self._trace(image.shape)(tf.constant(image), tf.constant(_numbers(rng, self._count))))
+
+
+class BatchLayers:
+    """Applies copies of the layers to a whole batch, within a program that TensorFlow or JAX compiles: what a layer draws for each image
+    it draws there, from the key of the step.
+    """
+
+    def __init__(self, given: KerasLayers, seed: int) -> None:
+        """`seed`: of the training. Raises AugmentError for layers that can be applied to single images alone."""
+        if given.mix is not None:
+            raise AugmentError(
+                f"augmentation {given.name}: {type(given.layers[-1]).__name__} mixes labels too, which is done on the CPU alone"
+            )
+        if any(isinstance(layer, keras.layers.AugMix) for layer in given.layers):
+            raise AugmentError(
+                f"augmentation {given.name}: AugMix draws its chains in Python, once for a compiled program: it can be had on the CPU alone"
+            )
+        self.name, self._seed = given.name, seed
+        self._pipeline = keras.layers.Pipeline([_copy(layer) for layer in given.layers])
+        self._states = _random_states(self._pipeline)
+
+    def numbers(self, step: int) -> np.ndarray:
+        """uint32 (n, 2): the states of the layers' n seed generators in the `step`-th step, from 0."""
+        return _numbers(np.random.default_rng((self._seed % 2**64, step)), len(self._states))
+
+    def __call__(self, images: Any, numbers: Any) -> Any:
+        """Tensors: float32 (B, H, W, C), 0 to 255, in and out; `numbers` as the method of that name gives them."""
+        with keras.StatelessScope([(state, numbers[i]) for i, state in enumerate(self._states)]):
+            return keras.ops.clip(keras.ops.cast(self._pipeline(images, training=True), "float32"), 0.0, 255.0)
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """Raise AugmentError when the layers cannot be compiled for images of `shape`, (H, W, C), or give images of another."""
+        try:
+            found = self._traced_shape(shape)
+        except Exception as error:  # layers may raise anything
+            raise AugmentError(f"augmentation {self.name} cannot be compiled into the training step: {innermost(error)}") from error
+        if found != shape:
+            raise AugmentError(
+                f"augmentation {self.name} makes images of {found} out of {shape}, and must give the same. Leave resizing out"
+            )
+
+    def _traced_shape(self, shape: tuple[int, int, int]) -> tuple[int | None, ...]:
+        states = (len(self._states), 2)
+        if keras.backend.backend() == "jax":
+            jax = importlib.import_module("jax")  # no dependency of ours
+            traced = jax.eval_shape(self, jax.ShapeDtypeStruct((2, *shape), "float32"), jax.ShapeDtypeStruct(states, "uint32"))
+            return tuple(traced.shape[1:])
+        import tensorflow as tf
+
+        program = tf.function(self.__call__, autograph=False).get_concrete_function(
+            tf.TensorSpec((None, *shape), tf.float32), tf.TensorSpec(states, tf.uint32)
+        )
+        return tuple(program.structured_outputs.shape[1:])
 
 
 def _numbers(rng: np.random.Generator, count: int) -> np.ndarray:

@@ -136,6 +136,16 @@ Augment = Annotated[
         rich_help_panel=PREPROCESSING,
     ),
 ]
+AugmentOn = Annotated[
+    str,
+    typer.Option(
+        "--augment-on",
+        metavar="cpu|device",
+        help="Where images are augmented: cpu, one by one, as they are decoded; or device, by the batch, in the training step, which "
+        "spares the CPU and works with layers of Keras, on TensorFlow or JAX.",
+        rich_help_panel=PREPROCESSING,
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(

@@ -30,11 +30,14 @@ def plan_lines(plan: DryRun) -> list[str]:
     levels = "" if plan.levels is None else f", black {plan.levels[0]:g}, white {plan.levels[1]:g}"
     taught = f"; it learns from {printable(plan.teacher)} too" if plan.teacher else ""
     begun = "a new run" if plan.resumed_from_step is None else f"the run that is there goes on from step {plan.resumed_from_step:,}"
+    augmentation = printable(plan.augment.get("name") or plan.augment["kind"])
+    if plan.augment_on == "device":
+        augmentation += ", on the device"
     return [
         f"Model: {printable(plan.model)}, {plan.parameters:,} parameters, from {begins}; precision {plan.precision}{taught}",
         f"Classes: {len(plan.classes):,}: {classes}{more}",
         printable(str(plan.split)),
-        f"Samples: {first}{height}x{width}{levels}; augmentation: {printable(plan.augment.get('name') or plan.augment['kind'])}",
+        f"Samples: {first}{height}x{width}{levels}; augmentation: {augmentation}",
         f"Pipeline: {plan.pipeline} ({plan.pipeline_why})",
         f"Memory: {plan.memory}",
         f"Training: {work}; about {duration(plan.seconds)} in all",

@@ -50,6 +50,7 @@ class DryRun:
     teacher: str | None
     """The runs to learn from beside the labels."""
     augment: Any
+    augment_on: str
     precision: str
     pipeline: str
     pipeline_why: str
@@ -138,6 +139,7 @@ def _planned(prepared: Preparation, passed: float) -> DryRun:
         head_only=settings.head_only,
         teacher=",".join(settings.teacher_runs) or None,
         augment=prepared.recorded["augment"],
+        augment_on=settings.augment_on,
         precision=prepared.models.policy,
         pipeline=prepared.pipeline.pipeline,
         pipeline_why=prepared.pipeline.why,

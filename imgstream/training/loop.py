@@ -100,7 +100,7 @@ class TrainingLoop:
             self._streams[sizes.small] = train.replace(spec=dataclasses.replace(train.spec, size=sizes.small))
         self._record, self._processes = record, processes
         self.average = models.new_average()
-        self._compiled_step = new_step(self.model, self.average, models.replicas, train.batch_size, train.spec)
+        self._compiled_step = new_step(self.model, self.average, models.replicas, train.batch_size, train.spec, models.augmentation)
         self._program = Program(models.served, val.spec)
         self._results: collections.deque[tuple[int, int, StepResult]] = collections.deque()
         """(step, images, result) of the steps whose results were not read yet."""
@@ -245,7 +245,7 @@ class TrainingLoop:
         targets = self.models.targets(batch.images, labels, self.train.batch_size)
         self._callbacks.on_train_batch_begin(batch.number)
         rate, share = self._peak * one_cycle(self._progress), self.average.share(state.step + 1)
-        result = self._compiled_step(batch.images, targets, weights, rate=rate, share=share)
+        result = self._compiled_step(batch.images, targets, weights, rate=rate, share=share, number=state.step)
         cost = self.sizes.cost(self._progress)
         state.step, state.work = state.step + 1, state.work + cost
         self._record.step = state.step

@@ -30,6 +30,7 @@ from imgstream.training.settings import TrainSettings
 from imgstream.training.state.resuming import check_same, tell_changes
 from imgstream.training.step.compiled_models import Models, is_transfer
 from imgstream.training.step.precision import choose_precision
+from imgstream.training.step.step_selection import augmentation_of_steps
 from imgstream.training.trial import fastest_batch
 
 _ON_GPU = (64, 128, 256, 512, 1024)
@@ -58,6 +59,7 @@ class Preparation:
     spec: SampleSpec
     sizes: Sizes
     augmentation: Any
+    """What the loader does to the images; None where the step augments them."""
     models: Models
     cache: PixelCache | None
     pipeline: PipelineSelection
@@ -144,6 +146,10 @@ def prepare(
     models = Models.make(settings, info, spec, sizes, index.class_names, before, weights)
     if state is not None and models.teacher is not None and state.get("teacher") != models.teacher.fingerprints:
         raise RunError(f"{folder.path} learns from {settings.teacher}, which is another model now. Put it back, or choose another --out")
+    if settings.augment_on == "device":
+        shapes = [(*size, spec.channels) for size in (sizes.full, sizes.small) if size is not None]
+        on_device = augmentation_of_steps(augmentation, settings.seed, shapes, models.replicas)
+        models, augmentation = dataclasses.replace(models, augmentation=on_device), None
     cache = settings.pixel_cache(spec.size)
     pipeline = choose_pipeline(
         Stream(train, spec, augment=augmentation, **_reading(settings, cache)),

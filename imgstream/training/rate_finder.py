@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from imgstream.augment import resolve
 from imgstream.errors import DatasetError
 from imgstream.index import ImageIndex
 from imgstream.models import infer_model, model_info
@@ -24,7 +25,7 @@ from imgstream.training.schedule import Sizes
 from imgstream.training.settings import DEFAULT_BATCH_SIZE, TrainSettings
 from imgstream.training.step.compiled_models import Models
 from imgstream.training.step.optimizers import peak_learning_rate
-from imgstream.training.step.step_selection import new_step
+from imgstream.training.step.step_selection import augmentation_of_steps, new_step
 
 LOWEST, HIGHEST = 1 / 500, 200.0
 """Lowest and highest rate to try, as multiples of the rate that training takes by default."""
@@ -116,12 +117,15 @@ def find_rate(
     spec = sample_spec(settings, info, index, lambda text: None)
     models = Models.make(settings, info, spec, Sizes(spec.size, None), train_index.class_names, {})
     batch_size = settings.batch_size or DEFAULT_BATCH_SIZE
-    take_step = new_step(models.trained, models.new_average(), models.replicas, batch_size, spec)
+    augmentation, on_device = resolve(settings.augment), None
+    if settings.augment_on == "device":
+        on_device, augmentation = augmentation_of_steps(augmentation, settings.seed, [spec.shape], models.replicas), None
+    take_step = new_step(models.trained, models.new_average(), models.replicas, batch_size, spec, on_device)
     usual = peak_learning_rate(batch_size, is_transfer=models.is_transfer)
     stream = Stream(
         train_index,
         spec,
-        augment=settings.augment,
+        augment=augmentation,
         batch_size=batch_size,
         shuffle=True,
         seed=settings.seed,
@@ -136,7 +140,9 @@ def find_rate(
     for step, (images, labels, *weights) in enumerate(itertools.islice(batches, steps)):
         rate = usual * LOWEST * (HIGHEST / LOWEST) ** (step / max(1, steps - 1))
         targets = np.eye(len(train_index.class_names), dtype=np.float32)[labels] if labels.ndim == 1 else labels
-        loss = take_step(images, models.targets(images, targets, batch_size), weights[0] if weights else None, rate=rate, share=0.0).loss
+        loss = take_step(
+            images, models.targets(images, targets, batch_size), weights[0] if weights else None, rate=rate, share=0.0, number=step
+        ).loss
         loss /= (float(np.mean(weights[0])) if weights else 1.0) or 1.0  # Keras divides by the images, not by what they weigh
         if not math.isfinite(loss):
             break

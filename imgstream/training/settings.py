@@ -74,6 +74,10 @@ class TrainSettings:
     teacher_temperature: float = 4.0
     """What the logits of both are divided by, from 0.1 to 100: the higher, the more the classes count that are less likely."""
     augment: Any = "standard"
+    augment_on: str = "cpu"
+    """Where the images are augmented: cpu, one by one, by the threads that decode them; or device, by the batch, in the training step,
+    which only layers of Keras can.
+    """
     epochs: int | None = None
     """Passes over the training images; if `minutes` is not given either, DEFAULT_EPOCHS, or FINE_TUNING_EPOCHS with weights."""
     minutes: float | None = None
@@ -149,6 +153,12 @@ class TrainSettings:
             raise OptionError(f"teacher is a run, or several with commas between; got {self.teacher!r}", "teacher")
         if self.teacher is not None and self.head_only:
             raise OptionError("a teacher teaches in steps, and head_only takes none: give one of them", "teacher", "head_only")
+        if self.augment_on not in ("cpu", "device"):
+            raise OptionError(f"augment_on must be cpu or device; got {self.augment_on!r}", "augment_on")
+        if self.augment_on == "device" and (self.teacher is not None or self.head_only):
+            name = "teacher" if self.teacher is not None else "head_only"
+            why = "a teacher has to see the images as they are augmented" if name == "teacher" else "head_only takes no steps to augment in"
+            raise OptionError(f"{why}: leave out augment_on or {name}", "augment_on", name)
         if self.pipeline not in CHOICES:
             raise OptionError(f"pipeline must be one of {', '.join(CHOICES)}; got {self.pipeline!r}", "pipeline")
         if self.fold is not None:

@@ -56,7 +56,7 @@ def try_steps(models: Models, train: Stream) -> tuple[float, float]:
     Raises DatasetError when no image can be read.
     """
     classes = len(train.index.class_names)
-    take_step = new_step(models.trained, models.new_average(), models.replicas, train.batch_size, train.spec)
+    take_step = new_step(models.trained, models.new_average(), models.replicas, train.batch_size, train.spec, models.augmentation)
     batches = (batch for epoch in range(_STEPS) for batch in train.traced_batches(epoch) if len(batch.images))
     marks = [time.monotonic()]
     for batch in itertools.islice(batches, _STEPS):
@@ -102,7 +102,7 @@ def fastest_batch(models: Models, spec: SampleSpec, sizes: Sequence[int], most: 
 
 def _step_on_zeros(models: Models, spec: SampleSpec, size: int) -> tuple[float, float]:
     """(seconds of a step on a batch of `size` black images, seconds to compile it)."""
-    take_step = new_step(models.trained, models.new_average(), models.replicas, size, spec)
+    take_step = new_step(models.trained, models.new_average(), models.replicas, size, spec, models.augmentation)
     images, labels = np.zeros((size, *spec.shape), spec.pixel_type), np.zeros((size, models.trained.output_shape[-1]), np.float32)
     labels[:, 0] = 1
 

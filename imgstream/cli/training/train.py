@@ -142,6 +142,7 @@ def train(
     teacher_weight: options.TeacherWeight = 0.9,
     teacher_temperature: options.TeacherTemperature = 4.0,
     augment: options.Augment = "standard",
+    augment_on: options.AugmentOn = "cpu",
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -252,6 +253,7 @@ def train(
     Examples:
         imgstream train photos/ --out runs/pets --minutes 15
         imgstream train photos/ --out runs/pets --epochs 40 --size 128 --augment strong
+        imgstream train photos/ --out runs/gpu --augment layers.keras --augment-on device
         imgstream train flat/ --out runs/flat --label-pattern '(?P<label>cat|dog)\.'
         imgstream train camera/ --out runs/camera --cache auto --cache-limit 50GB
         imgstream train photos/ --out runs/calm --exclude quarantine.csv --group duplicates.csv
@@ -306,6 +308,7 @@ def train(
         "teacher_weight": teacher_weight,
         "teacher_temperature": teacher_temperature,
         "augment": augment,
+        "augment_on": augment_on,
         "epochs": epochs,
         "minutes": minutes,
         "batch_size": batch_size,

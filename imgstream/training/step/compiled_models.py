@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from imgstream.augment.keras_layers import BatchLayers
 from imgstream.errors import ModelError
 from imgstream.models import ModelInfo, build_model
 from imgstream.runs.run import device
@@ -48,6 +49,8 @@ class Models:
     """Whether training starts from pretrained weights."""
     teacher: Teacher | None = None
     """What `trained` learns from beside the labels."""
+    augmentation: BatchLayers | None = None
+    """What the step does to its images; None where the loader augments them."""
 
     @classmethod
     def make(

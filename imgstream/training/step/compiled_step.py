@@ -48,11 +48,14 @@ class CompiledStep(Protocol):
     compiles_for_each_size: bool
     """Whether images of another height and width need another program, which takes as long to compile as the first."""
 
-    def __call__(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, *, rate: float, share: float) -> StepResult:
+    def __call__(
+        self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, *, rate: float, share: float, number: int = 0
+    ) -> StepResult:
         """Take a step on images, (B, H, W, C): pixels, or float32 that are scaled already; labels, float32 (B, K), or the targets (B, 2 K)
         of a DistillationLoss; and weights, float32 (B,), None for ones.
 
         `rate`: the learning rate. `share`: how far the average moves towards the new weights (WeightAverage.share).
+        `number`: how many steps were taken before, by which what is drawn on the device is keyed.
         """
 
     def sync(self) -> None:
@@ -68,7 +71,9 @@ class KerasStep:
     def __init__(self, model: Any, average: WeightAverage, replicas: Replicas, spec: SampleSpec) -> None:
         self._model, self._average, self._replicas, self._spec = model, average, replicas, spec
 
-    def __call__(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, *, rate: float, share: float) -> StepResult:
+    def __call__(
+        self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, *, rate: float, share: float, number: int = 0
+    ) -> StepResult:
         """See CompiledStep."""
         self._model.optimizer.learning_rate = rate
         samples = scaled(keras.ops.convert_to_tensor(images), self._spec)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from imgstream.augment.keras_layers import BatchLayers
 from imgstream.models.scaling import scaled
 from imgstream.spec import SampleSpec
 from imgstream.training.step.compiled_step import StepResult
@@ -26,20 +27,32 @@ class JaxStep:
     ahead = 2
     compiles_for_each_size = True
 
-    def __init__(self, model: Any, average: WeightAverage, replicas: Replicas, batch_size: int, spec: SampleSpec) -> None:
+    def __init__(
+        self,
+        model: Any,
+        average: WeightAverage,
+        replicas: Replicas,
+        batch_size: int,
+        spec: SampleSpec,
+        augmentation: BatchLayers | None = None,
+    ) -> None:
         self._model, self._average, self._replicas, self._spec = model, average, replicas, spec
+        self._augmentation = augmentation
         self._batch_size = -(-batch_size // len(replicas)) * len(replicas) // replicas.processes
         self._state: Any = None
         self._program = importlib.import_module("jax").jit(self._step, donate_argnums=0)  # no dependency of ours
 
-    def __call__(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, *, rate: float, share: float) -> StepResult:
+    def __call__(
+        self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, *, rate: float, share: float, number: int = 0
+    ) -> StepResult:
         """See CompiledStep."""
         if self._state is None:
             self._state = tuple([v.value for v in group] for group in self._variables())
         fill = filled if self._replicas.processes == 1 else filled_part
         batch: tuple[np.ndarray, ...] = fill(images, labels, weights, self._batch_size)
         numbers = np.array([rate, share, len(images)], np.float32)
-        self._state, result = self._program(self._state, numbers, *self._replicas.on_devices(*batch))
+        drawn = None if self._augmentation is None else self._augmentation.numbers(number)
+        self._state, result = self._program(self._state, numbers, drawn, *self._replicas.on_devices(*batch))
         return StepResult(result, batch[0])
 
     def sync(self) -> None:
@@ -55,7 +68,7 @@ class JaxStep:
         model = self._model
         return model.trainable_variables, model.non_trainable_variables, model.optimizer.variables, self._average.averages
 
-    def _step(self, state: Any, numbers: Any, images: Any, labels: Any, weights: Any, present: Any = None) -> Any:
+    def _step(self, state: Any, numbers: Any, drawn: Any, images: Any, labels: Any, weights: Any, present: Any = None) -> Any:
         jax = importlib.import_module("jax")
         model, optimizer = self._model, self._model.optimizer
         trained, others, optimizer_state, averages = state
@@ -65,7 +78,8 @@ class JaxStep:
         else:  # a part of each process: the mean is over the images that are there in all of them
             count = keras.ops.maximum(present.sum(), 1.0)
             weights, present = weights * (len(labels) / count), present > 0
-        samples = scaled(images, self._spec)
+        augmentation = self._augmentation
+        samples = scaled(images, self._spec, None if augmentation is None else lambda pixels: augmentation(pixels, drawn))
 
         def loss_of(trained: Any) -> Any:
             logits, changed, losses = model.stateless_call(trained, others, samples, training=True, return_losses=True)
