@@ -1,12 +1,13 @@
 """How fast images are read from a bucket whose every answer takes 20 ms, beside the disk; and which client reads objects fastest.
 
-    python bench/loading/buckets.py DIR [--size 224] [--delay 0.02] [--images 3000] [--rounds 3] [--workers 2]
+    python bench/loading/buckets.py DIR [--size 224] [--delay 0.02] [--images 3000] [--rounds 3] [--workers 2] [--shards]
     python bench/loading/buckets.py DIR --clients [--seconds 3]
 
 DIR holds one folder of JPEGs a class; as many as --images of them are served by tools/bucket_server.py, a process of its own that speaks S3
 and waits --delay before each answer. Each reader runs in a process of its own: read, decode, resize to SIZE×SIZE, float32 in [0, 1],
 batches of 32, shuffled. "first" is an epoch with nothing kept, "later" the next one with --cache. A B A B …, medians. The server takes a
-part of the same cores: the last line gives the readers' processor time alone, which bounds the rate where the server runs elsewhere.
+part of the same cores: the last line gives the readers' processor time alone, which bounds the rate where the server runs elsewhere. With
+--shards the images are packed as TFRecord of 64 MB first: on the disk and in the bucket.
 
 --clients: objects a second with 1, 8, 64 and 256 requests in flight, and the client's processor time an object. What is not installed is
 left out (pip install obstore s3fs).
@@ -74,6 +75,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--shards", action="store_true")
     parser.add_argument("--clients", action="store_true")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
@@ -88,6 +90,11 @@ def main() -> None:
             (photos / folder.name).mkdir(parents=True)
             for file in islice(sorted(folder.iterdir()), options.images // len(classes)):
                 (photos / folder.name / file.name).write_bytes(file.read_bytes())
+        if options.shards:
+            packed = Path(scratch) / "shards"
+            command = [sys.executable, "-m", "imgstream", "pack", photos, "-o", packed, "--format", "tfrecord", "--shard-size", "64MB"]
+            subprocess.run(command, check=True, capture_output=True)
+            photos = packed
         with Server(photos, options.delay) as server:
             (compare_clients if options.clients else compare)(options, Path(scratch), photos, server)
 

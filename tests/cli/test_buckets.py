@@ -54,6 +54,20 @@ def test_check_finds_in_a_bucket_what_it_finds_in_a_folder(bucket: BucketServer,
     assert [[copy["path"] for copy in copies] for copies in found["exact_duplicates"]["first"]] == [["dark/copy.jpg", "light/00.jpg"]]
 
 
+def test_shards_in_a_bucket_are_packed_again_and_checked_as_those_on_a_disk(
+    bucket: BucketServer, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "pack", photos, "-o", "shards", "--format", "tfrecord")[0] == 0
+    bucket.buckets["photos"] = folder_as_bucket(Path("shards"), "set/")
+    for source, out in (("shards", "a"), ("s3://photos/set/", "b"), ("s3://photos/set/images-*.tfrecord", "c")):
+        assert run(capsys, "pack", source, "-o", out, "--format", "webdataset")[0] == 0
+    assert digests(Path("a")) == digests(Path("b")) == digests(Path("c"))
+    code, out, _ = run(capsys, "check", "s3://photos/set", "--json")
+    assert (code, json.loads(out)["files"]) == (0, 40)
+    code, _, err = run(capsys, "index", "s3://photos/set/none.tar")
+    assert (code, err.strip()) == (1, "imgstream: s3://photos/set/none.tar cannot be read: there is no such object")
+
+
 def test_sort_says_why_it_cannot(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("p.csv").write_text("path,label,score,error\ndark/00.jpg,dark,0.9,\n")
     code, _, err = run(capsys, "sort", "p.csv", "--from", "s3://photos", "--into", "sorted", "--copy")
@@ -85,6 +99,21 @@ def test_predictions_of_a_bucket_are_those_of_the_folder_and_go_on_where_they_st
     assert run(capsys, "predict", trained, "s3://photos", "-o", "../b.csv")[0] == 0
     assert not any(request.startswith("GET") for request in bucket.requests)
     assert run(capsys, "evaluate", trained, "s3://photos", "--json")[0] == 0
+
+
+@pytest.mark.slow
+def test_a_report_of_predictions_finds_the_images_in_shards_of_a_bucket(
+    bucket: BucketServer, photos: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "pack", photos, "-o", "shards", "--format", "webdataset")[0] == 0
+    bucket.buckets["photos"] = folder_as_bucket(Path("shards"), "set/")
+    assert run(capsys, "predict", trained, photos, "-o", "a.csv")[0] == 0
+    assert run(capsys, "predict", trained, "s3://photos/set", "-o", "b.csv")[0] == 0
+    assert Path("a.csv").read_text() == Path("b.csv").read_text()
+    assert run(capsys, "report", "b.csv", "-o", "b.html")[0] == 0
+    page = Path("b.html").read_text()
+    assert page.count("<img ") >= 4
+    assert "missing: " not in page
 
 
 @pytest.mark.slow
