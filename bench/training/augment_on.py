@@ -2,8 +2,9 @@
 
     python bench/training/augment_on.py [--size 96] [--batch 64]
 
-Takes half a minute with TensorFlow on two cores; with KERAS_BACKEND=jax compiling RandAugment takes minutes more on a CPU. One row for each
-augmentation: microseconds an image on one thread of the CPU, the same by the batch in a compiled program, and the seconds to compile it.
+Takes half a minute with TensorFlow on two cores; with KERAS_BACKEND=jax compiling RandAugment takes one or two minutes more on a CPU. One
+row for each augmentation: microseconds an image on one thread of the CPU, the same by the batch in a compiled program, and the seconds to
+compile it.
 """
 
 from __future__ import annotations
