@@ -63,7 +63,7 @@ def _run(arguments: list[str]) -> int:
     shown = warnings.showwarning
     warnings.showwarning = _one_line(shown)
     try:
-        result = command().main(arguments, prog_name="imgstream", standalone_mode=False)
+        result = command().main(arguments, prog_name="imgstream", standalone_mode=False, obj=arguments)  # for train --on
         if result == _INTERRUPTED:  # typer turns Ctrl-C into a result
             raise KeyboardInterrupt
         if sys.stdout is not None:  # it is None where the shell has closed it

@@ -320,6 +320,16 @@ Parts = Annotated[
         rich_help_panel=SPEED,
     ),
 ]
+Replicas = Annotated[
+    int | None,
+    typer.Option(
+        "--replicas",
+        metavar="N",
+        min=1,
+        help="With --on: how many processes train as one (default: one for each GPU or, without any, for each machine).",
+        rich_help_panel=SPEED,
+    ),
+]
 TopK = Annotated[
     int | None,
     typer.Option(

@@ -41,7 +41,7 @@ class Machine(NamedTuple):
     @classmethod
     def here(cls, images: ImageIndex) -> Machine:
         """This machine, by these images."""
-        return cls(versions(*_PACKAGES), os.environ.get("KERAS_BACKEND", "tensorflow"), images, _sizes(images))
+        return cls(packages(), os.environ.get("KERAS_BACKEND", "tensorflow"), images, _sizes(images))
 
 
 class Worker:
@@ -72,17 +72,27 @@ class Worker:
         return self._compute(images)
 
 
-def _check(machine: Machine) -> None:
-    """Raise ClusterError unless this machine has the same packages and sees the same images."""
-    found = versions(*_PACKAGES)
+def packages() -> dict[str, str]:
+    """The versions that all machines must have in common."""
+    return versions(*_PACKAGES)
+
+
+def check_packages(expected: dict[str, str]) -> None:
+    """Raise ClusterError unless this machine has the same packages."""
+    found = packages()
     for package in (*_PACKAGES, "python"):
-        here, there = (each.get(package) for each in (found, machine.versions))
+        here, there = (each.get(package) for each in (found, expected))
         if package == "python":
             here, there = ((text or "").rpartition(".")[0] for text in (here, there))
         if here != there:
             raise ClusterError(
                 f"it has {package} {here or 'not at all'}, where the command has {there or 'none'}. Install the same on both"
             )
+
+
+def _check(machine: Machine) -> None:
+    """Raise ClusterError unless this machine has the same packages and sees the same images."""
+    check_packages(machine.versions)
     for i, (size, expected) in enumerate(zip(_sizes(machine.images), machine.sizes, strict=True)):
         if size != expected:
             what = "finds no file at" if size is None else f"finds {size:,} bytes at"

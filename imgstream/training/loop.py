@@ -40,7 +40,7 @@ _TRIAL_SHARE = 0.01
 """The most time, as a share of all and beside compiling, that is spent on measuring how long a validation will take."""
 _MIN_BAD = 20
 _AGREE_EVERY = 8
-"""Batches after which processes ask each other whether to stop; where the clock decides, after each."""
+"""Batches after which processes ask each other whether to stop."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -224,14 +224,12 @@ class TrainingLoop:
         if self._processes.count == 1:
             self._stopping, self._saving = self._stop.is_set(), self._checkpoint_due()
             return ended
-        if self._clock is not None:
-            decided = self._plan, self.sizes, self._validation_batches, ended
-            self._plan, self.sizes, self._validation_batches, ended = self._processes.from_first(decided)
-        if ended or self._clock is not None or not self.state.batch % _AGREE_EVERY:
+        self._saving = False
+        if self._clock is not None or ended or not self.state.batch % _AGREE_EVERY:  # with a clock every step waits for the first's word
+            decided = self._plan, self.sizes, self._validation_batches, ended, self._checkpoint_due()
+            self._plan, self.sizes, self._validation_batches, ended, self._saving = self._processes.from_first(decided)
+        if ended or not self.state.batch % _AGREE_EVERY:
             self._stopping = self._processes.any(self._stop.is_set())
-            self._saving = self._processes.from_first(self._checkpoint_due())
-        else:
-            self._saving = False
         return ended
 
     def _step(self, batch: Batch) -> bool:

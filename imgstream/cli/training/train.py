@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -214,6 +215,8 @@ def train(
         ),
     ] = 0,
     workers: options.Workers = None,
+    on: options.On = None,
+    replicas: options.Replicas = None,
     label_pattern: options.LabelPattern = None,
     max_bad: Annotated[
         float,
@@ -267,6 +270,7 @@ def train(
         imgstream train photos/ --out runs/pets --minutes 15 --dry-run
         imgstream train photos/ --out runs/folds --fold all --folds 5 --minutes 50
         imgstream train --config runs/pets/train.yaml --out runs/longer --minutes 60
+        imgstream train /shared/photos/ --out /shared/runs/pets --epochs 40 --on ray --replicas 4
     """
     if config is not None:
         _check_named_here(context, augment)
@@ -276,6 +280,13 @@ def train(
         raise typer.BadParameter("--epochs fixes the work and --minutes the time: give one of them")
     if cache_limit is not None and cache == "off":
         raise typer.BadParameter("--cache-limit limits a cache, and there is none: give --cache auto or --cache DIR with it")
+    if replicas is not None and on is None:
+        raise typer.BadParameter("--replicas is the number of processes on a cluster: give it with --on ray")
+    if on is not None and (dry_run or fold == "all"):
+        raise typer.BadParameter("--on starts the processes of one training: leave out --dry-run, and give --fold 1/5 and not all")
+    if on is not None:
+        _train_on(context, on, replicas)
+        return
 
     from imgstream.cache import PixelCache
     from imgstream.index.split.validation import SplitReport
@@ -389,6 +400,22 @@ def train(
     console.print(f"The run is in {printable(run.path)}: model.keras, history.csv, settings.json and more", soft_wrap=True, markup=False)
     if page is not None:
         console.print(f"Report: {printable(page)}", soft_wrap=True, markup=False)
+
+
+def _train_on(context: typer.Context, on: str, replicas: int | None) -> None:
+    """Run this command on a cluster: its processes say the rest."""
+    from imgstream.cluster.connection import connected
+    from imgstream.cluster.training import train_on
+    from imgstream.progress import error_console
+
+    console = error_console()
+    with contextlib.ExitStack() as stack:
+        with console.status("Starting the cluster") if console.is_terminal else contextlib.nullcontext():
+            cluster = stack.enter_context(connected(on, replicas))
+        console.print(f"Ray: {cluster}", soft_wrap=True)
+        code = train_on(cluster, context.find_root().obj, replicas)
+    if code:
+        raise typer.Exit(code)
 
 
 def _train_folds(directory: str, out: Path, resume: bool, folds: int, asked: dict[str, Any], as_json: bool) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ import imgstream.models.cnn
 imgstream.models.cnn.WIDTHS = (8,)
 import keras
 import imgstream as ims
+from imgstream.training.schedule import Clock
 
 class Dying(keras.callbacks.Callback):
     steps = 0
@@ -30,16 +32,23 @@ class Dying(keras.callbacks.Callback):
 
 photos, out = sys.argv[1:]
 try:
-    options = {"size": (32, 32), "batch_size": 8, "epochs": 3, "augment": "light", "precision": "float32", "checkpoint_every": "2steps"}
-    ims.train(photos, out=out, resume=True, callbacks=[Dying()], **options)
+    options = {"size": (32, 32), "batch_size": 8, "augment": "light", "precision": "float32", "checkpoint_every": "2steps"}
+    options |= {"minutes": 30} if "CLOCK" in os.environ else {"epochs": 3}
+    steps = Dying()
+    Clock.is_over = lambda clock, now: steps.steps >= int(os.environ["CLOCK"])
+    ims.train(photos, out=out, resume=True, callbacks=[steps], **options)
+    if "CLOCK" in os.environ:
+        print(steps.steps)
 except ims.errors.ClusterError as error:
     print(error, flush=True)
     os._exit(1)
 """
 
 
-def training(photos: Path, out: Path, processes: int, dies_at: str = "") -> list[tuple[int, str]]:
-    """Exit code and output of each process of a training; the last one dies at that step."""
+def training(photos: Path, out: Path, processes: int, dies_at: str = "", clocks: Sequence[str] = ()) -> list[tuple[int, str]]:
+    """Exit code and output of each process of a training; the last one dies at that step. `clocks`: train by the clock, which in each
+    process says after so many steps that the time is over.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -48,6 +57,7 @@ def training(photos: Path, out: Path, processes: int, dies_at: str = "") -> list
     running = []
     for rank in range(processes):
         environment = common | {"KERAS_DISTRIBUTION_PROCESS_ID": str(rank), "DIES_AT": dies_at if rank == processes - 1 else ""}
+        environment |= {"CLOCK": clocks[rank]} if clocks else {}
         command = [sys.executable, "-c", SCRIPT, str(photos), str(out)]
         running.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
     return [(process.returncode, text) for process in running for text in [process.communicate(timeout=300)[0]]]
@@ -69,6 +79,13 @@ def test_two_processes_train_as_one_and_when_one_dies_the_other_says_so_and_one_
     assert training(two_classes, tmp_path / "two", 1) == [(0, "")]
     for ours, expected in zip(history(tmp_path / "two"), history(tmp_path / "one"), strict=True):
         assert ours == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_with_minutes_the_first_process_has_the_clock_and_all_take_as_many_steps(two_classes: Path, tmp_path: Path) -> None:
+    (first, steps), (second, others) = training(two_classes, tmp_path / "run", 2, clocks=("11", "2"))
+    assert (first, second, steps, others) == (0, 0, "11\n", "11\n")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["steps"] == 11
 
 
 @pytest.fixture
