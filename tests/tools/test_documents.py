@@ -22,7 +22,13 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = {
     page.relative_to(ROOT).as_posix(): found
     for page in check_docs.documents(ROOT)
-    if (found := [block for block in check_docs.blocks(page.read_text("utf-8")) if block.info[:1] in (["python"], ["console"])])
+    if (
+        found := [
+            block
+            for block in check_docs.blocks(page.read_text("utf-8"))
+            if block.info[:1] in (["python"], ["console"]) or block.mark == "file"
+        ]
+    )
 }
 
 
@@ -93,7 +99,7 @@ def test_the_examples_of_a_page_work_from_top_to_bottom(page: str, reader: Path)
         if block.info[0] == "console":
             for words in check_docs.commands_of(block.body):
                 run_command(words, train=block.mark != "not trained")
-        else:
+        elif block.info[0] == "python":
             code = compile("\n" * (block.line - 1) + block.body, page, "exec")
             exec(code, names)
 
