@@ -66,10 +66,10 @@ class OptionError(DatasetError):
         self.options = options
 
     def for_command_line(self) -> str:
-        """The text with the names that the options have there: head_only is --head-only."""
+        """The text with the names that the options have there: head_only is --head-only. A name that is a word like others stands first."""
         text = str(self)
         for name in self.options:
-            text = re.sub(rf"(?<![\w-]){name}\b", "--" + name.replace("_", "-"), text, count=1)
+            text = re.sub(rf"(?<![\w-]){name}\b", "--" + name.replace("_", "-"), text, count="_" not in name)
         return text
 
 

@@ -10,6 +10,7 @@ import errno
 import io
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -84,10 +85,17 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
+def check_is_no_address(path: str | os.PathLike[str]) -> None:
+    """Raise OutputError for s3://bucket/x, also as a Path has it, with one slash: a folder named "s3:" would be made."""
+    if re.match(r"[a-z][a-z0-9+.-]+:/", os.fspath(path)):
+        raise OutputError(f"cannot write {_shown(path)}: it is an address. Write to a disk, and copy it there")
+
+
 def check_target(path: str | os.PathLike[str]) -> Path:
     """The path where a file written to `path` will lie, links resolved; creates nothing. Raises OutputError if it plainly cannot be
     written.
     """
+    check_is_no_address(path)
     target = Path(os.path.realpath(path))
     with translated(path):
         try:

@@ -47,8 +47,11 @@ def predict(
         for position, scores in zip(batch.positions.tolist(), scored, strict=True):
             best = int(scores.argmax())
             path = path_of(position)
-            label = class_names[best] if thresholds is None else labels_above(scores, thresholds, class_names)
-            found[position] = Prediction(shown(path), path, label, float(scores[best]), scores, None)
+            label, score = class_names[best], float(scores[best])
+            if thresholds is not None:
+                label, reached = labels_above(scores, thresholds, class_names), scores >= thresholds
+                score = float(scores[reached].max()) if reached.any() else score
+            found[position] = Prediction(shown(path), path, label, score, scores, None)
         for position, error in batch.bad:
             path = path_of(position)
             found[position] = Prediction(shown(path), path, None, None, None, f"{error.reason}: {error.detail}")

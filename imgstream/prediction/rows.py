@@ -23,7 +23,9 @@ class Prediction:
     first, joined by "|", or "" for none.
     """
     score: float | None
-    """The probability of that class, 0 to 1; where an image may have several labels, the highest of any class."""
+    """The probability of that class, 0 to 1; where an image may have several labels, of the first of these, or the highest
+    of any class where there is none.
+    """
     scores: np.ndarray | None
     """float32 (K,): probabilities of all classes, in the order of class_names. They sum to 1, unless an image may have several labels."""
     error: str | None
@@ -76,6 +78,7 @@ class StoredPrediction:
         if score is not None and thresholds is not None:
             reached = ranks["score"] >= np.maximum(thresholds[ranks["label"]], np.float32(min_score))
             label = SEPARATOR.join(class_names[number] for number in ranks["label"][reached].tolist())
+            score = float(ranks["score"][reached][0]) if reached.any() else score
         elif score is not None and min_score and not score >= np.float32(min_score):  # also of a score that is no number
             label = UNSURE
         return cls(shown(path), path, label, score, error, ranked)

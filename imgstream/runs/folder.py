@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imgstream.errors import OutputError, RunError
-from imgstream.files.atomic import write_bytes, write_json
+from imgstream.files.atomic import check_is_no_address, write_bytes, write_json
 from imgstream.files.digests import FILES, check_files, digests, is_intact, sealed
 
 try:
@@ -112,7 +112,10 @@ class RunFolder:
         return self.path / "report.html"
 
     def check_new(self, source: str | bytes | os.PathLike[str] | None) -> None:
-        """Raise RunError where a run would lie among other files: in `source`, the folder of images, or beside what is of no run."""
+        """Raise RunError where a run would lie among other files: in `source`, the folder of images, or beside what is of no run;
+        OutputError for an address.
+        """
+        check_is_no_address(self.path)
         if source is not None and os.path.isdir(source):
             images, out = os.path.realpath(os.fsdecode(source)), os.path.realpath(self.path)
             if os.path.commonpath([images, out]) == images:

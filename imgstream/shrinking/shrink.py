@@ -16,7 +16,7 @@ from imgstream.training import train
 from imgstream.training.state.config_file import NAME, read_config
 from imgstream.wording import quantity
 
-_AS_BEFORE = ("val", "val_share", "group", "fold", "label_smoothing", "balance", "cache", "cache_limit", "seed", "max_bad")
+_AS_BEFORE = ("multi_label", "val", "val_share", "group", "fold", "label_smoothing", "balance", "cache", "cache_limit", "seed", "max_bad")
 """What decides on the split and on the loss: images that were held out stay so."""
 _PATHS = ("val", "group", "cache")
 """Of these, what train.yaml has as absolute paths: the run may have been trained from another folder."""
@@ -71,7 +71,7 @@ def shrink_run(
             notice(f"Pruned: {quantity(was, 'weight')} before, {now:,} now, {100 * now / was:.0f} %")
     kept = {name: before[name] for name in _AS_BEFORE if name in before}
     kept |= {name: config[name] for name in _PATHS if name in config}
-    kept |= {"size": run.spec.size, "fit": run.spec.fit, "channels": run.spec.channels}
+    kept |= {"size": run.spec.size, "fit": run.spec.fit, "channels": run.spec.channels, "levels": run.spec.levels}
     return train(
         run.folder.index, out=out, resume=resume, notice=notice, **{**kept, "augment": augment, **options, "model": os.fspath(file)}
     )

@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from imgstream.augment import resolve
+from imgstream.augment import OperationPreset, resolve
 from imgstream.cache import PixelCache
-from imgstream.errors import BadImage, SpecError
+from imgstream.errors import AugmentError, BadImage, SpecError
 from imgstream.index import ImageIndex
 from imgstream.order import permute
 from imgstream.spec import SampleSpec
@@ -63,6 +63,11 @@ class BatchPlan:
             raise SpecError(f'pipeline must be "python" or "tf"; got {pipeline!r}')
         self.index, self.spec = index, spec if spec is not None else SampleSpec()
         self.augmentation, self.dtype = resolve(augment), _sample_type(dtype, self.spec)
+        if self.spec.levels is not None and isinstance(self.augmentation, OperationPreset):
+            raise AugmentError(
+                f"{self.augmentation.name} is made of operations on images of 8 bits, and the spec has levels: leave out the levels, or "
+                "take light, standard or strong"
+            )
         self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), int(seed)
         self.on_bad, self.workers, self.pipeline = on_bad, workers, pipeline
         self.cache = PixelCache() if cache == "auto" else cache if cache is None or isinstance(cache, PixelCache) else PixelCache(cache)

@@ -148,7 +148,11 @@ class TrainSettings:
         if self.features is not None and not self.head_only:
             raise OptionError("features are what a head alone is trained on: give head_only with them", "head_only")
         if self.teacher is not None and self.multi_label:
-            raise OptionError("a teacher is one of models that give an image one label: leave out one of them", "teacher", "multi_label")
+            raise OptionError("teacher and multi_label do not go together: a teacher gives an image one label", "teacher", "multi_label")
+        if self.teacher is None and (self.teacher_weight, self.teacher_temperature) != (0.9, 4.0):
+            raise OptionError(
+                "teacher_weight and teacher_temperature go with a teacher, and there is none", "teacher_weight", "teacher_temperature"
+            )
         if self.teacher is not None and not self.teacher_runs:
             raise OptionError(f"teacher is a run, or several with commas between; got {self.teacher!r}", "teacher")
         if self.teacher is not None and self.head_only:
@@ -158,7 +162,7 @@ class TrainSettings:
         if self.augment_on == "device" and (self.teacher is not None or self.head_only):
             name = "teacher" if self.teacher is not None else "head_only"
             why = "a teacher has to see the images as they are augmented" if name == "teacher" else "head_only takes no steps to augment in"
-            raise OptionError(f"{why}: leave out augment_on or {name}", "augment_on", name)
+            raise OptionError(f"{name} and augment_on device do not go together: {why}", name, "augment_on")
         if self.pipeline not in CHOICES:
             raise OptionError(f"pipeline must be one of {', '.join(CHOICES)}; got {self.pipeline!r}", "pipeline")
         if self.fold is not None:

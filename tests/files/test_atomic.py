@@ -190,3 +190,11 @@ def test_any_string_comes_back_from_json_equal(tmp_path_factory: pytest.TempPath
     write_json(path, [text])
     # A high and a low surrogate side by side are one character to JSON; no file name decodes to such a pair.
     assert json.loads(path.read_text("utf-8"))[0] == text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/out.csv", Path("gs://bucket/out.csv")])
+def test_an_address_is_no_output(address: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match=r"it is an address\. Write to a disk, and copy it there"):
+        check_target(address)
+    assert list(tmp_path.iterdir()) == []

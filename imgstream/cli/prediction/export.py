@@ -107,7 +107,7 @@ def _print(exported: Exported) -> None:
 
         measure, before, after = before_and_after(lost)
         console.print(
-            f"{measure[:1].upper()}{measure[1:]} {100 * after:.2f} %, {100 * before:.2f} % before, on "
+            f"{measure.capitalize() if measure.islower() else measure} {100 * after:.2f} %, {100 * before:.2f} % before, on "
             f"{quantity(lost['measured_on'], 'image')}; ranges from {lost['calibrated_on']:,} others.",
             soft_wrap=True,
         )

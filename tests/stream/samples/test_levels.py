@@ -15,7 +15,7 @@ import pytest
 from deep_images import by_pillow, png16
 
 import imgstream as ims
-from imgstream.errors import SpecError
+from imgstream.errors import AugmentError, SpecError
 
 SPEC = ims.SampleSpec(size=(20, 24), channels=1, levels=(0, 4095))
 
@@ -117,3 +117,9 @@ def test_the_users_augmentations_work_at_depth(index: ims.ImageIndex, augment: A
     elif not isinstance(augment, keras.layers.RandomBrightness):
         np.testing.assert_array_equal(np.sort(found, axis=2), np.sort(plain, axis=2))
     np.testing.assert_array_equal(batches(stream.replace(pipeline="tf", workers=1))[0].shape, found.shape)
+
+
+@pytest.mark.parametrize("name", ["randaugment", "trivialaugment"])
+def test_operations_on_8_bits_are_refused_at_depth(index: ims.ImageIndex, name: str) -> None:
+    with pytest.raises(AugmentError, match=rf"{name} is made of operations on images of 8 bits, and the spec has levels"):
+        ims.Stream(index, SPEC, augment=name)

@@ -85,6 +85,18 @@ def test_a_head_alone_has_no_steps_to_be_taught_in() -> None:
         TrainSettings(teacher="runs/big", head_only=True, weights="squeezenet.h5")
 
 
+def test_what_a_teacher_does_not_go_with_is_told_by_its_options() -> None:
+    with pytest.raises(OptionError) as raised:
+        TrainSettings(teacher="runs/big", multi_label=True)
+    assert raised.value.for_command_line() == "--teacher and --multi-label do not go together: a teacher gives an image one label"
+    with pytest.raises(OptionError) as raised:
+        TrainSettings(teacher="runs/big", augment_on="device")
+    assert raised.value.for_command_line().startswith("--teacher and --augment-on device do not go together: a teacher has to see")
+    with pytest.raises(OptionError) as raised:
+        TrainSettings(teacher_weight=0.5)
+    assert raised.value.for_command_line() == "--teacher-weight and --teacher-temperature go with a teacher, and there is none"
+
+
 def test_no_run_is_no_teacher() -> None:
     with pytest.raises(OptionError, match="several with commas between; got ','"):
         TrainSettings(teacher=",")
