@@ -92,6 +92,7 @@ class TfPipeline:
         self._block: tuple[tuple[int, int], np.ndarray] = (-1, -1), np.zeros(0, np.int64)
         self._lock = threading.Lock()
         self._objects = ObjectsAhead(plan.sample_job.needs_file()) if plan.index.in_buckets else None
+        self._expected = (_UNKNOWN, 0)  # the epoch, and the place in its order up to which objects are expected
         self._idle: collections.deque[_ThreadState] = collections.deque()
         self._stalls = StallWatch()  # TensorFlow does the waiting
         self._failure: BaseException | None = None
@@ -124,8 +125,7 @@ class TfPipeline:
         threads = plan.thread_count
         first = self._first_place = start * plan.batch_size
         places = tf.data.Dataset.range(first, max(first, plan.sample_count), self._chunk)
-        ahead = threads if self._objects is None else threads + -(-SAMPLES // self._chunk)
-        chunks = places.scan(np.int64(_UNKNOWN if epoch is None else epoch), self._planned).prefetch(ahead)
+        chunks = places.scan(np.int64(_UNKNOWN if epoch is None else epoch), self._planned).prefetch(threads)
         decoded = chunks.interleave(self._decoded, cycle_length=threads, block_length=1, num_parallel_calls=threads, deterministic=True)
         completed = decoded.map(self._completed, num_parallel_calls=threads, deterministic=True)
         finished = completed.rebatch(plan.batch_size).map(
@@ -159,14 +159,26 @@ class TfPipeline:
             self._plan.sample_job.begin_pass()
         positions = self._ordered(int(epoch), int(place))
         index = self._plan.index
-        if self._objects is not None:
-            for position in positions.tolist():
-                self._objects.expect(position, index.path_bytes(position))
+        self._expect(int(epoch), int(place))
         with self._thread_state() as state:
             # With a cache, the reference reader reads all rows, because it uses the cache.
             for_tensorflow = positions if self._plan.cache is None else positions[:0]
             plans = state.planner([index.path_bytes(p) for p in for_tensorflow.tolist()], int(epoch), index.rows_at(positions).tolist())
         return Chunk(epoch, positions, index.targets_at(positions), *plans)
+
+    def _expect(self, epoch: int, place: int) -> None:
+        """Say which objects of a bucket come up to SAMPLES after the chunk at `place`. That does not wait for chunks to be planned ahead,
+        for which TensorFlow may have no thread while the others wait for objects.
+        """
+        if self._objects is None:
+            return
+        of, until = self._expected
+        goes_on = of == epoch and place <= until and place != self._first_place
+        first = until if goes_on else place
+        last = min(place + self._chunk + SAMPLES, self._plan.sample_count)
+        for position in self._plan.ordered(epoch, first, last).tolist() if first < last else ():
+            self._objects.expect(position, self._plan.index.path_bytes(position))
+        self._expected = epoch, max(first, last)
 
     def _ordered(self, epoch: int, place: int) -> np.ndarray:
         """The chunk's positions in the index. One thread asks for chunks one after another, so a block of positions is kept."""
