@@ -68,9 +68,9 @@ def page_with(points: int) -> str:
         profile=ProfileBuilder().profile(),
         other_classes=[],
     )
-    page: dict[str, Any] = dict.fromkeys(("data", "training", "quality", "kinds", "cells", "prediction", "measured", "run"))
+    page: dict[str, Any] = dict.fromkeys(("data", "training", "quality", "labels", "kinds", "cells", "prediction", "measured", "run"))
     page |= {"name": "map", "palette": PALETTE, "classes": measured.class_names, "root": "", "notes": [], "measured_on": ""}
-    return render(**page, map=projection(measured, "pca"), made="", seconds=0.0, version="")
+    return render(**page, several=False, map=projection(measured, "pca"), made="", seconds=0.0, version="")
 
 
 def main() -> None:
