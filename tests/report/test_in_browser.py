@@ -178,9 +178,11 @@ def test_a_map_of_very_many_images_is_drawn_and_says_what_is_pointed_at(browser:
         profile=ProfileBuilder().profile(),
         other_classes=[],
     )
-    values: dict[str, Any] = dict.fromkeys(("data", "training", "quality", "kinds", "cells", "prediction", "measured", "run"))
+    values: dict[str, Any] = dict.fromkeys(("data", "training", "quality", "labels", "kinds", "cells", "prediction", "measured", "run"))
     values |= {"name": "many", "palette": PALETTE, "classes": [], "root": "", "notes": [], "measured_on": "", "made": "", "version": ""}
-    (tmp_path / "page.html").write_text(render(**values, seconds=0.0, map=projection(measured, "pca", np.arange(10))), encoding="utf-8")
+    (tmp_path / "page.html").write_text(
+        render(**values, several=False, seconds=0.0, map=projection(measured, "pca", np.arange(10))), encoding="utf-8"
+    )
     page = browser.new_page(viewport={"width": 1000, "height": 800})
     page.goto((tmp_path / "page.html").as_uri())
     canvas = page.locator("#map-canvas")
