@@ -146,8 +146,8 @@ def test_other_backends_and_several_devices_are_refused(monkeypatch: pytest.Monk
     ("options", "message"),
     [
         ({"augment_on": "gpu"}, "cpu or device; got 'gpu'"),
-        ({"augment_on": "device", "teacher": "run"}, "leave out augment_on or teacher"),
-        ({"augment_on": "device", "head_only": True}, "leave out augment_on or head_only"),
+        ({"augment_on": "device", "teacher": "run"}, "teacher and augment_on device do not go together"),
+        ({"augment_on": "device", "head_only": True}, "head_only and augment_on device do not go together"),
     ],
 )
 def test_options_that_contradict_it_are_refused(options: dict[str, Any], message: str) -> None:
