@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import signal
@@ -146,6 +147,8 @@ class _Training:
         self._ray, self._count, self._arguments = cluster.ray, cluster.workers, arguments
         self._stop = threading.Event()
         self._tails = [b""] * self._count
+        decoder = codecs.getincrementaldecoder("utf-8")  # a piece may end within a character
+        self._shown = [(stream, decoder("backslashreplace")) for stream in (sys.stdout, sys.stderr)]
         actor = self._ray.remote(Process)
         share: dict[str, Any] = {"num_cpus": cluster.cores, "num_gpus": cluster.gpus, "max_concurrency": 2}
         here = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=True)
@@ -250,9 +253,9 @@ class _Training:
         self._tails[rank] = (self._tails[rank] + told.stderr)[-_TAIL:]
         if rank:
             return
-        for stream, data in ((sys.stdout, told.stdout), (sys.stderr, told.stderr)):
-            if data:
-                stream.write(data.decode(errors="backslashreplace"))
+        for (stream, decoder), data in zip(self._shown, (told.stdout, told.stderr), strict=True):
+            if text := decoder.decode(data):
+                stream.write(text)
                 stream.flush()
 
     def _last_line(self, rank: int) -> str:

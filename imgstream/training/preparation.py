@@ -141,7 +141,7 @@ def prepare(
     sizes = Sizes.of(spec.size) if info.any_size and not transfer else Sizes(spec.size, None)
     before = state or {}
     if processes.count > 1 and state is None:
-        before = {"precision": processes.from_first(choose_precision(settings.precision)[0])}
+        before = {"precision": processes.from_first(choose_precision(settings.precision, deep=spec.levels is not None)[0])}
     weights = positive_weights(train) if settings.multi_label and settings.balance else None
     models = Models.make(settings, info, spec, sizes, index.class_names, before, weights)
     if state is not None and models.teacher is not None and state.get("teacher") != models.teacher.fingerprints:

@@ -149,10 +149,9 @@ class TrainSettings:
             raise OptionError("features are what a head alone is trained on: give head_only with them", "head_only")
         if self.teacher is not None and self.multi_label:
             raise OptionError("teacher and multi_label do not go together: a teacher gives an image one label", "teacher", "multi_label")
-        if self.teacher is None and (self.teacher_weight, self.teacher_temperature) != (0.9, 4.0):
-            raise OptionError(
-                "teacher_weight and teacher_temperature go with a teacher, and there is none", "teacher_weight", "teacher_temperature"
-            )
+        of_teacher = ("teacher_weight", "teacher_temperature")
+        if self.teacher is None and any(getattr(self, name) != getattr(type(self), name) for name in of_teacher):
+            raise OptionError(f"{' and '.join(of_teacher)} go with a teacher, and there is none", *of_teacher)
         if self.teacher is not None and not self.teacher_runs:
             raise OptionError(f"teacher is a run, or several with commas between; got {self.teacher!r}", "teacher")
         if self.teacher is not None and self.head_only:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +49,20 @@ def test_a_run_is_shrunk_and_trained_on_the_same_images_with_the_same_ones_held_
     again = shrink_run(before, keep=0.5, out=tmp_path / "half", epochs=1, resume=True, progress=False)
     for one, other in zip(after.model.get_weights(), again.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_a_run_of_several_labels_stays_one(two_classes: Path, tmp_path: Path) -> None:
+    shutil.copytree(two_classes, tmp_path / "images")
+    images = [path.relative_to(tmp_path).as_posix() for path in sorted((tmp_path / "images").rglob("*.jpg"))]
+    lines = [f"{image},{'dark|light' if number % 4 == 0 else image.split('/')[1]}" for number, image in enumerate(images)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+    how: dict[str, Any] = {"epochs": 1, "progress": False}
+    before = ims.train(tmp_path / "labels.csv", out=tmp_path / "run", multi_label=True, model="cnn-tiny", size=(32, 32), **how)
+    after = shrink_run(before, keep=0.5, out=tmp_path / "half", **how)
+    assert after.thresholds is not None
+    assert after.model.count_params() < before.model.count_params()
+    assert {label for row in after.predict(tmp_path / "images") for label in (row.label or "").split("|")} <= {"", "dark", "light"}
 
 
 @pytest.mark.slow

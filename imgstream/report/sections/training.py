@@ -28,6 +28,9 @@ _DEFAULTS: Mapping[str, Any] = {
     "cache": "off",
     "cache_limit": 20_000_000_000,
     "max_bad": 0.05,
+    "teacher_weight": 0.9,
+    "teacher_temperature": 4.0,
+    "augment_on": "cpu",
 }
 """Of settings.json: what is left out of the page."""
 _PHASES = {

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from imgstream.runtimes import FORMATS
 from imgstream.runtimes.packages import is_installed
 
 BATCH = 8
+StoppedAfter = Callable[[int], contextlib.AbstractContextManager[None]]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -44,21 +45,6 @@ def summary_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[s
 def rows_of(output: Path) -> list[dict[str, str]]:
     with open(output, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-@contextlib.contextmanager
-def stopped_after(batches: int) -> Iterator[None]:
-    """Ctrl-C when so many batches have been recorded."""
-    numbers, record = itertools.count(), PredictionStore.record
-
-    def interrupted(self: PredictionStore, *arguments: Any) -> None:
-        if next(numbers) == batches:
-            raise KeyboardInterrupt
-        record(self, *arguments)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PredictionStore, "record", interrupted)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +96,7 @@ def test_the_same_command_predicts_only_what_is_new_or_has_changed(
 
 
 def test_ctrl_c_says_what_is_kept_and_the_same_command_gives_the_same_bytes(
-    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stopped_after: StoppedAfter
 ) -> None:
     assert run(capsys, "predict", trained, photos, "-o", tmp_path / "calm.csv")[0] == 0
     output = tmp_path / "out.csv"
@@ -345,7 +331,9 @@ def test_a_disk_that_may_only_be_read_is_told_in_one_line_and_afterwards_it_goes
     assert [found[name] for name in ("rows", "decoded", "reused")] == [32, 1, 31]
 
 
-def test_another_pipeline_in_the_middle_is_refused(trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_pipeline_in_the_middle_is_refused(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stopped_after: StoppedAfter
+) -> None:
     with stopped_after(1):
         assert run(capsys, "predict", trained, photos, "-o", tmp_path / "out.csv")[0] == 130
     code, _, err = run(capsys, "predict", trained, photos, "-o", tmp_path / "out.csv", "--pipeline", "tf")

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from imgstream.cli import main
-from imgstream.prediction.store import PredictionStore
 
 COPIES = 15
 """600 rows: five batches."""
@@ -34,21 +31,6 @@ def listed(two_classes: Path, tmp_path: Path) -> Path:
     return manifest
 
 
-@contextlib.contextmanager
-def stopped_after(batches: int) -> Iterator[None]:
-    """Ctrl-C when so many batches have been recorded."""
-    numbers, record = itertools.count(), PredictionStore.record
-
-    def interrupted(self: PredictionStore, *arguments: Any) -> None:
-        if next(numbers) == batches:
-            raise KeyboardInterrupt
-        record(self, *arguments)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PredictionStore, "record", interrupted)
-        yield
-
-
 @pytest.mark.slow
 def test_ray_writes_what_the_plain_command_writes_to_the_byte_also_when_it_was_stopped_and_goes_on(
     capsys: pytest.CaptureFixture[str],
@@ -56,6 +38,7 @@ def test_ray_writes_what_the_plain_command_writes_to_the_byte_also_when_it_was_s
     listed: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    stopped_after: Callable[[int], contextlib.AbstractContextManager[None]],
 ) -> None:
     pytest.importorskip("ray", reason="the extra ray is not installed")
     monkeypatch.setenv("RAY_ADDRESS", "local")  # a cluster that somebody else has started here is left alone

@@ -1,4 +1,4 @@
-"""Writes images into archives and shards, as people's tools do."""
+"""Writes images into archives and shards, as people's tools do, and says what an index has of them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,25 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
+import pytest
 
+import imgstream as ims
+from imgstream.files.reader import FileReader
+
+LIMIT = 1_000_000
+"""Pixels."""
 Members = dict[str, bytes]
 Write = Callable[[Path, Members], Path]
+
+
+def relative(index: ims.ImageIndex) -> list[str]:
+    return [os.fsdecode(index.relative_bytes(i)) for i in range(len(index))]
+
+
+def fault(index: ims.ImageIndex, row: int = 0) -> str:
+    with pytest.raises(ims.BadImage) as error:
+        FileReader().read(index.path_bytes(row), LIMIT)
+    return str(error.value)
 
 
 def write_zip(path: Path, members: Members, method: int = zipfile.ZIP_STORED) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shard_files import WRITERS, Members, write_parquet, write_tar, write_tfrecord, write_webdataset, write_zip
+from shard_files import LIMIT, Members, fault, relative, write_parquet, write_tar, write_tfrecord, write_webdataset, write_zip
 
 import imgstream as ims
 from bucket_server import CUT, BucketServer, Stored, folder_as_bucket
@@ -20,12 +20,7 @@ from imgstream.index import ImageIndex
 from imgstream.index.shards import scan as scan_module
 from imgstream.stream.workers import batch_loader
 
-LIMIT = 1_000_000
 SPEC = ims.SampleSpec(size=(24, 32))
-
-
-def relative(index: ImageIndex) -> list[str]:
-    return [os.fsdecode(index.relative_bytes(i)) for i in range(len(index))]
 
 
 def batches(index: ImageIndex, **options: Any) -> list[tuple[np.ndarray, ...]]:
@@ -38,24 +33,6 @@ def assert_equal(some: list[tuple[np.ndarray, ...]], others: list[tuple[np.ndarr
     for mine, theirs in zip(some, others, strict=True):
         np.testing.assert_array_equal(mine[0], theirs[0])
         np.testing.assert_array_equal(mine[1], theirs[1])
-
-
-def fault(index: ImageIndex, row: int = 0) -> str:
-    with pytest.raises(ims.BadImage) as error:
-        FileReader().read(index.path_bytes(row), LIMIT)
-    return str(error.value)
-
-
-@pytest.fixture(scope="session")
-def members(two_classes: Path) -> Members:
-    """The images of two_classes, by name, in row order."""
-    return {path.relative_to(two_classes).as_posix(): path.read_bytes() for path in sorted(two_classes.rglob("*.jpg"))}
-
-
-@pytest.fixture(scope="module", params=WRITERS)
-def packed(request: pytest.FixtureRequest, members: Members, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    name, write = WRITERS[request.param]
-    return write(tmp_path_factory.mktemp("packed") / name, members)
 
 
 @pytest.fixture

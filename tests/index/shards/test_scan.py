@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from shard_files import WRITERS, Members, write_tar, write_tfrecord, write_webdataset, write_zip
+from shard_files import LIMIT, WRITERS, Members, fault, relative, write_tar, write_tfrecord, write_webdataset, write_zip
 
 import imgstream as ims
 from imgstream.errors import DatasetError, DatasetWarning, NoImagesError, OutputError
@@ -34,12 +34,7 @@ from imgstream.index.shards import scan as scan_module
 from imgstream.index.shards.records import Reader, Reading, Record
 from imgstream.index.shards.scan import scan_shards
 
-LIMIT = 1_000_000
 SPEC = ims.SampleSpec(size=(24, 32))
-
-
-def relative(index: ImageIndex) -> list[str]:
-    return [os.fsdecode(index.relative_bytes(i)) for i in range(len(index))]
 
 
 def labels(index: ImageIndex) -> list[str | None]:
@@ -55,24 +50,6 @@ def reasons(index: ImageIndex) -> dict[str, str]:
     for _ in stream.batches():
         pass
     return dict(stream.skipped)
-
-
-def fault(index: ImageIndex, row: int = 0) -> str:
-    with pytest.raises(ims.BadImage) as error:
-        FileReader().read(index.path_bytes(row), LIMIT)
-    return str(error.value)
-
-
-@pytest.fixture(scope="session")
-def members(two_classes: Path) -> Members:
-    """The images of two_classes, by name, in row order."""
-    return {path.relative_to(two_classes).as_posix(): path.read_bytes() for path in sorted(two_classes.rglob("*.jpg"))}
-
-
-@pytest.fixture(scope="module", params=WRITERS)
-def packed(request: pytest.FixtureRequest, members: Members, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    name, write = WRITERS[request.param]
-    return write(tmp_path_factory.mktemp("packed") / name, members)
 
 
 def test_every_form_gives_the_rows_the_labels_the_split_and_the_pixels_of_the_folder(packed: Path, two_classes: Path) -> None:
